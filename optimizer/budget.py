@@ -1,0 +1,76 @@
+"""What a run may spend, and what it has spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from optimizer.calls import Total
+from optimizer.errors import BudgetReached
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits over all roles together; None is no limit. `price` is USD per million prompt and completion tokens."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    minutes: float | None = None
+    price: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass
+class Meter:
+    """Counts calls and tokens by role, and refuses the call that would break the budget.
+
+    `held` is set aside for the final reading of test: the search may not spend it.
+    """
+
+    budget: Budget
+    spent: dict[str, Total]
+    hits: int = 0
+    in_flight: int = 0
+    held: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def total(self) -> Total:
+        return sum(self.spent.values(), Total())
+
+    @property
+    def usd(self) -> float:
+        total, (prompt, completion) = self.total, self.budget.price
+        return (total.prompt_tokens * prompt + total.completion_tokens * completion) / 1e6
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self.started) / 60
+
+    def reserve(self) -> None:
+        """Take leave for one call. Raises `BudgetReached`, naming the limit; what `held` calls will cost is kept free."""
+        calls = self.total.calls + self.in_flight
+        share = (calls + self.held) / max(calls, 1)
+        limits: Mapping[str, tuple[float, float | None]] = {
+            "--max-calls": (calls + self.held + 1, self.budget.calls),
+            "--max-tokens": (self.tokens * share, self.budget.tokens),
+            "--max-usd": (self.usd * share, self.budget.usd),
+            "--max-minutes": (self.minutes * share, self.budget.minutes),
+        }
+        for option, (used, limit) in limits.items():
+            if limit is not None and used > limit:
+                raise BudgetReached(f"{option} {limit:g}")
+        self.in_flight += 1
+
+    def release(self) -> None:
+        """The reserved call ended, paid or not."""
+        self.in_flight -= 1
+
+    def pay(self, role: str, cost: Total) -> None:
+        """Count a call that was answered and stored."""
+        self.spent[role] = self.spent.get(role, Total()) + cost
+
+    @property
+    def tokens(self) -> int:
+        return self.total.prompt_tokens + self.total.completion_tokens

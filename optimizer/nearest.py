@@ -1,0 +1,70 @@
+"""Nearest demos: the pool rows most like an input, by BM25 over words and word pairs.
+
+Deterministic and model-free, so that search, training and serving pick the same demos. A row that nearly equals the
+input is never picked: it would hand over its label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import bm25s
+import numpy as np
+
+from optimizer.fields import as_text
+
+DUPLICATE = 0.85  # Jaccard similarity of word sets from which two inputs count as the same question
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words."""
+    return re.findall(r"\w+", text.casefold())
+
+
+def terms(text: str) -> list[str]:
+    """Words, and pairs of neighbours with a mark for the beginning: "how many" and "who is" tell questions apart."""
+    found = words(text)
+    return found + [f"{left}_{right}" for left, right in zip(["^", *found], found, strict=False)]
+
+
+def near_duplicate(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Whether two word lists share at least 85 % of their distinct words (Jaccard)."""
+    a, b = set(left), set(right)
+    return len(a & b) >= DUPLICATE * len(a | b)
+
+
+class NearestIndex:
+    """BM25 (Robertson; Lucene's variant, by bm25s) over the chosen fields of pool rows."""
+
+    def __init__(self, pool: Sequence[Mapping[str, Any]], fields: Sequence[str], inputs: Sequence[str]) -> None:
+        self.pool, self.fields, self.inputs = pool, tuple(fields), tuple(inputs)
+
+    @cached_property
+    def bm25(self) -> bm25s.BM25:
+        index = bm25s.BM25()
+        index.index([terms(self._text(row, self.fields)) or ["^"] for row in self.pool], show_progress=False)
+        return index
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        return [words(self._text(row, self.inputs)) for row in self.pool]
+
+    def pick(self, inputs: Mapping[str, Any], k: int) -> list[Mapping[str, Any]]:
+        """The `k` nearest pool rows, the nearest last (next to the question); fewer where the pool has no more."""
+        query = terms(self._text(inputs, self.fields)) or ["^"]
+        scores = self.bm25.get_scores(query)
+        own = words(self._text(inputs, self.inputs))
+        picked: list[Mapping[str, Any]] = []
+        for row in np.argsort(-scores, kind="stable"):
+            if len(picked) == k:
+                break
+            if not near_duplicate(own, self.words[row]):
+                picked.append(self.pool[row])
+        return picked[::-1]
+
+    @staticmethod
+    def _text(row: Mapping[str, Any], fields: Sequence[str]) -> str:
+        return " ".join(as_text(row[field]) for field in fields)

@@ -1,0 +1,223 @@
+"""The engine: its argv on several machines, its refusals, the guard, and the real server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from optimizer import engine as engines
+from optimizer.errors import InfrastructureError
+from optimizer.machine import Gpu, Machine, this_machine
+from optimizer.models import Model
+
+GUARD = Path(engines.__file__).with_name("guard.py")
+SMALL = Machine(cores=(0, 1), memory_gib=23.4, free_gib=20.0, preload=("/lib/libiomp5.so",))
+RAW = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+def silent(_line: str) -> None:
+    """A `say` for tests that do not look at it."""
+
+
+def options(argv: list[str]) -> dict[str, str]:
+    """The options of an argv that take a value."""
+    return {key: value for key, value in itertools.pairwise(argv) if key.startswith("--")}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 1024)
+    return Model("tiny", str(tmp_path), "0" * 64)
+
+
+def test_a_small_cpu_machine(model: Model) -> None:
+    argv, environment = engines.command(model, 8123, SMALL)
+    given = options(argv)
+    assert argv[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    assert (given["--host"], given["--port"], given["--served-model-name"]) == ("127.0.0.1", "8123", "tiny")
+    assert (given["--dtype"], given["--block-size"], given["--max-model-len"]) == ("float32", "32", "2048")
+    assert "--enforce-eager" in argv and "--trust-request-chat-template" in argv
+    assert environment["VLLM_CPU_OMP_THREADS_BIND"] == "0,1"
+    assert environment["LD_PRELOAD"] == "/lib/libiomp5.so"
+    assert environment["HF_HUB_OFFLINE"] == "1" and environment["VLLM_NO_USAGE_STATS"] == "1"
+
+
+@pytest.mark.parametrize(("memory_gib", "kv_gib"), [(3.0, "1"), (23.4, "2"), (64.0, "6"), (512.0, "8")])
+def test_the_kv_cache_grows_with_the_memory(model: Model, memory_gib: float, kv_gib: str) -> None:
+    machine = Machine(cores=(0, 1), memory_gib=memory_gib, free_gib=memory_gib)
+    assert engines.command(model, 1, machine)[1]["VLLM_CPU_KVCACHE_SPACE"] == kv_gib
+
+
+def test_many_cores_are_left_to_vllm(model: Model) -> None:
+    machine = Machine(cores=tuple(range(16)), memory_gib=64, free_gib=60)
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in engines.command(model, 1, machine)[1]
+
+
+def test_a_gpu_machine(model: Model) -> None:
+    machine = Machine(cores=(0, 1), memory_gib=64, free_gib=60, gpus=(Gpu(80, 79), Gpu(80, 79)))
+    argv, environment = engines.command(model, 1, machine)
+    given = options(argv)
+    assert (given["--dtype"], given["--gpu-memory-utilization"], given["--tensor-parallel-size"]) == (
+        "auto",
+        "0.85",
+        "1",
+    )
+    assert "--enforce-eager" not in argv
+    assert not {"VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD"} & environment.keys()
+
+
+def test_a_model_too_large_for_one_gpu_is_split(model: Model) -> None:
+    machine = Machine(cores=(0,), memory_gib=64, free_gib=60, gpus=(Gpu(1e-6, 1e-6),) * 2)
+    assert options(engines.command(model, 1, machine)[0])["--tensor-parallel-size"] == "2"
+
+
+def test_a_hub_model_may_use_the_network() -> None:
+    argv, environment = engines.command(Model("acme/tiny", "acme/tiny", None), 1, SMALL)
+    assert "HF_HUB_OFFLINE" not in environment
+    assert options(argv)["--max-model-len"] == "auto"
+
+
+def test_too_little_memory_is_said_before_starting(model: Model) -> None:
+    with pytest.raises(InfrastructureError) as caught:
+        engines.check_memory(model, Machine(cores=(0, 1), memory_gib=4, free_gib=1.5))
+    assert caught.value.what == "Not enough memory to serve tiny."
+    assert caught.value.why == "It needs about 4.0 GiB; 1.5 GiB are free."
+    with pytest.raises(InfrastructureError, match="Not enough GPU memory"):
+        engines.check_memory(model, Machine(cores=(0,), memory_gib=64, free_gib=60, gpus=(Gpu(80, 10),)))
+
+
+def test_this_machine_has_a_core_and_memory() -> None:
+    machine = this_machine()
+    assert machine.cores and 0 < machine.free_gib <= machine.memory_gib
+
+
+def test_a_taken_port_is_refused(model: Model, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InfrastructureError) as caught, engines.running(model, tmp_path / "log", silent, port=port):
+            pass
+    assert caught.value.what == f"Port {port} is taken."
+
+
+def test_post_mortem_shows_the_end_of_the_log(tmp_path: Path) -> None:
+    log_path = tmp_path / "engine.log"
+    log_path.write_text("".join(f"line {i}\n" for i in range(100)))
+    engine = engines.Engine("http://127.0.0.1:1/v1", "tiny", 2048, log_path)
+    assert engine.alive()
+    assert engine.post_mortem().splitlines() == [f"log: {log_path}", *(f"line {i}" for i in range(85, 100))]
+
+
+# A tree of three, of which the leaf ignores SIGTERM.
+TREE = "(trap '' TERM; sleep 300 & echo $$ $! > {0}.new; mv {0}.new {0}; wait) & wait"
+
+
+def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
+    deadline = time.monotonic() + limit_s
+    while not is_true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def started_tree(pids_path: Path) -> list[int]:
+    assert eventually(pids_path.exists)
+    return [int(pid) for pid in pids_path.read_text().split()]
+
+
+def all_gone(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+
+
+def guarded(pids_path: Path) -> list[str]:
+    return [sys.executable, "-I", str(GUARD), "bash", "-c", TREE.format(pids_path)]
+
+
+@pytest.mark.parametrize("end", ["eof", "sigterm"])
+def test_the_guard_ends_the_whole_tree(tmp_path: Path, end: str) -> None:
+    guard = subprocess.Popen(guarded(tmp_path / "pids"), stdin=subprocess.PIPE, start_new_session=True)
+    assert guard.stdin is not None
+    with guard:
+        pids = started_tree(tmp_path / "pids")
+        guard.send_signal(signal.SIGINT)  # the terminal's Ctrl-C is the command's to handle
+        assert guard.poll() is None
+        if end == "eof":
+            guard.stdin.close()
+        else:
+            guard.send_signal(signal.SIGTERM)
+        assert guard.wait(20) != 0
+    assert eventually(lambda: all_gone(pids))
+
+
+def test_the_tree_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import subprocess as s,sys,time; s.Popen(sys.argv[1:], stdin=s.PIPE, start_new_session=True); time.sleep(300)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, *guarded(tmp_path / "pids")]) as starter:
+        pids = started_tree(tmp_path / "pids")
+        starter.kill()
+    assert eventually(lambda: all_gone(pids))
+
+
+def test_the_guard_passes_on_the_exit_code() -> None:
+    command = [sys.executable, "-I", str(GUARD), "bash", "-c", "sleep 300 & exit 3"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
+        assert guard.wait(20) == 3
+
+
+def chat(engine: engines.Engine, content: str, **fields: Any) -> dict[str, Any]:
+    body = {"model": engine.model, "messages": [{"role": "user", "content": content}], "temperature": 0, **fields}
+    request = urllib.request.Request(
+        f"{engine.base_url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=120) as reply:
+        return dict(json.load(reply))
+
+
+def text(reply: dict[str, Any]) -> str:
+    return str(reply["choices"][0]["message"]["content"])
+
+
+@pytest.mark.e2e
+def test_a_real_engine_answers(engine: engines.Engine) -> None:
+    assert engine.alive() and engine.max_model_len == 8192
+    reply = chat(engine, "Say hello.", max_tokens=8)
+    assert text(reply) and text(reply) == text(chat(engine, "Say hello.", max_tokens=8))
+    assert reply["model"] == "smollm2-135m" and 0 < reply["usage"]["completion_tokens"] <= 8
+
+
+@pytest.mark.e2e
+def test_raw_layout_sends_no_chat_markup(engine: engines.Engine) -> None:
+    reply = chat(engine, "The capital of France is", chat_template=RAW, max_tokens=3)
+    assert "Paris" in text(reply)
+    assert reply["usage"]["prompt_tokens"] < 8
+
+
+@pytest.mark.e2e
+def test_structured_outputs_allow_only_the_choices(engine: engines.Engine) -> None:
+    choices = ["heliotrope", "vermilion"]
+    reply = chat(engine, "What colour is the sky?", structured_outputs={"choice": choices}, max_tokens=16)
+    assert text(reply) in choices
+
+
+@pytest.mark.e2e
+def test_usage_counts_the_cached_tokens(engine: engines.Engine) -> None:
+    long = "Once upon a time. " * 40
+    cached = [chat(engine, long, max_tokens=1)["usage"]["prompt_tokens_details"] for _ in range(2)][1]
+    assert cached["cached_tokens"] >= 64
