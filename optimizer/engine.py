@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -45,6 +46,8 @@ KNOWN_FAILURES = (
     ("couldn't connect to", "The model hub is out of reach.", "Give a local model folder, or go online."),
     ("Repository Not Found", "The hub has no such model, or it is private.", "Check the name, or set HF_TOKEN."),
     ("are not supported for now", "vLLM does not know this model's architecture.", "Choose another model."),
+    ("does not recognize this architecture", "This is no model that vLLM knows.", "Choose another model."),
+    ("deserializing header", "The model's weights cannot be read.", "Copy or download the model again."),
     ("No available memory for the cache blocks", "Too little memory is left for the KV cache.", "Free some memory."),
     ("out of memory", "There is not enough memory.", "Free some memory, or choose a smaller model."),
     ("less than desired GPU memory", "Another process holds GPU memory.", "Free it, or choose another GPU."),
@@ -220,13 +223,18 @@ def _wait(base_url: str, process: subprocess.Popen[bytes], log_path: Path, offse
 def _start_failure(what: str, log_path: Path, offset: int) -> PromptstillError:
     with log_path.open("rb") as file:
         file.seek(offset)
-        log = file.read().decode(errors="replace").lower()
+        why, do = _cause(file.read().decode(errors="replace"))
+    return InfrastructureError(what, f"{why}\nlog: {log_path}\n{_last_lines(log_path)}", do)
+
+
+def _cause(log: str) -> tuple[str, str]:
+    """Why the server did not start, and what to do; where it is no known failure, the first error of the log."""
     for sign, why, do in KNOWN_FAILURES:
-        if sign.lower() in log:
-            return InfrastructureError(what, f"{why} log: {log_path}\n{_last_lines(log_path)}", do)
-    return InfrastructureError(
-        what, f"log: {log_path}\n{_last_lines(log_path)}", "Read the log; its last lines are above."
-    )
+        if sign.lower() in log.lower():
+            return why, do
+    # vLLM's last error only points back to the engine process's, which comes first.
+    error = re.search(r"\w+(?:Error|Exception): .+", log)
+    return (error.group() if error else "It gave no reason."), "Read the log; its last lines are above."
 
 
 def _last_lines(log_path: Path) -> str:

@@ -114,6 +114,21 @@ def test_a_taken_port_is_refused(model: Model, tmp_path: Path) -> None:
     assert caught.value.what == f"Port {port} is taken."
 
 
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        ("Traceback\nOSError: We couldn't connect to 'https://x' to load", "The model hub is out of reach."),
+        ("(EngineCore) ERROR TypeError: bad\nRuntimeError: Engine core failed. See above.", "TypeError: bad"),
+        ("", "It gave no reason."),
+    ],
+)
+def test_a_failed_start_says_why(tmp_path: Path, log: str, why: str) -> None:
+    log_path = tmp_path / "engine.log"
+    log_path.write_text(f"OSError: an earlier start\n{log}")
+    error = engines._start_failure("vLLM ended.", log_path, offset=len("OSError: an earlier start\n"))
+    assert error.why.splitlines()[:2] == [why, f"log: {log_path}"]
+
+
 def test_post_mortem_shows_the_end_of_the_log(tmp_path: Path) -> None:
     log_path = tmp_path / "engine.log"
     log_path.write_text("".join(f"line {i}\n" for i in range(100)))
@@ -122,8 +137,9 @@ def test_post_mortem_shows_the_end_of_the_log(tmp_path: Path) -> None:
     assert engine.post_mortem().splitlines() == [f"log: {log_path}", *(f"line {i}" for i in range(85, 100))]
 
 
-# A tree of three, of which the leaf ignores SIGTERM.
-TREE = "(trap '' TERM; sleep 300 & echo $$ $! > {0}.new; mv {0}.new {0}; wait) & wait"
+# A command whose grandchild outlives it, deaf to SIGTERM if `{1}` says so.
+TREE = "({1} sleep 300 & echo $$ $! > {0}.new; mv {0}.new {0}; wait) & wait"
+DEAF = "trap '' TERM;"
 
 
 def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
@@ -144,13 +160,13 @@ def all_gone(pids: list[int]) -> bool:
     return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
 
 
-def guarded(pids_path: Path) -> list[str]:
-    return [sys.executable, "-I", str(GUARD), "bash", "-c", TREE.format(pids_path)]
+def guarded(pids_path: Path, trap: str = "") -> list[str]:
+    return [sys.executable, "-I", str(GUARD), "bash", "-c", TREE.format(pids_path, trap)]
 
 
-@pytest.mark.parametrize("end", ["eof", "sigterm"])
-def test_the_guard_ends_the_whole_tree(tmp_path: Path, end: str) -> None:
-    guard = subprocess.Popen(guarded(tmp_path / "pids"), stdin=subprocess.PIPE, start_new_session=True)
+@pytest.mark.parametrize(("end", "trap"), [("eof", ""), ("eof", DEAF), ("sigterm", "")])
+def test_the_guard_ends_the_whole_tree(tmp_path: Path, end: str, trap: str) -> None:
+    guard = subprocess.Popen(guarded(tmp_path / "pids", trap), stdin=subprocess.PIPE, start_new_session=True)
     assert guard.stdin is not None
     with guard:
         pids = started_tree(tmp_path / "pids")

@@ -1,0 +1,176 @@
+"""The command `optimize`: arguments in, exit code out.
+
+Exit codes: 0 done (also when a budget ended the search), 1 the machinery failed, 2 a mistake in the input, 130 and 143
+stopped by Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import click
+from rich.console import Console
+
+from optimizer.budget import Budget
+from optimizer.errors import BudgetReached, PromptstillError, UserError
+from optimizer.files import write_text
+from optimizer.prompt import Layout, Prompt
+
+EXAMPLE = "optimize recipes/qa.py"
+BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("recipe", required=False, metavar="RECIPE.py[:NAME]")
+@click.option("-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe.")
+@click.option("--check", is_flag=True, help="Check the recipe and its rows; ask no model.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("best.json"),
+              show_default=True, help="Where the best prompt goes, besides the run folder.")
+@click.option("--model", help="Another model than the recipe's: smollm2-135m, a folder, a hub id, or a remote name.")
+@click.option("--base-url", help="Ask this OpenAI-compatible endpoint (…/v1) instead of starting vLLM.")
+@click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="Variable that holds its key.")
+@click.option("--proposer", help="Model at the same endpoint that proposes instructions, or 'none'.  [default: the model]")
+@click.option("--proposals", type=click.IntRange(0, 100), default=4, show_default=True, help="Instructions to ask for.")
+@click.option("--layout", "layouts", multiple=True, type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
+              help="Search only this layout; may be repeated.")
+@click.option("--trials", type=click.IntRange(1), default=24, show_default=True, help="Candidates to try.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
+@click.option("--max-calls", type=click.IntRange(1), help="Stop before more calls than this, test included.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Stop at so many prompt and reply tokens.")
+@click.option("--max-usd", type=click.FloatRange(0), help="Stop at this cost; needs --price.")
+@click.option("--max-minutes", type=click.FloatRange(0), help="Stop after so long.")
+@click.option("--price", metavar="IN,OUT", help="USD per million prompt and reply tokens.")
+@click.option("--window", type=click.IntRange(1, 4096), default=64, show_default=True, help="Requests in flight.")
+@click.option("--no-race", is_flag=True, help="Score every trial on all of dev.")
+@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+              help="Go on with a run folder; no stored call is repeated.")
+@click.option("--storage", help="Optuna URL of a study that several processes share.  [default: the run folder]")
+@click.option("--study", help="The study's name in --storage.  [default: the recipe's]")
+@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+              help="Where run folders go.")
+@click.option("--show", type=click.Path(path_type=Path, dir_okay=False), metavar="BEST.json",
+              help="Print the prompt of a best.json as Markdown.")
+@click.version_option(package_name="promptstill")
+@click.pass_context
+def optimize(context: click.Context, **options: Any) -> None:
+    """Find the best prompt for a recipe's task, and measure its gain once on rows the search never saw.
+
+    \b
+    optimize recipes/qa.py                                  the embedded model, no key, no GPU
+    optimize recipes/qa.py -p data=mine.jsonl --check       is my data in order?
+    optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
+    """
+    if options["show"]:
+        click.echo(Prompt.load(options["show"]).to_markdown())
+        return
+    if not options["recipe"] and not options["resume"]:
+        raise UserError("Which recipe?", "optimize takes a recipe file, or --resume RUN.", f"Try: {EXAMPLE}")
+    chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    work(options, chosen)
+
+
+def work(options: dict[str, Any], chosen: set[str]) -> None:
+    """Prepare, then run with an engine."""
+    from optimizer import pipeline
+    from optimizer.examples import described
+    from optimizer.progress import Watch
+    from optimizer.summary import summary
+
+    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+    settings = to_settings(options, chosen)
+    prepared = pipeline.prepare(settings)
+    if options["check"]:
+        for line in described(prepared.splits):
+            out.print(line)
+        out.print(f"{prepared.loaded.path}: the recipe {prepared.name} is in order")
+        return
+    with Watch(err) as watch:
+        for line in described(prepared.splits):
+            watch.say(line)
+        run = pipeline.open_run(settings, prepared, options["runs"], options["resume"])
+        worker, lock = run.join()
+        watch.say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))
+        try:
+            model = pipeline.model_for(settings, prepared, watch)
+            with lock, pipeline.serving(settings, model, run, watch, worker) as (endpoint, length):
+                steps = pipeline.optimize(prepared, settings, endpoint, length, model, run, watch, worker)
+                result = asyncio.run(steps)
+        except (KeyboardInterrupt, PromptstillError):
+            watch.say(f"to go on: optimize --resume {run.path}")
+            raise
+    if result.artifact is None:
+        out.print(f"Worker {worker} has done its part; worker 0 chooses, reads test and writes {run.best_path}.")
+        return
+    write_text(options["output"], run.best_path.read_text(encoding="utf-8"))
+    out.print(summary(result, options["output"]))
+
+
+def to_settings(options: dict[str, Any], chosen: set[str]) -> Any:
+    """The run's settings: from the command line, or a resumed run's with what the command line changes."""
+    from optimizer.run import RunFolder
+    from optimizer.settings import Settings
+
+    if options["resume"]:
+        saved = Settings.from_json(RunFolder.open(options["resume"]).record["settings"])
+        own = {name: options[name] for name in ("base_url", "api_key_env", "window", "trials") if name in chosen}
+        limits = {BUDGETS[name]: options[name] for name in BUDGETS if name in chosen}
+        return replace(saved, **own, budget=replace(saved.budget, **limits))
+    budget = Budget(**{field: options[name] for name, field in BUDGETS.items()}, price=to_price(options["price"]))
+    names = ("recipe", "model", "base_url", "api_key_env", "proposer", "proposals", "trials", "seed", "window", "storage",
+             "study")
+    return Settings(
+        **{name: options[name] for name in names}, parameters=to_parameters(options["parameters"]), budget=budget,
+        layouts=cast("tuple[Layout, ...]", tuple(options["layouts"])), race=not options["no_race"],
+    )
+
+
+def to_parameters(given: tuple[str, ...]) -> dict[str, str]:
+    """`KEY=VALUE` pairs."""
+    for pair in given:
+        if "=" not in pair:
+            raise UserError(f"-p {pair} is no KEY=VALUE.", "", "Write, for instance: -p data=mine.jsonl")
+    return dict(cast("tuple[str, str]", tuple(pair.split("=", 1))) for pair in given)
+
+
+def to_price(text: str | None) -> tuple[float, float]:
+    """`IN,OUT` in USD per million tokens."""
+    try:
+        prompt, completion = (float(part) for part in text.split(",")) if text else (0.0, 0.0)
+    except ValueError:
+        raise UserError(f"--price {text} is no pair of numbers.", "", "Write, for instance: --price 0.15,0.60") from None
+    return prompt, completion
+
+
+def main() -> None:
+    """The console entry: every failure ends in its exit code, without a traceback of ours."""
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        optimize(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
+    except BudgetReached as reached:
+        click.echo(f"{reached} is reached before one prompt was scored on all of dev: nothing to choose from.", err=True)
+        sys.exit(0)
+    except PromptstillError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: unwinds like Ctrl-C, so that the engine stops and the terminal is left clean."""
+
+
+def terminated(number: int, frame: object) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The number: test is read here, once, for the seed prompt, DSPy's default and the winner, on the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+from optimizer.client import Client
+from optimizer.evaluate import Scored, mean_tokens, score_rows
+from optimizer.examples import Example
+from optimizer.layouts import Task, dspy_default
+from optimizer.metrics import Metric
+from optimizer.prompt import Prompt
+from optimizer.stats import Estimate, Gain, estimate, gain
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One prompt on test: score with interval, the share of replies that did not parse, and cost."""
+
+    score: Estimate
+    parse_failures: float
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float
+    results: tuple[Scored, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        shown = {key: value for key, value in vars(self).items() if key not in ("results", "score")}
+        return {"score": asdict(self.score), **shown}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The three readings and the paired gains; `shipped` is the winner only where its gain is clear of zero."""
+
+    seed: Reading
+    dspy: Reading
+    winner: Reading
+    over_seed: Gain
+    over_dspy: Gain
+    dev_optimism: float
+
+    @property
+    def shipped(self) -> str:
+        return "winner" if self.over_seed.low > 0 else "seed"
+
+
+async def read_test(
+    task: Task, seed_prompt: Prompt, winner: Prompt, rows: Sequence[Example], metric: Metric, client: Client, *,
+    dev_score: float, seed: int,
+) -> Verdict:
+    """Score the three on `rows`, all at once."""
+    bare, default, best = await asyncio.gather(
+        score_rows(seed_prompt, rows, metric, client),
+        score_default(task, rows, metric, client),
+        score_rows(winner, rows, metric, client),
+    )
+    scores = [[result.score for result in results] for results in (bare, default, best)]
+    readings = [reading(results, seed) for results in (bare, default, best)]
+    return Verdict(
+        *readings, gain(scores[2], scores[0], seed), gain(scores[2], scores[1], seed),
+        dev_score - readings[2].score.mean,
+    )
+
+
+async def score_default(task: Task, rows: Sequence[Example], metric: Metric, client: Client) -> list[Scored]:
+    """`dspy.Predict` as it runs: its chat format first, and its JSON format where that reply does not parse."""
+    first = await score_rows(dspy_default(task), rows, metric, client)
+    again = [index for index, result in enumerate(first) if result.unparsed]
+    second = await score_rows(dspy_default(task, "json"), [rows[i] for i in again], metric, client)
+    results = list(first)
+    for index, retry in zip(again, second, strict=True):
+        results[index] = both(first[index], retry)
+    return results
+
+
+def both(first: Scored, retry: Scored) -> Scored:
+    """A retry's result at the price of both calls."""
+    return replace(
+        retry, prompt_tokens=first.prompt_tokens + retry.prompt_tokens,
+        completion_tokens=first.completion_tokens + retry.completion_tokens, seconds=first.seconds + retry.seconds,
+    )
+
+
+def reading(results: Sequence[Scored], seed: int) -> Reading:
+    """The summary of one prompt's results."""
+    failures = sum(result.unparsed for result in results) / len(results)
+    scores = estimate([result.score for result in results], seed)
+    return Reading(
+        scores, failures, *mean_tokens(results), median(result.seconds for result in results), tuple(results)
+    )

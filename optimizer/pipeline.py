@@ -1,0 +1,274 @@
+"""`optimize` from a recipe to best.json: check, probe, pools, search, the reading of test, the hand-off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optimizer.artifact import artifact
+from optimizer.budget import Meter
+from optimizer.calls import SqliteCalls
+from optimizer.client import Client, Endpoint
+from optimizer.engine import running
+from optimizer.errors import BudgetReached, UserError
+from optimizer.evaluate import apply
+from optimizer.examples import Splits, split_examples
+from optimizer.fields import as_text
+from optimizer.files import write_json
+from optimizer.layouts import LAYOUTS, Task
+from optimizer.load import LoadedRecipe, load
+from optimizer.measure import Verdict, read_test
+from optimizer.models import Model, resolve
+from optimizer.pools import (
+    BOOTSTRAP_ROWS, NO_DEMOS, DemoSet, Pools, bootstrapped_sets, demo_pool, demo_sizes, labeled_sets, nearest_sets, unique,
+)
+from optimizer.probe import Abilities, constrains, probe
+from optimizer.progress import Watch
+from optimizer.prompt import Prompt
+from optimizer.propose import propose_instructions
+from optimizer.run import RunFolder, now, spending
+from optimizer.search import Outcome, Problem, Search, pareto
+from optimizer.settings import Settings
+from optimizer.stats import estimate, visible_gain
+from optimizer.study import StoredStudy
+
+READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
+REMOTE_CONTEXT = 8192
+LONGEST_REPLY = 512
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe that passed every check that needs no model."""
+
+    loaded: LoadedRecipe
+    task: Task
+    splits: Splits
+
+    @property
+    def name(self) -> str:
+        return self.loaded.name
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; `verdict` is None where a budget ended it before test was read, or another worker reads it."""
+
+    run: RunFolder
+    outcome: Outcome
+    verdict: Verdict | None
+    artifact: dict[str, Any] | None
+    meter: Meter
+    rows: int
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Load and check the recipe, its rows and its metric; no model is asked. Raises `UserError`."""
+    settings.check()
+    loaded = load(settings.recipe, settings.parameters)
+    recipe = loaded.recipe
+    task = Task(recipe.signature, settings.model or recipe.model, recipe.max_tokens or LONGEST_REPLY)
+    if not task.inputs or not task.outputs:
+        raise UserError(
+            f"The signature {recipe.signature.__name__} has no {'input' if not task.inputs else 'output'} field.", "",
+            "Declare it: answer: str = dspy.OutputField()",
+        )
+    splits = split_examples(recipe, task.inputs, task.outputs, settings.seed)
+    texts = [as_text(value) for example in splits.train for value in example.outputs.values()]
+    longest = max(sum(len(as_text(value)) for value in example.outputs.values()) for example in splits.train)
+    most = recipe.max_tokens or min(LONGEST_REPLY, 16 + 8 * (longest // 16))
+    task = replace(task, max_tokens=most, single_line=not any("\n" in text for text in texts))
+    if not getattr(recipe.metric, "judge", False):
+        for example in splits.dev:
+            apply(recipe.metric, example, example.outputs)
+    return Prepared(loaded, task, splits)
+
+
+@contextmanager
+def serving(settings: Settings, model: Model, run: RunFolder, watch: Watch, worker: int) -> Iterator[tuple[Endpoint, int]]:
+    """The endpoint to ask, and its context in tokens: the user's own, or a vLLM started for this run."""
+    identity = settings.identity(model.name, model.sha256)
+    if settings.base_url:
+        yield Endpoint(
+            settings.base_url.rstrip("/"), identity, settings.api_key, settings.api_key_env, settings.window
+        ), REMOTE_CONTEXT
+        return
+    with running(model, run.logs_dir / f"engine-{worker}.log", watch.say) as engine:
+        yield Endpoint(
+            engine.base_url, identity, window=settings.window,
+            post_mortem=lambda: None if engine.alive() else engine.post_mortem(),
+        ), engine.max_model_len
+
+
+async def optimize(
+    prepared: Prepared, settings: Settings, endpoint: Endpoint, context: int, model: Model, run: RunFolder, watch: Watch,
+    worker: int,
+) -> Result:
+    """All steps that ask the model. What it cost is noted in run.json however it ends."""
+    store = SqliteCalls(run.calls_path)
+    meter = Meter(settings.budget, store.totals(), held=READINGS * len(prepared.splits.test))
+    watch.meter = meter
+    try:
+        async with Client(endpoint, store, meter) as client:
+            return await Steps(prepared, settings, client, context, model, run, watch, worker).run()
+    finally:
+        run.note(spent=spending(meter), ended_at=now())
+        store.close()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one run, each using what the ones before it made."""
+
+    prepared: Prepared
+    settings: Settings
+    client: Client
+    context: int
+    model: Model
+    run_folder: RunFolder
+    watch: Watch
+    worker: int
+
+    async def run(self) -> Result:
+        begun = time.monotonic()
+        self._refuse_small_budget()
+        served = [str(entry.get("id")) for entry in await self.client.models()]
+        task = replace(self.prepared.task, model=self._served_name(served))
+        task = replace(task, structured=await constrains(self.client, task.model))
+        able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
+        self._tell(able)
+        settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
+        study = StoredStudy.open(
+            settings.storage, self.run_folder.study_path, settings.study or self.prepared.name
+        )
+        pools = await self._pools(task, able, study)
+        problem = Problem(
+            task, pools, able.layouts, splits.dev, metric, settings.seed, settings.trials, self.worker, settings.race
+        )
+        self.watch.begin(settings.trials)
+        search = Search(problem, self.client, study, self.watch.follow)
+        outcome = await search.run()
+        self.watch.rest()
+        progress = search.progress()
+        self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
+        if self.worker > 0:
+            return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
+        seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
+        verdict = await self._verdict(task, seed_prompt, winner, outcome)
+        shipped = winner if verdict and verdict.shipped == "winner" else seed_prompt
+        found = {
+            "seed": settings.seed, "trials": len(outcome.trials), "rows_bought": progress.bought,
+            "rows_of_full_evaluation": progress.full, "stopped": outcome.stopped, "spent": spending(self.client.meter),
+            "seconds": round(time.monotonic() - begun, 1), "winner": dict(outcome.winner.params),
+            "pareto": [{"score": t.value, "tokens": t.tokens, **t.params} for t in pareto(outcome.finalists)],
+        }
+        dev = {"winner": estimate(list(outcome.winner.scores.values()), settings.seed)}
+        made = artifact(
+            loaded=self.prepared.loaded, model=self.model, prompt=shipped, run=self.run_folder, dev=dev,
+            verdict=verdict, search=found,
+        )
+        write_json(self.run_folder.best_path, made)
+        self.run_folder.note(search=found, best=shipped.id, shipped=made["shipped"])
+        return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
+
+    async def _verdict(self, task: Task, seed_prompt: Prompt, winner: Prompt, outcome: Outcome) -> Verdict | None:
+        """The reading of test, or None where a hard budget forbids even that."""
+        rows, metric = self.prepared.splits.test, self.prepared.loaded.recipe.metric
+        self.client.meter.held = 0
+        self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows")
+        try:
+            return await read_test(
+                task, seed_prompt, winner, rows, metric, self.client, dev_score=outcome.winner.value,
+                seed=self.settings.seed,
+            )
+        except BudgetReached as reached:
+            self.watch.say(f"test could not be read: {reached} is reached")
+            return None
+
+    async def _pools(self, task: Task, able: Abilities, study: StoredStudy) -> Pools:
+        """The frozen pools: this run's, the shared study's, or new ones."""
+        path = self.run_folder.path / "pools.json"
+        frozen = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else study.pools()
+        if frozen is None:
+            frozen = (await self._build_pools(task, able)).to_json()
+            study.freeze_pools(frozen)
+        if not path.is_file():
+            write_json(path, frozen)
+        return Pools.from_json(frozen)
+
+    async def _build_pools(self, task: Task, able: Abilities) -> Pools:
+        settings, train, recipe = self.settings, self.prepared.splits.train, self.prepared.loaded.recipe
+        sizes = demo_sizes(train, self.context)
+        count = 0 if settings.proposer == "none" else settings.proposals
+        asked = settings.proposer or task.model
+        self.watch.say(f"building pools: {count} proposals by {asked}, bootstrapping on {BOOTSTRAP_ROWS} train rows")
+        (new, refused), boot = await asyncio.gather(
+            propose_instructions(
+                task.signature, train, self.client, model=asked, count=count, seed=settings.seed,
+                summary=settings.proposer is not None,
+            ),
+            bootstrapped_sets(task, able.layouts, train, recipe.metric, self.client, max(sizes), settings.seed),
+        )
+        sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(sizes), settings.seed), **boot, **nearest_sets(task)}
+        instructions = unique([task.signature.instructions, *recipe.instructions, *new])
+        self.watch.say(
+            f"pools: {len(instructions)} instructions ({len(refused)} proposals refused"
+            + (f": {', '.join(sorted(set(refused)))}" if refused else "")
+            + f"), {len(sets)} demo sets of up to {max(sizes)}, {len(able.layouts)} layouts"
+        )
+        return Pools(instructions, sets, demo_pool(train), sizes, tuple(refused))
+
+    def _served_name(self, served: list[str]) -> str:
+        """The model's name at the endpoint. Raises `UserError` listing what it serves."""
+        wanted = self.model.name
+        if wanted in served or not served:
+            return wanted
+        raise UserError(
+            f"The endpoint does not serve {wanted}.", f"It serves {', '.join(served[:20])}.", "Name one with --model."
+        )
+
+    def _refuse_small_budget(self) -> None:
+        limit, held = self.settings.budget.calls, self.client.meter.held
+        if limit is not None and limit <= held:
+            raise UserError(
+                f"--max-calls {limit} leaves nothing for the search.",
+                f"Reading test takes up to {held} calls ({READINGS} × {len(self.prepared.splits.test)} rows).",
+                "Allow more calls, or give fewer test rows.",
+            )
+
+    def _tell(self, able: Abilities) -> None:
+        """What the endpoint can do, what dev can see, and what the search will cost at most."""
+        for layout, why in able.refused.items():
+            self.watch.say(f"layout {layout} is left out: {why}")
+        if not able.structured:
+            self.watch.say("the endpoint does not constrain outputs: typed replies are checked instead")
+        splits, settings = self.prepared.splits, self.settings
+        dev, test = len(splits.dev), len(splits.test)
+        self.watch.say(f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search")
+        most = settings.trials * dev + READINGS * test + 2 * BOOTSTRAP_ROWS + 3 * settings.proposals
+        self.watch.say(f"forecast: at most {most:,} calls; racing usually saves half of the {settings.trials * dev:,} on dev")
+
+
+def model_for(settings: Settings, prepared: Prepared, watch: Watch) -> Model:
+    """The model to ask: at a remote endpoint just a name, else weights found or converted."""
+    name = settings.model or prepared.loaded.recipe.model
+    return Model(name, name, None) if settings.base_url else resolve(name, watch.say)
+
+
+def open_run(settings: Settings, prepared: Prepared, root: Path, resume: Path | None) -> RunFolder:
+    """A new run folder, or the one to go on with, checked to be of this recipe and these rows."""
+    if resume is None:
+        run = RunFolder.create(prepared.name, root)
+        run.begin(prepared.loaded, prepared.splits, settings.to_json())
+        return run
+    run = RunFolder.open(resume)
+    run.refuse_changes(prepared.loaded, prepared.splits)
+    return run
+
+

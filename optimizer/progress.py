@@ -1,0 +1,78 @@
+"""What is shown while a run works: a live line on a terminal, plain lines elsewhere; all of it on stderr."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from optimizer.budget import Meter
+from optimizer.search import Progress
+
+
+class Watch:
+    """Says lines, and follows the search. Use as a context manager, so that the terminal is left clean."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.meter: Meter | None = None
+        self.started = time.monotonic()
+        self.searching = self.started
+        self.best = -1.0
+        self.bar: Bar | None = None
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.rest()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(f"[dim]{self._clock()}[/dim]  {text}", highlight=False, soft_wrap=True)
+
+    def begin(self, trials: int) -> None:
+        """The search starts."""
+        self.searching = time.monotonic()
+        if self.console.is_terminal:
+            columns = (SpinnerColumn(), TextColumn("trials"), BarColumn(24), MofNCompleteColumn())
+            self.bar = Bar(*columns, TextColumn("{task.fields[line]}"), console=self.console, transient=True)
+            self.bar.add_task("trials", total=trials, line="")
+            self.bar.start()
+
+    def follow(self, progress: Progress) -> None:
+        """After each generation: trials, best so far, calls bought and saved, tokens, time left."""
+        line = self.line(progress)
+        best = progress.best.value if progress.best else 0.0
+        if self.bar:
+            self.bar.update(self.bar.task_ids[0], completed=progress.done, line=line)
+        if best > self.best or not self.bar:
+            params = progress.best.params if progress.best else {}
+            self.best = max(best, self.best)
+            shown = ", ".join(f"{name} {value}" for name, value in params.items())
+            self.say(f"trial {progress.done}/{progress.trials}  {line}\n          best: {shown}")
+
+    def line(self, progress: Progress) -> str:
+        """The figures in one line."""
+        best = f"{100 * progress.best.value:.1f}" if progress.best else "-"
+        saved = 1 - progress.bought / max(progress.full, 1)
+        elapsed = time.monotonic() - self.searching
+        left = elapsed / max(progress.done, 1) * (progress.trials - progress.done)
+        tokens = f"{self.meter.tokens / 1e6:.2f}M tokens  " if self.meter else ""
+        return (
+            f"best on dev {best}  rows bought {progress.bought}, saved by racing "
+            f"{progress.full - progress.bought} ({saved:.0%})  {tokens}{left / 60:.1f} min left"
+        )
+
+    def rest(self) -> None:
+        """Take the live line away."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+    def _clock(self) -> str:
+        seconds = int(time.monotonic() - self.started)
+        return f"{seconds // 60:3d}:{seconds % 60:02d}"

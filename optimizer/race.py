@@ -1,0 +1,55 @@
+"""Racing: after each block of dev rows, does a trial still have a chance against the incumbent?
+
+The test is Optuna's `WilcoxonPruner` (Wilcoxon signed-rank on the rows both have seen). It is asked once a block, so a
+trial that lost is never bought to the end.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import optuna
+from optuna.pruners import WilcoxonPruner
+from optuna.trial import TrialState, create_trial
+
+P_THRESHOLD = 0.1
+FIRST_LOOK = 8  # rows below which no trial is dropped
+Scores = Mapping[int, float]
+
+
+def lost(scores: Scores, incumbent: Scores) -> bool:
+    """Whether `scores` (by row) are worse than the incumbent's on the rows both have."""
+    common = sorted(scores.keys() & incumbent.keys())
+    if not common:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        pruner = WilcoxonPruner(p_threshold=P_THRESHOLD, n_startup_steps=FIRST_LOOK)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    reference = {row: incumbent[row] for row in common}
+    study.add_trial(create_trial(value=average(reference), intermediate_values=reference, state=TrialState.COMPLETE))
+    trial = create_trial(state=TrialState.RUNNING, intermediate_values={row: scores[row] for row in common})
+    return pruner.prune(study, trial)
+
+
+def estimate(scores: Scores, incumbent: Scores) -> float:
+    """A trial's expected mean over all rows, from the rows it has: the incumbent's mean plus the paired difference."""
+    common = scores.keys() & incumbent.keys()
+    if not common or len(scores) >= len(incumbent):
+        return average(scores)
+    difference = sum(scores[row] - incumbent[row] for row in common) / len(common)
+    return max(0.0, average(incumbent) + difference)
+
+
+def average(scores: Scores) -> float:
+    """The mean of the scores; 0.0 for none."""
+    return sum(scores.values()) / len(scores) if scores else 0.0
+
+
+def blocks(rows: int, size: int) -> list[range]:
+    """The rows in blocks of `size`, the last one taking what remains."""
+    starts = list(range(0, max(rows - size // 2, 1), size))
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], rows], strict=True)]
+
+

@@ -1,0 +1,234 @@
+"""The search: generations of candidates raced over dev in blocks, then the finalists and the choice among them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+
+from optimizer.client import Client
+from optimizer.errors import BudgetReached
+from optimizer.evaluate import Scored, mean_tokens, score_rows
+from optimizer.examples import Example
+from optimizer.layouts import Task, build
+from optimizer.metrics import Metric
+from optimizer.pools import NO_DEMOS, Pools
+from optimizer.prompt import Layout, Prompt
+from optimizer.race import Scores, average, blocks, estimate, lost
+from optimizer.study import Params, Space, StoredStudy, Trial, suggest
+
+GENERATION = 4
+SUGGESTED = 8  # times as many are asked for, since some repeat what was tried
+FINALISTS = 3
+NOISE = 0.5  # standard errors of the paired difference within which a cheaper candidate is as good
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the search works on. `dev` is in its one fixed order; `seed_layout` is the layout of the seed prompt."""
+
+    task: Task
+    pools: Pools
+    layouts: tuple[Layout, ...]
+    dev: Sequence[Example]
+    metric: Metric
+    seed: int
+    trials: int
+    worker: int = 0
+    race: bool = True
+
+    @property
+    def space(self) -> Space:
+        return {
+            "layout": self.layouts,
+            "demos": list(self.pools.demo_sets),
+            "k": self.pools.sizes,
+            "instruction": range(len(self.pools.instructions)),
+        }
+
+    def prompt(self, params: Params) -> Prompt:
+        """The candidate that a tuple of names stands for."""
+        name, layout = str(params["demos"]), cast(Layout, params["layout"])
+        instruction = self.pools.instructions[int(params["instruction"])]
+        reasoning = self.pools.demo_sets[name].reasoning
+        return build(self.task, layout, instruction, self.pools.demos(name), k=int(params["k"]), reasoning=reasoning)
+
+    def starters(self) -> list[dict[str, str | int]]:
+        """The first candidates: the seed prompt, then what has served small models best (nearest demos, raw text)."""
+        few, many = self.pools.sizes[len(self.pools.sizes) // 2], self.pools.sizes[-1]
+        text: Layout = "raw" if "raw" in self.layouts else self.layouts[0]
+        nearest = [name for name, one in self.pools.demo_sets.items() if one.nearest]
+        wanted = [(self.layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
+        wanted += [(self.layouts[0], nearest[-1], many), (text, nearest[-1], few)]
+        wanted += [(layout, "labeled-0", few) for layout in self.layouts[1:] if layout != text]
+        return [{"layout": layout, "demos": demos, "k": k, "instruction": 0} for layout, demos, k in wanted]
+
+
+@dataclass
+class Racer:
+    """A trial on its way through the blocks."""
+
+    slot: int
+    params: dict[str, str | int]
+    prompt: Prompt
+    results: dict[int, Scored] = field(default_factory=dict)
+    lost: bool = False
+
+    @property
+    def scores(self) -> dict[int, float]:
+        return {row: result.score for row, result in self.results.items()}
+
+    def finished(self, worker: int, incumbent: Scores) -> Trial:
+        results = list(self.results.values())
+        prompt_tokens, completion_tokens = mean_tokens(results)
+        return Trial(
+            worker, self.slot, self.params, self.prompt.id, estimate(self.scores, incumbent), self.scores, self.lost,
+            sum(result.unparsed for result in results), prompt_tokens, completion_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the search stands; `bought` and `full` count dev rows scored, and what all trials in full would have."""
+
+    done: int
+    trials: int
+    best: Trial | None
+    bought: int
+    full: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All trials, the finalists (complete on dev), the chosen one, and which budget ended the search, if one did."""
+
+    trials: list[Trial]
+    finalists: list[Trial]
+    winner: Trial
+    stopped: str | None
+
+
+class Search:
+    """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not."""
+
+    def __init__(
+        self, problem: Problem, client: Client, study: StoredStudy, watch: Callable[[Progress], None]
+    ) -> None:
+        self.problem, self.client, self.study, self.watch = problem, client, study, watch
+
+    async def run(self) -> Outcome:
+        """Search until the trials or a budget end, then complete the finalists and choose."""
+        stopped = None
+        slot = 0
+        try:
+            while (left := self.problem.trials - self._begun(slot)) > 0:
+                generation = self._generation(slot, min(GENERATION, left))
+                if not generation:
+                    break
+                await self._race(generation)
+                slot += len(generation)
+        except BudgetReached as reached:
+            stopped = str(reached)
+        trials = self.study.trials()
+        finalists, cut = await self._finalists(trials)
+        if not finalists:
+            raise BudgetReached(stopped or cut or "the search")
+        return Outcome(trials, finalists, choose(finalists), stopped or cut)
+
+    def _begun(self, slot: int) -> int:
+        """Trials of the study that count before our `slot`: all of others', and our own below it."""
+        mine = self.problem.worker
+        return slot + sum(trial.worker != mine for trial in self.study.trials())
+
+    def _generation(self, slot: int, count: int) -> list[Racer]:
+        """The next candidates, none of which was tried: starters first, then TPE's."""
+        problem = self.problem
+        history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < slot]
+        tried = {trial.prompt_id for trial in history}
+        starters = problem.starters()[slot:] if problem.worker == 0 else []
+        asked = [] if len(starters) >= count else suggest(
+            problem.space, history, SUGGESTED * count, f"{problem.seed}-{problem.worker}-{slot}"
+        )
+        racers: list[Racer] = []
+        for params in starters + asked:
+            prompt = problem.prompt(params)
+            if prompt.id not in tried and len(racers) < count:
+                racers.append(Racer(slot + len(racers), params, prompt))
+                tried.add(prompt.id)
+        return racers
+
+    async def _race(self, racers: list[Racer]) -> None:
+        """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
+        problem = self.problem
+        history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
+        best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
+        size = max(8, self.client.endpoint.window // GENERATION)
+        for block in blocks(len(problem.dev), size):
+            active = [racer for racer in racers if not racer.lost]
+            await asyncio.gather(*(self._score(racer, block) for racer in active))
+            leader = max(
+                [racer.scores for racer in active] + ([best.scores] if best else []),
+                key=lambda scores: average({row: scores[row] for row in active[0].results}),
+            ) if active else {}
+            for racer in active:
+                complete = len(racer.results) == len(problem.dev)
+                racer.lost = problem.race and not complete and lost(racer.scores, leader)
+        complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
+        incumbent = max(complete_scores, key=average)
+        stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
+        for racer in racers:
+            if (problem.worker, racer.slot) not in stored:
+                self.study.add(racer.finished(problem.worker, incumbent), problem.space)
+        self.watch(self.progress())
+
+    async def _score(self, racer: Racer, rows: range) -> None:
+        dev = [self.problem.dev[row] for row in rows]
+        results = await score_rows(racer.prompt, dev, self.problem.metric, self.client)
+        racer.results |= dict(zip(rows, results, strict=True))
+
+    async def _finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], str | None]:
+        """The complete trials, and the best few completed; what a budget leaves incomplete is no finalist."""
+        complete = [trial for trial in trials if len(trial.scores) == len(self.problem.dev)]
+        try:
+            for trial in sorted(trials, key=lambda t: -t.value)[:FINALISTS]:
+                if trial not in complete:
+                    racer = Racer(trial.slot, trial.params, self.problem.prompt(trial.params))
+                    await self._score(racer, range(len(self.problem.dev)))
+                    complete.append(racer.finished(trial.worker, {}))
+        except BudgetReached as reached:
+            return complete, str(reached)
+        return complete, None
+
+    def progress(self) -> Progress:
+        trials = self.study.trials()
+        best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
+        bought = sum(len(trial.scores) for trial in trials)
+        return Progress(len(trials), self.problem.trials, best, bought, len(trials) * len(self.problem.dev))
+
+
+def choose(finalists: Sequence[Trial]) -> Trial:
+    """The cheapest in tokens whose shortfall to the best is within half a standard error of their paired difference."""
+    best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
+    as_good = [trial for trial in finalists if shortfall(trial, best) <= NOISE]
+    return min(as_good, key=lambda trial: (trial.tokens, -trial.value))
+
+
+def shortfall(trial: Trial, best: Trial) -> float:
+    """How far `trial` lies below `best`, in standard errors of the paired difference on dev."""
+    rows = sorted(best.scores)
+    difference = np.array([best.scores[row] - trial.scores[row] for row in rows])
+    error = float(difference.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
+    mean = float(difference.mean())
+    return mean / error if error > 0 else (0.0 if mean <= 0 else float("inf"))
+
+
+def pareto(trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials that no other beats in both score and tokens, the cheapest first."""
+    front: list[Trial] = []
+    for trial in sorted(trials, key=lambda t: (t.tokens, -t.value)):
+        if not front or trial.value > front[-1].value:
+            front.append(trial)
+    return front

@@ -1,0 +1,119 @@
+"""The Optuna study: proposes candidates, and keeps every finished trial in a persistent storage.
+
+Candidates of a generation depend on nothing but the seed and the trials of earlier generations, so a run that was killed
+proposes the same ones again. Only finished trials are stored: a kill leaves no half of one behind.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from optimizer.errors import UserError
+from optimizer.files import digest
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+Params = Mapping[str, str | int]
+Space = Mapping[str, Sequence[str | int]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial. `scores` are by dev row; `lost` says that racing ended it early, and `value` is then an estimate."""
+
+    worker: int
+    slot: int
+    params: dict[str, str | int]
+    prompt_id: str
+    value: float
+    scores: dict[int, float]
+    lost: bool
+    unparsed: int
+    prompt_tokens: float
+    completion_tokens: float
+
+    @property
+    def tokens(self) -> float:
+        return self.prompt_tokens + self.completion_tokens
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The space as Optuna takes it; all choices are scalars, as persistent storages demand."""
+    return {name: CategoricalDistribution(list(choices)) for name, choices in space.items()}
+
+
+def suggest(space: Space, history: Sequence[Trial], count: int, seed: str) -> list[dict[str, str | int]]:
+    """`count` candidates from multivariate TPE over `history`: a pure function of its arguments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = TPESampler(
+            seed=int(digest(seed)[:8], 16), multivariate=True, constant_liar=True, n_startup_trials=8
+        )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    dists = distributions(space)
+    for trial in history:
+        study.add_trial(create_trial(params=dict(trial.params), distributions=dists, value=trial.value))
+    return [dict(study.ask(fixed_distributions=dists).params) for _ in range(count)]
+
+
+class StoredStudy:
+    """Finished trials in an Optuna storage: the run's journal file, or any URL that several processes share."""
+
+    def __init__(self, storage: BaseStorage | str, name: str) -> None:
+        self.study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
+
+    @classmethod
+    def open(cls, url: str | None, path: Path, name: str) -> StoredStudy:
+        """By URL where one is given, else the journal at `path`. Raises `UserError` for a URL that cannot be opened."""
+        if url is None:
+            return cls(JournalStorage(JournalFileBackend(str(path))), name)
+        try:
+            return cls(url, name)
+        except Exception as error:  # each database driver has its own errors
+            raise UserError(
+                f"The storage {url} cannot be opened.", str(error),
+                "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
+            ) from error
+
+    def pools(self) -> dict[str, Any] | None:
+        """The pools that trials of this study choose from, once some process has frozen them."""
+        text = self.study.user_attrs.get("pools")
+        return json.loads(text) if text else None
+
+    def freeze_pools(self, pools: dict[str, Any]) -> None:
+        self.study.set_user_attr("pools", json.dumps(pools))
+
+    def trials(self) -> list[Trial]:
+        """All finished trials, in the order of worker and slot."""
+        stored = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        found = {(t.worker, t.slot): t for t in (from_stored(one.user_attrs, one) for one in stored)}
+        return [found[key] for key in sorted(found)]
+
+    def add(self, trial: Trial, space: Space) -> None:
+        """Store a finished trial, in one write."""
+        attrs = {key: value for key, value in asdict(trial).items() if key not in ("params", "scores", "value")}
+        self.study.add_trial(
+            create_trial(
+                params=dict(trial.params), distributions=distributions(space), value=trial.value,
+                intermediate_values=trial.scores, user_attrs=attrs,
+            )
+        )
+
+
+def from_stored(attrs: Mapping[str, Any], stored: optuna.trial.FrozenTrial) -> Trial:
+    return Trial(
+        params=dict(stored.params), scores=dict(stored.intermediate_values), value=float(stored.value or 0.0), **attrs
+    )

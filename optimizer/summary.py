@@ -1,0 +1,83 @@
+"""The end of a run in words: the three prompts on test with intervals, what it cost, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optimizer.measure import Reading, Verdict
+from optimizer.pipeline import Result
+from optimizer.stats import Gain
+
+
+def summary(result: Result, best_path: Path) -> RenderableType:
+    """What the terminal shows when a run has ended."""
+    parts: list[RenderableType] = []
+    if result.verdict:
+        parts += [table(result.verdict), Text(""), *map(Text, conclusion(result.verdict))]
+    else:
+        parts.append(Text("Test was not read, so nothing is claimed: best.json holds the seed prompt."))
+    if result.outcome.stopped:
+        parts.append(Text(f"The search stopped early: {result.outcome.stopped} is reached. The best so far stands."))
+    parts += [Text(""), *map(Text, costs(result)), Text(""), *map(Text, whereabouts(result, best_path))]
+    return Group(*parts)
+
+
+def table(verdict: Verdict) -> Table:
+    """Seed, DSPy default and winner on the same test rows."""
+    shown = Table(title=f"test: {verdict.winner.score.n} rows, read once", title_justify="left")
+    shown.add_column("prompt")
+    for column in ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens"):
+        shown.add_column(column, justify="right")
+    for name, one in (("seed", verdict.seed), ("DSPy default", verdict.dspy), ("winner", verdict.winner)):
+        shown.add_row(name, *cells(one))
+    return shown
+
+
+def cells(one: Reading) -> list[str]:
+    score = one.score
+    interval = f"{points(score.low)} to {points(score.high)}"
+    tokens = (f"{one.prompt_tokens:.0f}", f"{one.completion_tokens:.0f}")
+    return [points(score.mean), interval, f"{one.parse_failures:.0%}", *tokens]
+
+
+def conclusion(verdict: Verdict) -> list[str]:
+    """The gains, and which prompt is shipped for them."""
+    lines = [f"winner over seed:         {told(verdict.over_seed)}", f"winner over DSPy default: {told(verdict.over_dspy)}"]
+    lines.append(f"dev promised {points(verdict.dev_optimism)} points more than test gave (winner's dev minus test score)")
+    if verdict.shipped == "seed":
+        lines.append("The winner does not beat the seed prompt on test beyond doubt, so the seed prompt is shipped.")
+    else:
+        lines.append("The winner beats the seed prompt on test: it is shipped.")
+    return lines
+
+
+def told(gain: Gain) -> str:
+    return f"{100 * gain.mean:+.1f} points, 95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, p = {gain.p:.4f}"
+
+
+def points(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def costs(result: Result) -> list[str]:
+    """Calls and tokens by role, and what racing saved."""
+    meter, trials = result.meter, result.outcome.trials
+    bought, full = sum(len(trial.scores) for trial in trials), len(trials) * result.rows
+    roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(meter.spent.items()))
+    lines = [f"{len(trials)} trials bought {bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%}); racing saved the rest"]
+    usd = f", {meter.usd:.2f} USD" if meter.usd else ""
+    lines.append(f"{meter.total.calls:,} calls ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused")
+    return lines
+
+
+def whereabouts(result: Result, best_path: Path) -> list[str]:
+    """Files, and the next command."""
+    return [
+        f"best prompt  {best_path}",
+        f"run folder   {result.run.path}",
+        f"read it      optimize --show {best_path}",
+    ]

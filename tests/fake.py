@@ -1,0 +1,101 @@
+"""An endpoint that speaks the OpenAI API, in this process: deterministic, counting, and able to misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+Body = dict[str, Any]
+Answer = Callable[[Body], str]
+
+
+def echo_answer(body: Body) -> str:
+    """A reply that depends on nothing but the request: the last word of the last message."""
+    choice = (body.get("structured_outputs") or {}).get("choice")
+    if choice:
+        return str(choice[len(json.dumps(body["messages"])) % len(choice)])
+    return str(body["messages"][-1]["content"]).split()[-1]
+
+
+class FakeEndpoint:
+    """Serves /v1/models and /v1/chat/completions on a loopback port; `calls` counts completions by body."""
+
+    def __init__(self, answer: Answer = echo_answer, *, model: str = "fake", key: str | None = None) -> None:
+        self.answer, self.model, self.key = answer, model, key
+        self.calls: Counter[str] = Counter()
+        self.bodies: list[Body] = []
+        self.misbehave: Callable[[int], int | None] = lambda number: None
+        self.delay_s = 0.0
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._requests = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> FakeEndpoint:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._start())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._runner.cleanup())
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port: int = self._runner.addresses[0][1]
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response({"error": {"message": "invalid api key"}}, status=401)
+        return None
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return self._refused(request) or web.json_response({"data": [{"id": self.model}]})
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
+        if refused:
+            return refused
+        body = await request.json()
+        self._requests += 1
+        status = self.misbehave(self._requests)
+        if status:
+            return web.json_response({"error": {"message": f"told to answer {status}"}}, status=status)
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        await asyncio.sleep(self.delay_s)
+        self._in_flight -= 1
+        self.calls[json.dumps(body, sort_keys=True)] += 1
+        self.bodies.append(body)
+        text = self.answer(body)
+        length = len(json.dumps(body["messages"])) // 4
+        usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + 1, "total_tokens": length}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
