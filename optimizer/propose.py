@@ -37,17 +37,17 @@ logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of each input that
 class ClientEngine:
     """DSPy's engine protocol over our client, so that proposals are stored, metered and budgeted like all calls.
 
-    `seed` sets one proposal apart from another that asks the same.
+    `sample` sets one proposal apart from another that asks the same.
     """
 
     client: Client
     model: str
-    seed: int
+    sample: int
     loop: asyncio.AbstractEventLoop
     fatal: list[Exception] = field(default_factory=list)
 
     def complete(self, request: Request) -> Response:
-        coroutine = self.client.complete(to_body(request, self.model, self.seed), "proposer")
+        coroutine = self.client.complete(to_body(request, self.model), "proposer", self.sample)
         try:
             completion = asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
         except (BudgetReached, PromptstillError) as error:
@@ -58,14 +58,12 @@ class ClientEngine:
         return Response(id=None, model=self.model, message=message, finish_reason="stop", usage=usage)
 
 
-def to_body(request: Request, model: str, seed: int) -> dict[str, Any]:
+def to_body(request: Request, model: str) -> dict[str, Any]:
     """An lm15 request as the body of an OpenAI chat call."""
     system = [{"role": "system", "content": request.system}] if isinstance(request.system, str) else []
     turns = [{"role": message.role, "content": message.text or ""} for message in request.messages]
     temperature = request.config.temperature if request.config.temperature is not None else 1.0
-    return {
-        "model": model, "messages": system + turns, "temperature": temperature, "max_tokens": REPLY_TOKENS, "seed": seed,
-    }
+    return {"model": model, "messages": system + turns, "temperature": temperature, "max_tokens": REPLY_TOKENS}
 
 
 async def propose_instructions(
@@ -81,7 +79,7 @@ async def propose_instructions(
     loop = asyncio.get_running_loop()
     rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in train]
     rows = random.Random(seed).sample(rows, min(ROWS_SHOWN, len(rows)))
-    engines = [ClientEngine(client, model, seed * 1000 + i, loop) for i in range(count + 1)]
+    engines = [ClientEngine(client, model, seed * 1000 + i + 1, loop) for i in range(count + 1)]
     described = await asyncio.to_thread(summarize, rows, engines[0]) if summary else None
     asked = [asyncio.to_thread(propose_one, signature, rows, described, engine, i) for i, engine in enumerate(engines[1:])]
     answers = await asyncio.gather(*asked)
@@ -115,7 +113,7 @@ def propose_one(
         with contextlib.redirect_stdout(io.StringIO()), dspy.context(lm=language_model(engine)):
             proposer = GroundedProposer(
                 language_model(engine), program, rows, use_dataset_summary=False, program_aware=False,
-                use_instruct_history=False, rng=random.Random(engine.seed),
+                use_instruct_history=False, rng=random.Random(engine.sample),
             )
             proposer.use_dataset_summary, proposer.data_summary, proposer.use_tip = bool(summary), summary, bool(tip)
             return str(

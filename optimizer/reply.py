@@ -26,7 +26,7 @@ def read_labels(outputs: list[Field], text: str) -> dict[str, Any]:
     marks = list(re.finditer(rf"^[ \t]*({'|'.join(map(re.escape, labels))}):", text, re.MULTILINE))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     found: dict[str, Any] = {}
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, ends, strict=False):  # without a mark there is still the end of the text
         found.setdefault(labels[mark[1]], text[mark.end() : end].strip())
     return found
 
