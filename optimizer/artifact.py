@@ -14,8 +14,14 @@ from optimizer.stats import Estimate
 
 
 def artifact(
-    *, loaded: LoadedRecipe, model: Model, prompt: Prompt, run: RunFolder, dev: dict[str, Estimate],
-    verdict: Verdict | None, search: dict[str, Any],
+    *,
+    loaded: LoadedRecipe,
+    model: Model,
+    prompt: Prompt,
+    run: RunFolder,
+    dev: dict[str, Estimate],
+    verdict: Verdict | None,
+    search: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of best.json. Without a verdict (a budget ended the run before test was read) test is null."""
     return {

@@ -83,7 +83,8 @@ class SqliteCalls:
         with self._explained():
             self.db.execute(
                 "INSERT OR IGNORE INTO calls (key, role, body, completion, prompt_tokens, completion_tokens)"
-                " VALUES (?, ?, ?, ?, ?, ?)", (*row, *tokens),
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (*row, *tokens),
             )
 
     def totals(self) -> dict[str, Total]:
@@ -112,6 +113,7 @@ class _Explained:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error):
             raise InfrastructureError(
-                f"{self.path} could not be written or read.", f"SQLite says: {error}.",
+                f"{self.path} could not be written or read.",
+                f"SQLite says: {error}.",
                 "Free some disk space, then go on with: optimize … --resume RUN (nothing that was stored is lost).",
             ) from error

@@ -29,15 +29,28 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
 @click.argument("recipe", required=False, metavar="RECIPE.py[:NAME]")
 @click.option("-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe.")
 @click.option("--check", is_flag=True, help="Check the recipe and its rows; ask no model.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("best.json"),
-              show_default=True, help="Where the best prompt goes, besides the run folder.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("best.json"),
+    show_default=True,
+    help="Where the best prompt goes, besides the run folder.",
+)
 @click.option("--model", help="Another model than the recipe's: smollm2-135m, a folder, a hub id, or a remote name.")
 @click.option("--base-url", help="Ask this OpenAI-compatible endpoint (…/v1) instead of starting vLLM.")
 @click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="Variable that holds its key.")
-@click.option("--proposer", help="Model at the same endpoint that proposes instructions, or 'none'.  [default: the model]")
+@click.option(
+    "--proposer", help="Model at the same endpoint that proposes instructions, or 'none'.  [default: the model]"
+)
 @click.option("--proposals", type=click.IntRange(0, 100), default=4, show_default=True, help="Instructions to ask for.")
-@click.option("--layout", "layouts", multiple=True, type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
-              help="Search only this layout; may be repeated.")
+@click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
+    help="Search only this layout; may be repeated.",
+)
 @click.option("--trials", type=click.IntRange(1), default=24, show_default=True, help="Candidates to try.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--max-calls", type=click.IntRange(1), help="Stop before more calls than this, test included.")
@@ -47,14 +60,27 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
 @click.option("--price", metavar="IN,OUT", help="USD per million prompt and reply tokens.")
 @click.option("--window", type=click.IntRange(1, 4096), default=64, show_default=True, help="Requests in flight.")
 @click.option("--no-race", is_flag=True, help="Score every trial on all of dev.")
-@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
-              help="Go on with a run folder; no stored call is repeated.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="RUN",
+    help="Go on with a run folder; no stored call is repeated.",
+)
 @click.option("--storage", help="Optuna URL of a study that several processes share.  [default: the run folder]")
 @click.option("--study", help="The study's name in --storage.  [default: the recipe's]")
-@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
-              help="Where run folders go.")
-@click.option("--show", type=click.Path(path_type=Path, dir_okay=False), metavar="BEST.json",
-              help="Print the prompt of a best.json as Markdown.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where run folders go.",
+)
+@click.option(
+    "--show",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="BEST.json",
+    help="Print the prompt of a best.json as Markdown.",
+)
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def optimize(context: click.Context, **options: Any) -> None:
@@ -121,11 +147,25 @@ def to_settings(options: dict[str, Any], chosen: set[str]) -> Any:
         limits = {BUDGETS[name]: options[name] for name in BUDGETS if name in chosen}
         return replace(saved, **own, budget=replace(saved.budget, **limits))
     budget = Budget(**{field: options[name] for name, field in BUDGETS.items()}, price=to_price(options["price"]))
-    names = ("recipe", "model", "base_url", "api_key_env", "proposer", "proposals", "trials", "seed", "window", "storage",
-             "study")
+    names = (
+        "recipe",
+        "model",
+        "base_url",
+        "api_key_env",
+        "proposer",
+        "proposals",
+        "trials",
+        "seed",
+        "window",
+        "storage",
+        "study",
+    )
     return Settings(
-        **{name: options[name] for name in names}, parameters=to_parameters(options["parameters"]), budget=budget,
-        layouts=cast("tuple[Layout, ...]", tuple(options["layouts"])), race=not options["no_race"],
+        **{name: options[name] for name in names},
+        parameters=to_parameters(options["parameters"]),
+        budget=budget,
+        layouts=cast("tuple[Layout, ...]", tuple(options["layouts"])),
+        race=not options["no_race"],
     )
 
 
@@ -142,7 +182,9 @@ def to_price(text: str | None) -> tuple[float, float]:
     try:
         prompt, completion = (float(part) for part in text.split(",")) if text else (0.0, 0.0)
     except ValueError:
-        raise UserError(f"--price {text} is no pair of numbers.", "", "Write, for instance: --price 0.15,0.60") from None
+        raise UserError(
+            f"--price {text} is no pair of numbers.", "", "Write, for instance: --price 0.15,0.60"
+        ) from None
     return prompt, completion
 
 
@@ -157,7 +199,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt) as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except BudgetReached as reached:
-        click.echo(f"{reached} is reached before one prompt was scored on all of dev: nothing to choose from.", err=True)
+        click.echo(
+            f"{reached} is reached before one prompt was scored on all of dev: nothing to choose from.", err=True
+        )
         sys.exit(0)
     except PromptstillError as error:
         click.echo(f"error: {error}", err=True)

@@ -76,7 +76,15 @@ class Client:
             async with self.session.get(f"{self.endpoint.base_url}/models") as response:
                 self._refuse_status(response.status, await response.text())
                 return list((await response.json(content_type=None))["data"])
-        except (aiohttp.ClientError, TimeoutError, Unanswered, RequestRefused, ValueError, KeyError, TypeError) as error:
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            Unanswered,
+            RequestRefused,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise self._dead(error) from error
 
     async def complete(self, body: dict[str, Any], role: str, sample: int = 0) -> Completion:

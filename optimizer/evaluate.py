@@ -77,12 +77,14 @@ def apply(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float
     except Exception as error:  # the user's code: whatever it raises is reported against its row
         raise UserError(
             f"The metric {name} raised {type(error).__name__} on {example.where}: {error}",
-            f"The prediction was {dict(outputs)}.", "Mend the metric; it must take any prediction of the signature.",
+            f"The prediction was {dict(outputs)}.",
+            "Mend the metric; it must take any prediction of the signature.",
         ) from error
     if isinstance(score, bool | int | float) and math.isfinite(score) and 0 <= score <= 1:
         return float(score)
     raise UserError(
-        f"The metric {name} returned {score!r} on {example.where}.", "",
+        f"The metric {name} returned {score!r} on {example.where}.",
+        "",
         "A metric returns a number from 0 to 1, higher is better.",
     )
 

@@ -49,9 +49,12 @@ def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Fi
     if len(examples) < 2:
         raise UserError(
             f"The recipe has {len(examples)} row{'s' * (len(examples) != 1)}.",
-            "Train, dev and test each need rows of their own.", "Give it some 50 labelled rows or more.",
+            "Train, dev and test each need rows of their own.",
+            "Give it some 50 labelled rows or more.",
         )
-    unique = list({canonical([ex.inputs, ex.outputs, ex.row.get("split")]): ex for ex in reversed(examples)}.values())[::-1]
+    unique = list({canonical([ex.inputs, ex.outputs, ex.row.get("split")]): ex for ex in reversed(examples)}.values())[
+        ::-1
+    ]
     labelled = [example for example in unique if example.outputs]
     unlabelled = [example for example in unique if not example.outputs]
     dealt = deal_named(labelled) if any("split" in ex.row for ex in labelled) else deal(labelled, recipe, seed)
@@ -63,7 +66,9 @@ def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Fi
     return splits
 
 
-def check_row(row: Mapping[str, Any], number: int, recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field]) -> Example:
+def check_row(
+    row: Mapping[str, Any], number: int, recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field]
+) -> Example:
     """One row as an example, its fields present and of their types."""
     where = row.where if isinstance(row, Row) else f"row {number}"
     absent = [field.name for field in inputs if field.name not in row]
@@ -72,20 +77,23 @@ def check_row(row: Mapping[str, Any], number: int, recipe: Recipe, inputs: Seque
         absent += [field.name for field in outputs if field not in given]
     if absent:
         raise UserError(
-            f"{where}: no field {', '.join(absent)}.", f"The row has {', '.join(row) or 'no field at all'}.",
+            f"{where}: no field {', '.join(absent)}.",
+            f"The row has {', '.join(row) or 'no field at all'}.",
             "Add it to the row, or rename the signature's field.",
         )
     for field in inputs:
         if field.is_text and not isinstance(row[field.name], str):
             raise UserError(
-                f"{where}: {field.name} is {type(row[field.name]).__name__}, not a string.", "",
+                f"{where}: {field.name} is {type(row[field.name]).__name__}, not a string.",
+                "",
                 f"Write it as a string, or annotate {field.name} with its type in the signature.",
             )
     size = len(canonical({field.name: row[field.name] for field in inputs}).encode())
     if size > recipe.max_row_bytes:
         raise UserError(
             f"{where}: its inputs take {size:,} bytes, more than {recipe.max_row_bytes:,}.",
-            "Such a row would overflow the model's context.", "Shorten it, or raise Recipe(max_row_bytes=…).",
+            "Such a row would overflow the model's context.",
+            "Shorten it, or raise Recipe(max_row_bytes=…).",
         )
     values = {field.name: gold(field, row[field.name], where) for field in given}
     asked = {field.name: row[field.name] for field in inputs}
@@ -111,7 +119,8 @@ def deal_named(examples: Sequence[Example]) -> dict[str, list[Example]]:
         name = example.row.get("split")
         if name not in SPLITS:
             raise UserError(
-                f"{example.where}: split is {name!r}.", "Some rows name a split, so every labelled row must.",
+                f"{example.where}: split is {name!r}.",
+                "Some rows name a split, so every labelled row must.",
                 f"Write one of {', '.join(SPLITS)}, or remove split from all rows.",
             )
         dealt[name].append(example)
@@ -139,7 +148,9 @@ def deal(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, li
 def targets(total: int, split: tuple[float, float, float]) -> dict[SplitName, int]:
     """How many rows each split should have."""
     if any(size < 0 for size in split) or sum(split) == 0:
-        raise UserError(f"Recipe(split={split}) is no division of rows.", "", "Write fractions, such as (0.5, 0.2, 0.3).")
+        raise UserError(
+            f"Recipe(split={split}) is no division of rows.", "", "Write fractions, such as (0.5, 0.2, 0.3)."
+        )
     if all(size <= 1 for size in split):
         return {name: math.ceil(total * size / sum(split)) for name, size in zip(SPLITS, split, strict=True)}
     if sum(split) > total:
@@ -158,7 +169,8 @@ def refuse_overlap(splits: Splits) -> None:
             if other != name:
                 raise UserError(
                     f"{example.where} ({name}) and {where} ({other}) have the same inputs.",
-                    "A score on rows that the search has seen is no score.", "Remove one of them.",
+                    "A score on rows that the search has seen is no score.",
+                    "Remove one of them.",
                 )
 
 
@@ -168,7 +180,8 @@ def refuse_empty(splits: Splits) -> None:
         if not getattr(splits, name):
             sizes = ", ".join(f"{split} {len(getattr(splits, split))}" for split in SPLITS)
             raise UserError(
-                f"There are no {name} rows.", f"The labelled rows fall into {sizes}.",
+                f"There are no {name} rows.",
+                f"The labelled rows fall into {sizes}.",
                 f'Mark some with "split": "{name}", or give more rows.',
             )
 

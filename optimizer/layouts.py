@@ -1,10 +1,10 @@
 """A `Prompt` from a candidate's parts: instruction, demos, layout, reasoning. The only place that knows DSPy's formats.
 
-    chat       the instruction as system message, demos as turns
-    inline     everything inside one user message
-    raw        the same text as a plain completion, without chat markup
-    dspy-chat  what `dspy.ChatAdapter` sends
-    json       what `dspy.JSONAdapter` sends
+chat       the instruction as system message, demos as turns
+inline     everything inside one user message
+raw        the same text as a plain completion, without chat markup
+dspy-chat  what `dspy.ChatAdapter` sends
+json       what `dspy.JSONAdapter` sends
 """
 
 from __future__ import annotations
@@ -77,21 +77,31 @@ def to_field(name: str, info: Any) -> Field:
         schema = TypeAdapter(info.rebuild_annotation()).json_schema()
     except Exception as error:  # pydantic has several unrelated errors for this
         raise UserError(
-            f"The field {name} has the type {info.annotation}, which has no JSON form.", str(error),
+            f"The field {name} has the type {info.annotation}, which has no JSON form.",
+            str(error),
             "Use str, int, float, bool, Literal, lists, optional values or pydantic models.",
         ) from error
     return Field(name=name, desc="" if desc == f"${{{name}}}" else desc, type=schema)
 
 
 def build(
-    task: Task, layout: Layout, instruction: str, demos: Sequence[Demo] | NearestDemos = (), *, k: int = 0,
+    task: Task,
+    layout: Layout,
+    instruction: str,
+    demos: Sequence[Demo] | NearestDemos = (),
+    *,
+    k: int = 0,
     reasoning: bool = False,
 ) -> Prompt:
     """The prompt of one candidate; `k` demos, the first of a list or the nearest of a pool."""
     task = task.reasoned() if reasoning else task
     if layout in ("dspy-chat", "json"):
         return build_dspy(task, layout, instruction, demos, k)
-    return build_turns(task, instruction, demos, k) if layout == "chat" else build_text(task, layout, instruction, demos, k)
+    return (
+        build_turns(task, instruction, demos, k)
+        if layout == "chat"
+        else build_text(task, layout, instruction, demos, k)
+    )
 
 
 def build_turns(task: Task, instruction: str, demos: Sequence[Demo] | NearestDemos, k: int) -> Prompt:
@@ -108,9 +118,7 @@ def build_turns(task: Task, instruction: str, demos: Sequence[Demo] | NearestDem
     return finish(task, "chat", instruction, fixed, question, nearest, own_reply(task))
 
 
-def build_text(
-    task: Task, layout: Layout, instruction: str, demos: Sequence[Demo] | NearestDemos, k: int
-) -> Prompt:
+def build_text(task: Task, layout: Layout, instruction: str, demos: Sequence[Demo] | NearestDemos, k: int) -> Prompt:
     """`inline` and `raw`: one text that ends where the answer begins."""
     question = question_template(task)
     demo = f"{question}\n{answer_template(task)}\n\n"
@@ -128,9 +136,7 @@ def build_text(
     return finish(task, layout, instruction, [], f"{head}{shown}{question}\n{literal(lead)}", nearest, reply)
 
 
-def build_dspy(
-    task: Task, layout: Layout, instruction: str, demos: Sequence[Demo] | NearestDemos, k: int
-) -> Prompt:
+def build_dspy(task: Task, layout: Layout, instruction: str, demos: Sequence[Demo] | NearestDemos, k: int) -> Prompt:
     """`dspy-chat` and `json`: DSPy's adapter renders sentinels, which become slots."""
     adapter = JSONAdapter() if layout == "json" else ChatAdapter()
     signature = task.signature.with_instructions(instruction)
@@ -152,8 +158,16 @@ def finish(
 ) -> Prompt:
     """The prompt with its decoding."""
     return Prompt(
-        layout=layout, model=task.model, instruction=instruction, inputs=task.inputs, outputs=task.outputs,
-        fixed=fixed, user=user, nearest=nearest, reply=reply, decoding=decoding(task, layout, reply),
+        layout=layout,
+        model=task.model,
+        instruction=instruction,
+        inputs=task.inputs,
+        outputs=task.outputs,
+        fixed=fixed,
+        user=user,
+        nearest=nearest,
+        reply=reply,
+        decoding=decoding(task, layout, reply),
     )
 
 
@@ -222,7 +236,9 @@ def decoding(task: Task, layout: Layout, reply: Reply) -> Decoding:
     grammar = constraint(task, layout, reply) if task.structured else None
     json_form = {"type": "json_schema", "json_schema": {"name": "outputs", "schema": object_schema(task)}}
     return Decoding(
-        max_tokens=task.max_tokens + extra, stop=[] if grammar and "json" in grammar else stop, structured=grammar,
+        max_tokens=task.max_tokens + extra,
+        stop=[] if grammar and "json" in grammar else stop,
+        structured=grammar,
         response_format=json_form if reply.style == "json" and task.structured else None,
     )
 

@@ -65,7 +65,8 @@ def read_source(path: Path) -> str:
     """The recipe's text."""
     if path.suffix != ".py":
         raise UserError(
-            f"{path} is not a Python file.", "A recipe is a .py file with a function marked @recipe.",
+            f"{path} is not a Python file.",
+            "A recipe is a .py file with a function marked @recipe.",
             "Start from a copy of recipes/qa.py.",
         )
     if not path.is_file():
@@ -103,12 +104,14 @@ def run_module(path: Path, source: str) -> ModuleType:
         exec(code, module.__dict__)
     except ImportError as error:
         raise UserError(
-            f"The recipe {path} imports what is not installed: {error}.", own_frames(error, path),
+            f"The recipe {path} imports what is not installed: {error}.",
+            own_frames(error, path),
             f"Install it beside promptstill: {sys.executable} -m pip install {error.name or 'the package'}",
         ) from error
     except Exception as error:
         raise UserError(
-            f"The recipe {path} raised {type(error).__name__} while loading: {error}", own_frames(error, path),
+            f"The recipe {path} raised {type(error).__name__} while loading: {error}",
+            own_frames(error, path),
             "Mend that line; loading a recipe should only define things.",
         ) from error
     return module
@@ -117,12 +120,14 @@ def run_module(path: Path, source: str) -> ModuleType:
 def pick(module: ModuleType, name: str | None, path: Path) -> Callable[..., Any]:
     """The one function marked @recipe, or the one of that name."""
     found = {
-        key: value for key, value in vars(module).items()
+        key: value
+        for key, value in vars(module).items()
         if inspect.isfunction(value) and getattr(value, MARK, False) and value.__module__ == module.__name__
     }
     if not found:
         raise UserError(
-            f"The recipe {path} has no function marked @recipe.", "",
+            f"The recipe {path} has no function marked @recipe.",
+            "",
             "Write one that returns a Recipe: from optimizer import Recipe, recipe",
         )
     if name is None and len(found) > 1:
@@ -145,7 +150,8 @@ def coerce(function: Callable[..., Any], parameters: Mapping[str, str], path: Pa
             values[key] = TypeAdapter(hints.get(key, str)).validate_strings(text)
         except ValidationError as error:
             raise UserError(
-                f"-p {key}={text} does not fit.", f"{path} wants {key}: {known[key].annotation}.",
+                f"-p {key}={text} does not fit.",
+                f"{path} wants {key}: {known[key].annotation}.",
                 error.errors()[0]["msg"] + ".",
             ) from error
     return values
@@ -160,11 +166,13 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any], path: Path)
     except Exception as error:
         raise UserError(
             f"The recipe {function.__name__} in {path} raised {type(error).__name__}: {error}",
-            own_frames(error, path), "Mend that line.",
+            own_frames(error, path),
+            "Mend that line.",
         ) from error
     if not isinstance(made, Recipe):
         raise UserError(
-            f"The recipe {function.__name__} in {path} returned {type(made).__name__}, not a Recipe.", "",
+            f"The recipe {function.__name__} in {path} returned {type(made).__name__}, not a Recipe.",
+            "",
             "End it with: return Recipe(signature=…, examples=…, metric=…)",
         )
     return made

@@ -50,8 +50,15 @@ class Verdict:
 
 
 async def read_test(
-    task: Task, seed_prompt: Prompt, winner: Prompt, rows: Sequence[Example], metric: Metric, client: Client, *,
-    dev_score: float, seed: int,
+    task: Task,
+    seed_prompt: Prompt,
+    winner: Prompt,
+    rows: Sequence[Example],
+    metric: Metric,
+    client: Client,
+    *,
+    dev_score: float,
+    seed: int,
 ) -> Verdict:
     """Score the three on `rows`, all at once."""
     bare, default, best = await asyncio.gather(
@@ -62,7 +69,9 @@ async def read_test(
     scores = [[result.score for result in results] for results in (bare, default, best)]
     readings = [reading(results, seed) for results in (bare, default, best)]
     return Verdict(
-        *readings, gain(scores[2], scores[0], seed), gain(scores[2], scores[1], seed),
+        *readings,
+        gain(scores[2], scores[0], seed),
+        gain(scores[2], scores[1], seed),
         dev_score - readings[2].score.mean,
     )
 
@@ -81,8 +90,10 @@ async def score_default(task: Task, rows: Sequence[Example], metric: Metric, cli
 def both(first: Scored, retry: Scored) -> Scored:
     """A retry's result at the price of both calls."""
     return replace(
-        retry, prompt_tokens=first.prompt_tokens + retry.prompt_tokens,
-        completion_tokens=first.completion_tokens + retry.completion_tokens, seconds=first.seconds + retry.seconds,
+        retry,
+        prompt_tokens=first.prompt_tokens + retry.prompt_tokens,
+        completion_tokens=first.completion_tokens + retry.completion_tokens,
+        seconds=first.seconds + retry.seconds,
     )
 
 

@@ -26,7 +26,16 @@ from optimizer.load import LoadedRecipe, load
 from optimizer.measure import Verdict, read_test
 from optimizer.models import Model, resolve
 from optimizer.pools import (
-    BOOTSTRAP_ROWS, NO_DEMOS, DemoSet, Pools, bootstrapped_sets, demo_pool, demo_sizes, labeled_sets, nearest_sets, unique,
+    BOOTSTRAP_ROWS,
+    NO_DEMOS,
+    DemoSet,
+    Pools,
+    bootstrapped_sets,
+    demo_pool,
+    demo_sizes,
+    labeled_sets,
+    nearest_sets,
+    unique,
 )
 from optimizer.probe import Abilities, constrains, probe
 from optimizer.progress import Watch
@@ -76,7 +85,8 @@ def prepare(settings: Settings) -> Prepared:
     task = Task(recipe.signature, settings.model or recipe.model, recipe.max_tokens or LONGEST_REPLY)
     if not task.inputs or not task.outputs:
         raise UserError(
-            f"The signature {recipe.signature.__name__} has no {'input' if not task.inputs else 'output'} field.", "",
+            f"The signature {recipe.signature.__name__} has no {'input' if not task.inputs else 'output'} field.",
+            "",
             "Declare it: answer: str = dspy.OutputField()",
         )
     splits = split_examples(recipe, task.inputs, task.outputs, settings.seed)
@@ -91,23 +101,37 @@ def prepare(settings: Settings) -> Prepared:
 
 
 @contextmanager
-def serving(settings: Settings, model: Model, run: RunFolder, watch: Watch, worker: int) -> Iterator[tuple[Endpoint, int]]:
+def serving(
+    settings: Settings, model: Model, run: RunFolder, watch: Watch, worker: int
+) -> Iterator[tuple[Endpoint, int]]:
     """The endpoint to ask, and its context in tokens: the user's own, or a vLLM started for this run."""
     identity = settings.identity(model.name, model.sha256)
     if settings.base_url:
-        yield Endpoint(
-            settings.base_url.rstrip("/"), identity, settings.api_key, settings.api_key_env, settings.window
-        ), REMOTE_CONTEXT
+        yield (
+            Endpoint(settings.base_url.rstrip("/"), identity, settings.api_key, settings.api_key_env, settings.window),
+            REMOTE_CONTEXT,
+        )
         return
     with running(model, run.logs_dir / f"engine-{worker}.log", watch.say) as engine:
-        yield Endpoint(
-            engine.base_url, identity, window=settings.window,
-            post_mortem=lambda: None if engine.alive() else engine.post_mortem(),
-        ), engine.max_model_len
+        yield (
+            Endpoint(
+                engine.base_url,
+                identity,
+                window=settings.window,
+                post_mortem=lambda: None if engine.alive() else engine.post_mortem(),
+            ),
+            engine.max_model_len,
+        )
 
 
 async def optimize(
-    prepared: Prepared, settings: Settings, endpoint: Endpoint, context: int, model: Model, run: RunFolder, watch: Watch,
+    prepared: Prepared,
+    settings: Settings,
+    endpoint: Endpoint,
+    context: int,
+    model: Model,
+    run: RunFolder,
+    watch: Watch,
     worker: int,
 ) -> Result:
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
@@ -144,9 +168,7 @@ class Steps:
         able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
         self._tell(able)
         settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
-        study = StoredStudy.open(
-            settings.storage, self.run_folder.study_path, settings.study or self.prepared.name
-        )
+        study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)
         pools = await self._pools(task, able, study)
         problem = Problem(
             task, pools, able.layouts, splits.dev, metric, settings.seed, settings.trials, self.worker, settings.race
@@ -163,15 +185,25 @@ class Steps:
         verdict = await self._verdict(task, seed_prompt, winner, outcome)
         shipped = winner if verdict and verdict.shipped == "winner" else seed_prompt
         found = {
-            "seed": settings.seed, "trials": len(outcome.trials), "rows_bought": progress.bought,
-            "rows_of_full_evaluation": progress.full, "stopped": outcome.stopped, "spent": spending(self.client.meter),
-            "seconds": round(time.monotonic() - begun, 1), "winner": dict(outcome.winner.params),
+            "seed": settings.seed,
+            "trials": len(outcome.trials),
+            "rows_bought": progress.bought,
+            "rows_of_full_evaluation": progress.full,
+            "stopped": outcome.stopped,
+            "spent": spending(self.client.meter),
+            "seconds": round(time.monotonic() - begun, 1),
+            "winner": dict(outcome.winner.params),
             "pareto": [{"score": t.value, "tokens": t.tokens, **t.params} for t in pareto(outcome.finalists)],
         }
         dev = {"winner": estimate(list(outcome.winner.scores.values()), settings.seed)}
         made = artifact(
-            loaded=self.prepared.loaded, model=self.model, prompt=shipped, run=self.run_folder, dev=dev,
-            verdict=verdict, search=found,
+            loaded=self.prepared.loaded,
+            model=self.model,
+            prompt=shipped,
+            run=self.run_folder,
+            dev=dev,
+            verdict=verdict,
+            search=found,
         )
         write_json(self.run_folder.best_path, made)
         self.run_folder.note(search=found, best=shipped.id, shipped=made["shipped"])
@@ -184,7 +216,13 @@ class Steps:
         self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows")
         try:
             return await read_test(
-                task, seed_prompt, winner, rows, metric, self.client, dev_score=outcome.winner.value,
+                task,
+                seed_prompt,
+                winner,
+                rows,
+                metric,
+                self.client,
+                dev_score=outcome.winner.value,
                 seed=self.settings.seed,
             )
         except BudgetReached as reached:
@@ -210,7 +248,12 @@ class Steps:
         self.watch.say(f"building pools: {count} proposals by {asked}, bootstrapping on {BOOTSTRAP_ROWS} train rows")
         (new, refused), boot = await asyncio.gather(
             propose_instructions(
-                task.signature, train, self.client, model=asked, count=count, seed=settings.seed,
+                task.signature,
+                train,
+                self.client,
+                model=asked,
+                count=count,
+                seed=settings.seed,
                 summary=settings.proposer is not None,
             ),
             bootstrapped_sets(task, able.layouts, train, recipe.metric, self.client, max(sizes), settings.seed),
@@ -252,7 +295,9 @@ class Steps:
         dev, test = len(splits.dev), len(splits.test)
         self.watch.say(f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search")
         most = settings.trials * dev + READINGS * test + 2 * BOOTSTRAP_ROWS + 3 * settings.proposals
-        self.watch.say(f"forecast: at most {most:,} calls; racing usually saves half of the {settings.trials * dev:,} on dev")
+        self.watch.say(
+            f"forecast: at most {most:,} calls; racing usually saves half of the {settings.trials * dev:,} on dev"
+        )
 
 
 def model_for(settings: Settings, prepared: Prepared, watch: Watch) -> Model:
@@ -270,5 +315,3 @@ def open_run(settings: Settings, prepared: Prepared, root: Path, resume: Path | 
     run = RunFolder.open(resume)
     run.refuse_changes(prepared.loaded, prepared.splits)
     return run
-
-

@@ -128,7 +128,13 @@ def demo_pool(train: Sequence[Example]) -> tuple[Demo, ...]:
 
 
 async def bootstrapped_sets(
-    task: Task, layouts: Sequence[Layout], train: Sequence[Example], metric: Metric, client: Client, most: int, seed: int
+    task: Task,
+    layouts: Sequence[Layout],
+    train: Sequence[Example],
+    metric: Metric,
+    client: Client,
+    most: int,
+    seed: int,
 ) -> dict[str, DemoSet]:
     """Demos that the model wrote itself and that score 1, plain and with reasoning; all rows are asked at once."""
     layout: Layout = "raw" if "raw" in layouts else layouts[0]

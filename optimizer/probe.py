@@ -51,7 +51,8 @@ async def probe(task: Task, layouts: Sequence[Layout], row: Example, client: Cli
     refused = {layout: why for layout, why in zip(tried, answers, strict=True) if why is not None}
     if len(refused) == len(tried):
         raise InfrastructureError(
-            "The endpoint refuses every layout.", "; ".join(f"{name}: {why}" for name, why in refused.items()),
+            "The endpoint refuses every layout.",
+            "; ".join(f"{name}: {why}" for name, why in refused.items()),
             "Check the model's name and its context length.",
         )
     return Abilities(tuple(layout for layout in tried if layout not in refused), task.structured, refused)

@@ -189,8 +189,11 @@ class Prompt(Value):
             lines += [f"### {message.role}", "", "````text", message.content, "````", ""]
         if self.nearest:
             by = ", ".join(self.nearest.fields)
-            lines += [f"Before the question stand the {self.nearest.k} demos nearest by {by}, of "
-                      f"{len(self.nearest.pool)}, the nearest last.", ""]
+            lines += [
+                f"Before the question stand the {self.nearest.k} demos nearest by {by}, of "
+                f"{len(self.nearest.pool)}, the nearest last.",
+                "",
+            ]
         return "\n".join(lines)
 
     @property
@@ -225,7 +228,8 @@ def read_artifact(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no promptstill artifact.", "It has no schema_version.", "Give a best.json.")
     if version > SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema_version {version}.", f"This promptstill reads up to {SCHEMA_VERSION}.",
+            f"{path} has schema_version {version}.",
+            f"This promptstill reads up to {SCHEMA_VERSION}.",
             "Upgrade promptstill: pip install --upgrade promptstill",
         )
     return dict(artifact)

@@ -67,7 +67,13 @@ def to_body(request: Request, model: str) -> dict[str, Any]:
 
 
 async def propose_instructions(
-    signature: type[dspy.Signature], train: Sequence[Example], client: Client, *, model: str, count: int, seed: int,
+    signature: type[dspy.Signature],
+    train: Sequence[Example],
+    client: Client,
+    *,
+    model: str,
+    count: int,
+    seed: int,
     summary: bool,
 ) -> tuple[list[str], list[str]]:
     """Up to `count` new instructions, and why each of the others was refused. All are asked for at once.
@@ -81,7 +87,9 @@ async def propose_instructions(
     rows = random.Random(seed).sample(rows, min(ROWS_SHOWN, len(rows)))
     engines = [ClientEngine(client, model, seed * 1000 + i + 1, loop) for i in range(count + 1)]
     described = await asyncio.to_thread(summarize, rows, engines[0]) if summary else None
-    asked = [asyncio.to_thread(propose_one, signature, rows, described, engine, i) for i, engine in enumerate(engines[1:])]
+    asked = [
+        asyncio.to_thread(propose_one, signature, rows, described, engine, i) for i, engine in enumerate(engines[1:])
+    ]
     answers = await asyncio.gather(*asked)
     for engine in engines:
         if engine.fatal:
@@ -98,7 +106,9 @@ def summarize(rows: list[dspy.Example], engine: ClientEngine) -> str | None:
     try:
         with dspy.context(lm=language_model(engine)):
             return create_dataset_summary(rows, ROWS_SHOWN, language_model(engine))
-    except Exception as error:  # one proposal's failure, whatever DSPy makes of it; `fatal` keeps what must stop the run
+    except (
+        Exception
+    ) as error:  # one proposal's failure, whatever DSPy makes of it; `fatal` keeps what must stop the run
         log.info("no dataset summary: %s", error)
         return None
 
@@ -112,13 +122,16 @@ def propose_one(
     try:
         with contextlib.redirect_stdout(io.StringIO()), dspy.context(lm=language_model(engine)):
             proposer = GroundedProposer(
-                language_model(engine), program, rows, use_dataset_summary=False, program_aware=False,
-                use_instruct_history=False, rng=random.Random(engine.sample),
+                language_model(engine),
+                program,
+                rows,
+                use_dataset_summary=False,
+                program_aware=False,
+                use_instruct_history=False,
+                rng=random.Random(engine.sample),
             )
             proposer.use_dataset_summary, proposer.data_summary, proposer.use_tip = bool(summary), summary, bool(tip)
-            return str(
-                proposer.propose_instruction_for_predictor(program, program, 0, {0: [[], rows]}, 1, {}, tip=tip)
-            )
+            return str(proposer.propose_instruction_for_predictor(program, program, 0, {0: [[], rows]}, 1, {}, tip=tip))
     except Exception as error:  # as in summarize
         return error
 

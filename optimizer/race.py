@@ -51,5 +51,3 @@ def blocks(rows: int, size: int) -> list[range]:
     """The rows in blocks of `size`, the last one taking what remains."""
     starts = list(range(0, max(rows - size // 2, 1), size))
     return [range(start, end) for start, end in zip(starts, [*starts[1:], rows], strict=True)]
-
-

@@ -91,7 +91,8 @@ def read_jsonl(path: str | Path) -> list[Mapping[str, Any]]:
     resolved = resolve_path(path)
     if not resolved.is_file():
         raise UserError(
-            f"The data file {resolved} does not exist.", "",
+            f"The data file {resolved} does not exist.",
+            "",
             "Give another with: -p data=FILE.jsonl (one JSON object a line).",
         )
     rows: list[Mapping[str, Any]] = []

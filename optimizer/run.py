@@ -80,7 +80,8 @@ class RunFolder:
         if not (path / "run.json").is_file():
             others = sorted(p.parent.name for p in path.parent.glob("*/run.json")) if path.parent.is_dir() else []
             raise UserError(
-                f"{path} is no run folder.", "It has no run.json.",
+                f"{path} is no run folder.",
+                "It has no run.json.",
                 f"There is {path.parent / others[-1]}." if others else "Start one with: optimize RECIPE.py",
             )
         return cls(path)
@@ -94,9 +95,17 @@ class RunFolder:
         """Write what the run starts from."""
         write_text(self.path / "recipe.py", loaded.source)
         self.note(
-            schema_version=1, name=loaded.name, started_at=now(), settings=settings, recipe=lineage(loaded),
-            splits={"sha256": splits.digests(), "train": len(splits.train), "dev": len(splits.dev),
-                    "test": len(splits.test)},
+            schema_version=1,
+            name=loaded.name,
+            started_at=now(),
+            settings=settings,
+            recipe=lineage(loaded),
+            splits={
+                "sha256": splits.digests(),
+                "train": len(splits.train),
+                "dev": len(splits.dev),
+                "test": len(splits.test),
+            },
             versions=versions(),
         )
 
@@ -111,12 +120,14 @@ class RunFolder:
         """A run goes on only with the recipe and the rows that it began with."""
         if self.record["recipe"]["sha256"] != loaded.sha256:
             raise UserError(
-                f"{loaded.path} has changed since {self.path} began.", "Its results would mix two recipes.",
+                f"{loaded.path} has changed since {self.path} began.",
+                "Its results would mix two recipes.",
                 f"Restore it from {self.path / 'recipe.py'}, or start a new run without --resume.",
             )
         if self.record["splits"]["sha256"] != splits.digests():
             raise UserError(
-                f"The rows of {loaded.path} have changed since {self.path} began.", "",
+                f"The rows of {loaded.path} have changed since {self.path} began.",
+                "",
                 "Restore the data, or start a new run without --resume.",
             )
 
@@ -142,7 +153,9 @@ class RunFolder:
 def lineage(loaded: LoadedRecipe) -> dict[str, Any]:
     """Where a recipe came from."""
     return {
-        "path": str(loaded.path), "sha256": loaded.sha256, "git_commit": git_commit(loaded.path.parent),
+        "path": str(loaded.path),
+        "sha256": loaded.sha256,
+        "git_commit": git_commit(loaded.path.parent),
         "parameters": {key: str(value) for key, value in loaded.parameters.items()},
     }
 

@@ -85,8 +85,16 @@ class Racer:
         results = list(self.results.values())
         prompt_tokens, completion_tokens = mean_tokens(results)
         return Trial(
-            worker, self.slot, self.params, self.prompt.id, estimate(self.scores, incumbent), self.scores, self.lost,
-            sum(result.unparsed for result in results), prompt_tokens, completion_tokens,
+            worker,
+            self.slot,
+            self.params,
+            self.prompt.id,
+            estimate(self.scores, incumbent),
+            self.scores,
+            self.lost,
+            sum(result.unparsed for result in results),
+            prompt_tokens,
+            completion_tokens,
         )
 
 
@@ -114,9 +122,7 @@ class Outcome:
 class Search:
     """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not."""
 
-    def __init__(
-        self, problem: Problem, client: Client, study: StoredStudy, watch: Callable[[Progress], None]
-    ) -> None:
+    def __init__(self, problem: Problem, client: Client, study: StoredStudy, watch: Callable[[Progress], None]) -> None:
         self.problem, self.client, self.study, self.watch = problem, client, study, watch
 
     async def run(self) -> Outcome:
@@ -149,8 +155,10 @@ class Search:
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < slot]
         tried = {trial.prompt_id for trial in history}
         starters = problem.starters()[slot:] if problem.worker == 0 else []
-        asked = [] if len(starters) >= count else suggest(
-            problem.space, history, SUGGESTED * count, f"{problem.seed}-{problem.worker}-{slot}"
+        asked = (
+            []
+            if len(starters) >= count
+            else suggest(problem.space, history, SUGGESTED * count, f"{problem.seed}-{problem.worker}-{slot}")
         )
         racers: list[Racer] = []
         for params in starters + asked:
@@ -169,10 +177,14 @@ class Search:
         for block in blocks(len(problem.dev), size):
             active = [racer for racer in racers if not racer.lost]
             await asyncio.gather(*(self._score(racer, block) for racer in active))
-            leader = max(
-                [racer.scores for racer in active] + ([best.scores] if best else []),
-                key=lambda scores: average({row: scores[row] for row in active[0].results}),
-            ) if active else {}
+            leader = (
+                max(
+                    [racer.scores for racer in active] + ([best.scores] if best else []),
+                    key=lambda scores: average({row: scores[row] for row in active[0].results}),
+                )
+                if active
+                else {}
+            )
             for racer in active:
                 complete = len(racer.results) == len(problem.dev)
                 racer.lost = problem.race and not complete and lost(racer.scores, leader)

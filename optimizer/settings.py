@@ -54,6 +54,7 @@ class Settings:
         """Refuse combinations that cannot work, before anything is done."""
         if self.budget.usd is not None and not any(self.budget.price):
             raise UserError(
-                "--max-usd needs prices.", "Without them no call costs anything.",
+                "--max-usd needs prices.",
+                "Without them no call costs anything.",
                 "Add --price PROMPT,COMPLETION in USD per million tokens, such as --price 0.15,0.60.",
             )

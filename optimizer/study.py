@@ -57,9 +57,7 @@ def suggest(space: Space, history: Sequence[Trial], count: int, seed: str) -> li
     """`count` candidates from multivariate TPE over `history`: a pure function of its arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = TPESampler(
-            seed=int(digest(seed)[:8], 16), multivariate=True, constant_liar=True, n_startup_trials=8
-        )
+        sampler = TPESampler(seed=int(digest(seed)[:8], 16), multivariate=True, constant_liar=True, n_startup_trials=8)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     dists = distributions(space)
     for trial in history:
@@ -71,9 +69,7 @@ class StoredStudy:
     """Finished trials in an Optuna storage: the run's journal file, or any URL that several processes share."""
 
     def __init__(self, storage: BaseStorage | str, name: str) -> None:
-        self.study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
-        )
+        self.study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
     @classmethod
     def open(cls, url: str | None, path: Path, name: str) -> StoredStudy:
@@ -84,7 +80,8 @@ class StoredStudy:
             return cls(url, name)
         except Exception as error:  # each database driver has its own errors
             raise UserError(
-                f"The storage {url} cannot be opened.", str(error),
+                f"The storage {url} cannot be opened.",
+                str(error),
                 "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
             ) from error
 
@@ -107,8 +104,11 @@ class StoredStudy:
         attrs = {key: value for key, value in asdict(trial).items() if key not in ("params", "scores", "value")}
         self.study.add_trial(
             create_trial(
-                params=dict(trial.params), distributions=distributions(space), value=trial.value,
-                intermediate_values=trial.scores, user_attrs=attrs,
+                params=dict(trial.params),
+                distributions=distributions(space),
+                value=trial.value,
+                intermediate_values=trial.scores,
+                user_attrs=attrs,
             )
         )
 
