@@ -49,7 +49,7 @@ class Meter:
         return (time.monotonic() - self.started) / 60
 
     def reserve(self) -> None:
-        """Take leave for one call. Raises `BudgetReached`, naming the limit; what `held` calls will cost is kept free."""
+        """Take leave for one call, keeping free what `held` calls will cost. Raises `BudgetReached` with the limit."""
         calls = self.total.calls + self.in_flight
         share = (calls + self.held) / max(calls, 1)
         limits: Mapping[str, tuple[float, float | None]] = {

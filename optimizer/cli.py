@@ -51,7 +51,7 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
     help="Search only this layout; may be repeated.",
 )
-@click.option("--trials", type=click.IntRange(1), default=24, show_default=True, help="Candidates to try.")
+@click.option("--trials", type=click.IntRange(1), default=16, show_default=True, help="Candidates to try.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--max-calls", type=click.IntRange(1), help="Stop before more calls than this, test included.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop at so many prompt and reply tokens.")
@@ -83,7 +83,7 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
 )
 @click.version_option(package_name="promptstill")
 @click.pass_context
-def optimize(context: click.Context, **options: Any) -> None:
+def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task, and measure its gain once on rows the search never saw.
 
     \b
@@ -102,14 +102,14 @@ def optimize(context: click.Context, **options: Any) -> None:
 
 def work(options: dict[str, Any], chosen: set[str]) -> None:
     """Prepare, then run with an engine."""
-    from optimizer import pipeline
+    from optimizer import pipeline, prepare
     from optimizer.examples import described
     from optimizer.progress import Watch
     from optimizer.summary import summary
 
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     settings = to_settings(options, chosen)
-    prepared = pipeline.prepare(settings)
+    prepared = prepare.prepare(settings)
     if options["check"]:
         for line in described(prepared.splits):
             out.print(line)
@@ -118,13 +118,13 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     with Watch(err) as watch:
         for line in described(prepared.splits):
             watch.say(line)
-        run = pipeline.open_run(settings, prepared, options["runs"], options["resume"])
+        run = prepare.open_run(settings, prepared, options["runs"], options["resume"])
         worker, lock = run.join()
         watch.say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))
         try:
-            model = pipeline.model_for(settings, prepared, watch)
-            with lock, pipeline.serving(settings, model, run, watch, worker) as (endpoint, length):
-                steps = pipeline.optimize(prepared, settings, endpoint, length, model, run, watch, worker)
+            model = prepare.model_for(settings, prepared, watch)
+            with lock, pipeline.serving(settings, model, run, watch, worker) as served:
+                steps = pipeline.optimize(prepared, settings, served, model, run, watch, worker)
                 result = asyncio.run(steps)
         except (KeyboardInterrupt, PromptstillError):
             watch.say(f"to go on: optimize --resume {run.path}")

@@ -119,14 +119,15 @@ class Client:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "use the client in an async with block"
+        if self._session is None:
+            raise RuntimeError("use the client in an async with block")
         return self._session
 
     async def _pay(self, key: str, body: dict[str, Any], role: str) -> Completion:
         async with self._slots:
             self.meter.reserve()
             try:
-                completion = await self._retrying()(self._post, body)
+                completion: Completion = await self._retrying()(self._post, body)
                 self.store.put(key, role, body, completion)
                 self.meter.pay(role, Total(1, completion.prompt_tokens, completion.completion_tokens))
                 return completion
@@ -148,8 +149,7 @@ class Client:
         return gone or state.attempt_number >= 30 or (state.attempt_number >= 3 and silent_s > self.endpoint.patience_s)
 
     def _stop_run(self, state: RetryCallState) -> None:
-        assert state.outcome is not None, "tenacity calls this after an attempt"
-        error = state.outcome.exception()
+        error = state.outcome.exception() if state.outcome else None
         raise self._dead(error) from error
 
     async def _post(self, body: dict[str, Any]) -> Completion:

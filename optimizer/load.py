@@ -1,13 +1,12 @@
 """A recipe from a file: `recipes/qa.py` or `recipes/qa.py:name`, with `-p` parameters.
 
-Each way in which that can fail has its own message. The module is registered in `sys.modules` before it runs, its folder
-is on `sys.path` only while it loads, and the working directory never changes.
+Each way in which that can fail has its own message. The module is registered in `sys.modules` before it runs, its
+folder is on `sys.path` only while it loads, and the working directory never changes.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import inspect
 import sys
 import traceback
@@ -96,12 +95,11 @@ def run_module(path: Path, source: str) -> ModuleType:
         where = f"line {error.lineno}: {(error.text or '').strip()}"
         raise UserError(f"The recipe {path} has a syntax error.", f"{error.msg}, {where}", "Mend that line.") from error
     name = f"promptstill_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "a .py path always has a loader"
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(path.resolve())
     sys.modules[name] = module
     try:
-        exec(code, module.__dict__)
+        exec(code, module.__dict__)  # noqa: S102 (a recipe is the user's own code)
     except ImportError as error:
         raise UserError(
             f"The recipe {path} imports what is not installed: {error}.",

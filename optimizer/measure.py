@@ -50,29 +50,28 @@ class Verdict:
 
 
 async def read_test(
-    task: Task,
-    seed_prompt: Prompt,
-    winner: Prompt,
-    rows: Sequence[Example],
-    metric: Metric,
-    client: Client,
-    *,
-    dev_score: float,
-    seed: int,
-) -> Verdict:
-    """Score the three on `rows`, all at once."""
+    task: Task, prompts: tuple[Prompt, Prompt], rows: Sequence[Example], metric: Metric, client: Client, *, seed: int
+) -> tuple[Reading, Reading, Reading]:
+    """Score seed, DSPy's default and winner on `rows`, all at once; `prompts` are the first and the last."""
     bare, default, best = await asyncio.gather(
-        score_rows(seed_prompt, rows, metric, client),
+        score_rows(prompts[0], rows, metric, client),
         score_default(task, rows, metric, client),
-        score_rows(winner, rows, metric, client),
+        score_rows(prompts[1], rows, metric, client),
     )
-    scores = [[result.score for result in results] for results in (bare, default, best)]
-    readings = [reading(results, seed) for results in (bare, default, best)]
+    return reading(bare, seed), reading(default, seed), reading(best, seed)
+
+
+def judge(readings: tuple[Reading, Reading, Reading], dev_score: float, seed: int) -> Verdict:
+    """The verdict on three readings of the same rows: seed, DSPy's default, winner."""
+    bare, default, best = readings
+    scores = [[result.score for result in one.results] for one in readings]
     return Verdict(
-        *readings,
-        gain(scores[2], scores[0], seed),
-        gain(scores[2], scores[1], seed),
-        dev_score - readings[2].score.mean,
+        seed=bare,
+        dspy=default,
+        winner=best,
+        over_seed=gain(scores[2], scores[0], seed),
+        over_dspy=gain(scores[2], scores[1], seed),
+        dev_optimism=dev_score - best.score.mean,
     )
 
 

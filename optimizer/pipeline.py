@@ -1,4 +1,4 @@
-"""`optimize` from a recipe to best.json: check, probe, pools, search, the reading of test, the hand-off."""
+"""The steps of `optimize` that ask a model: probe, pools, search, the reading of test, the hand-off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from optimizer.artifact import artifact
@@ -17,14 +16,10 @@ from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
 from optimizer.engine import running
 from optimizer.errors import BudgetReached, UserError
-from optimizer.evaluate import apply
-from optimizer.examples import Splits, split_examples
-from optimizer.fields import as_text
 from optimizer.files import write_json
 from optimizer.layouts import LAYOUTS, Task
-from optimizer.load import LoadedRecipe, load
-from optimizer.measure import Verdict, read_test
-from optimizer.models import Model, resolve
+from optimizer.measure import Verdict, judge, read_test
+from optimizer.models import Model
 from optimizer.pools import (
     BOOTSTRAP_ROWS,
     NO_DEMOS,
@@ -37,6 +32,7 @@ from optimizer.pools import (
     nearest_sets,
     unique,
 )
+from optimizer.prepare import Prepared
 from optimizer.probe import Abilities, constrains, probe
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
@@ -49,25 +45,11 @@ from optimizer.study import StoredStudy
 
 READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
 REMOTE_CONTEXT = 8192
-LONGEST_REPLY = 512
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe that passed every check that needs no model."""
-
-    loaded: LoadedRecipe
-    task: Task
-    splits: Splits
-
-    @property
-    def name(self) -> str:
-        return self.loaded.name
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; `verdict` is None where a budget ended it before test was read, or another worker reads it."""
+    """What a run came to. `verdict` is None where a budget, or another worker's part in it, left test unread."""
 
     run: RunFolder
     outcome: Outcome
@@ -75,29 +57,6 @@ class Result:
     artifact: dict[str, Any] | None
     meter: Meter
     rows: int
-
-
-def prepare(settings: Settings) -> Prepared:
-    """Load and check the recipe, its rows and its metric; no model is asked. Raises `UserError`."""
-    settings.check()
-    loaded = load(settings.recipe, settings.parameters)
-    recipe = loaded.recipe
-    task = Task(recipe.signature, settings.model or recipe.model, recipe.max_tokens or LONGEST_REPLY)
-    if not task.inputs or not task.outputs:
-        raise UserError(
-            f"The signature {recipe.signature.__name__} has no {'input' if not task.inputs else 'output'} field.",
-            "",
-            "Declare it: answer: str = dspy.OutputField()",
-        )
-    splits = split_examples(recipe, task.inputs, task.outputs, settings.seed)
-    texts = [as_text(value) for example in splits.train for value in example.outputs.values()]
-    longest = max(sum(len(as_text(value)) for value in example.outputs.values()) for example in splits.train)
-    most = recipe.max_tokens or min(LONGEST_REPLY, 16 + 8 * (longest // 16))
-    task = replace(task, max_tokens=most, single_line=not any("\n" in text for text in texts))
-    if not getattr(recipe.metric, "judge", False):
-        for example in splits.dev:
-            apply(recipe.metric, example, example.outputs)
-    return Prepared(loaded, task, splits)
 
 
 @contextmanager
@@ -127,14 +86,14 @@ def serving(
 async def optimize(
     prepared: Prepared,
     settings: Settings,
-    endpoint: Endpoint,
-    context: int,
+    served: tuple[Endpoint, int],
     model: Model,
     run: RunFolder,
     watch: Watch,
     worker: int,
 ) -> Result:
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
+    endpoint, context = served
     store = SqliteCalls(run.calls_path)
     meter = Meter(settings.budget, store.totals(), held=READINGS * len(prepared.splits.test))
     watch.meter = meter
@@ -215,16 +174,8 @@ class Steps:
         self.client.meter.held = 0
         self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows")
         try:
-            return await read_test(
-                task,
-                seed_prompt,
-                winner,
-                rows,
-                metric,
-                self.client,
-                dev_score=outcome.winner.value,
-                seed=self.settings.seed,
-            )
+            readings = await read_test(task, (seed_prompt, winner), rows, metric, self.client, seed=self.settings.seed)
+            return judge(readings, outcome.winner.value, self.settings.seed)
         except BudgetReached as reached:
             self.watch.say(f"test could not be read: {reached} is reached")
             return None
@@ -294,24 +245,6 @@ class Steps:
         splits, settings = self.prepared.splits, self.settings
         dev, test = len(splits.dev), len(splits.test)
         self.watch.say(f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search")
-        most = settings.trials * dev + READINGS * test + 2 * BOOTSTRAP_ROWS + 3 * settings.proposals
-        self.watch.say(
-            f"forecast: at most {most:,} calls; racing usually saves half of the {settings.trials * dev:,} on dev"
-        )
-
-
-def model_for(settings: Settings, prepared: Prepared, watch: Watch) -> Model:
-    """The model to ask: at a remote endpoint just a name, else weights found or converted."""
-    name = settings.model or prepared.loaded.recipe.model
-    return Model(name, name, None) if settings.base_url else resolve(name, watch.say)
-
-
-def open_run(settings: Settings, prepared: Prepared, root: Path, resume: Path | None) -> RunFolder:
-    """A new run folder, or the one to go on with, checked to be of this recipe and these rows."""
-    if resume is None:
-        run = RunFolder.create(prepared.name, root)
-        run.begin(prepared.loaded, prepared.splits, settings.to_json())
-        return run
-    run = RunFolder.open(resume)
-    run.refuse_changes(prepared.loaded, prepared.splits)
-    return run
+        on_dev = settings.trials * dev
+        most = on_dev + READINGS * test + 2 * BOOTSTRAP_ROWS + 3 * settings.proposals
+        self.watch.say(f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev")

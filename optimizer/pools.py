@@ -145,7 +145,7 @@ async def bootstrapped_sets(
     plain = build(task, layout, instruction, shown, k=BOOTSTRAP_DEMOS)
     own = right(await score_rows(plain, rows, metric, client))
     if own:
-        demos = tuple({**to_demo(result.example), **(result.outputs or {})} for result in own)
+        demos: tuple[Demo, ...] = tuple({**to_demo(one.example), **(one.outputs or {})} for one in own)
         sets["bootstrapped"] = DemoSet(demos[:most])
     if task.can_reason:
         thought = right(await score_rows(build(task, layout, instruction, reasoning=True), rows, metric, client))

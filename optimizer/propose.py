@@ -105,10 +105,8 @@ def summarize(rows: list[dspy.Example], engine: ClientEngine) -> str | None:
     """DSPy's summary of some train rows, or None where the model cannot write one."""
     try:
         with dspy.context(lm=language_model(engine)):
-            return create_dataset_summary(rows, ROWS_SHOWN, language_model(engine))
-    except (
-        Exception
-    ) as error:  # one proposal's failure, whatever DSPy makes of it; `fatal` keeps what must stop the run
+            return str(create_dataset_summary(rows, ROWS_SHOWN, language_model(engine)))
+    except Exception as error:  # whatever DSPy makes of it; `fatal` keeps what must stop the run
         log.info("no dataset summary: %s", error)
         return None
 

@@ -59,7 +59,7 @@ def recipe(function: Function) -> Function:
 
 @dataclass(frozen=True)
 class _Base:
-    """Where relative paths start: the recipe's folder, but the working directory for values given on the command line."""
+    """Where relative paths start: the recipe's folder, or the working directory for values given by `-p`."""
 
     folder: Path
     given: frozenset[str]

@@ -1,7 +1,7 @@
 """The Optuna study: proposes candidates, and keeps every finished trial in a persistent storage.
 
-Candidates of a generation depend on nothing but the seed and the trials of earlier generations, so a run that was killed
-proposes the same ones again. Only finished trials are stored: a kill leaves no half of one behind.
+Candidates of a generation depend on nothing but the seed and the trials of earlier generations, so a run that was
+killed proposes the same ones again. Only finished trials are stored: a kill leaves no half of one behind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Space = Mapping[str, Sequence[str | int]]
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial. `scores` are by dev row; `lost` says that racing ended it early, and `value` is then an estimate."""
+    """A finished trial, `scores` by dev row. Where racing ended it early (`lost`), `value` is an estimate."""
 
     worker: int
     slot: int

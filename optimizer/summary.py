@@ -46,10 +46,8 @@ def cells(one: Reading) -> list[str]:
 
 def conclusion(verdict: Verdict) -> list[str]:
     """The gains, and which prompt is shipped for them."""
-    lines = [
-        f"winner over seed:         {told(verdict.over_seed)}",
-        f"winner over DSPy default: {told(verdict.over_dspy)}",
-    ]
+    lines = [f"winner over seed:         {told(verdict.over_seed)}"]
+    lines.append(f"winner over DSPy default: {told(verdict.over_dspy)}")
     lines.append(
         f"dev promised {points(verdict.dev_optimism)} points more than test gave (winner's dev minus test score)"
     )
@@ -73,9 +71,9 @@ def costs(result: Result) -> list[str]:
     meter, trials = result.meter, result.outcome.trials
     bought, full = sum(len(trial.scores) for trial in trials), len(trials) * result.rows
     roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(meter.spent.items()))
-    lines = [
-        f"{len(trials)} trials bought {bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%}); racing saved the rest"
-    ]
+    share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
+    share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
+    lines = [f"{len(trials)} trials bought {share}; racing saved the rest"]
     usd = f", {meter.usd:.2f} USD" if meter.usd else ""
     lines.append(f"{meter.total.calls:,} calls ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused")
     return lines

@@ -1,7 +1,7 @@
 """Templates with `{field}` slots, filled in one pass: what fills a slot is never read as a template again.
 
-A template is a Python format string restricted to field names; `{field!j}` writes the value as JSON, doubled braces stand
-for themselves. Attribute access, indexing and format specifications are refused.
+A template is a Python format string restricted to field names; `{field!j}` writes the value as JSON, doubled braces
+stand for themselves. Attribute access, indexing and format specifications are refused.
 """
 
 from __future__ import annotations
