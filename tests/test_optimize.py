@@ -1,0 +1,182 @@
+"""The command itself, against a fake endpoint: the whole run, kills and resumes, budgets and failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer import Prompt
+from tests.fake import Body, FakeEndpoint
+
+ROOT = Path(__file__).parents[1]
+RECIPE = """
+import dspy
+from optimizer import Recipe, exact_match, recipe
+
+class Add(dspy.Signature):
+    "Say the code of the word."
+    word: str = dspy.InputField()
+    code: str = dspy.OutputField()
+
+@recipe
+def codes() -> Recipe:
+    rows = [{"word": f"w{i} {'even' if i % 2 == 0 else 'odd'} {i % 7}", "code": f"c{i % 2}"} for i in range(120)]
+    return Recipe(signature=Add, examples=rows, metric=exact_match("code"), model="fake", split=(40, 40, 40))
+"""
+
+
+def knows_with_demos(body: Body) -> str:
+    """Right when the prompt shows demos, in proportion to how many; never right without."""
+    text = json.dumps(body["messages"])
+    shown = sum(text.count(code) for code in ("c0", "c1"))
+    question = str(body["messages"][-1]["content"]).rsplit("w", 1)[-1]
+    right = "c0" if "even" in question else "c1"
+    code = right if len(question) * 7 % 10 < min(shown, 9) else "c?"
+    return f"[[ ## code ## ]]\n{code}" if "[[ ##" in text else json.dumps({"code": code}) if "JSON" in text else code
+
+
+def command(fake: FakeEndpoint, folder: Path, *extra: str) -> list[str]:
+    (folder / "codes.py").write_text(RECIPE)
+    return [sys.executable, "-m", "optimizer", "codes.py", "--base-url", fake.base_url, "--trials", "12", *extra]
+
+
+def run(argv: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def best(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "best.json").read_text()))
+
+
+def test_a_run_finds_measures_and_ships(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = run(command(fake, tmp_path), tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = best(tmp_path)
+    test = made["scores"]["test"]
+    assert made["shipped"] == "winner" and test["gains"]["over_seed"]["low"] > 0
+    assert test["winner"]["score"]["n"] == test["seed"]["score"]["n"] == test["dspy"]["score"]["n"] == 40
+    assert set(fake.calls.values()) == {1}
+    assert made["search"]["rows_bought"] < made["search"]["rows_of_full_evaluation"]
+    assert "DSPy default" in done.stdout and "it is shipped" in done.stdout
+    folder = next((tmp_path / "runs").iterdir())
+    names = {path.name for path in folder.iterdir()}
+    assert {"run.json", "recipe.py", "pools.json", "study.log", "calls.db", "trials.jsonl", "best.json"} <= names
+    sent = {json.dumps(body, sort_keys=True) for body in fake.bodies}
+    row = {"word": "w1 odd 1"}
+    prompt = Prompt.load(tmp_path / "best.json")
+    rows = [{"word": f"w{i} {'even' if i % 2 == 0 else 'odd'} {i % 7}"} for i in range(120)]
+    rendered = {json.dumps(prompt.request(one), sort_keys=True) for one in rows}
+    assert len(rendered & sent) >= 80, "dev and test must have been sent byte for byte as best.json renders them"
+    assert prompt.messages(row)
+
+
+def test_no_gain_ships_the_seed(tmp_path: Path) -> None:
+    with FakeEndpoint(lambda body: "c0") as fake:
+        done = run(command(fake, tmp_path), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert best(tmp_path)["shipped"] == "seed" and "does not beat the seed prompt" in done.stdout
+
+
+def test_five_kills_repeat_no_stored_call_and_change_nothing(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    with FakeEndpoint(knows_with_demos) as fake:
+        assert run(command(fake, whole), whole).returncode == 0
+        alone = dict(fake.calls)
+    with FakeEndpoint(knows_with_demos) as fake:
+        fake.delay_s = 0.05
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        argv = command(fake, killed, "--window", "16")
+        for kill in range(5):
+            seen = sum(fake.calls.values())
+            process = subprocess.Popen(argv, cwd=killed, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            deadline = time.monotonic() + 60
+            while sum(fake.calls.values()) < seen + 40 + 13 * kill and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            run_folder = next((killed / "runs").iterdir())
+            argv = [sys.executable, "-m", "optimizer", "--resume", str(run_folder), "--base-url", fake.base_url]
+        stored_before = dict(fake.calls)
+        done = run(argv, killed)
+    assert done.returncode == 0, done.stderr
+    assert best(killed)["id"] == best(whole)["id"]
+    repeated = sum(count - 1 for count in fake.calls.values())
+    assert repeated <= 5 * 16, "only what was in flight at a kill may be asked again"
+    assert set(fake.calls) == set(alone)
+    assert sum(fake.calls.values()) >= sum(stored_before.values())
+
+
+@pytest.mark.parametrize("limit", [["--max-calls", "260"], ["--max-tokens", "30000"], ["--max-minutes", "0.05"]])
+def test_a_budget_ends_the_run_cleanly(limit: list[str], tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        fake.delay_s = 0.05
+        done = run(command(fake, tmp_path, *limit, "--window", "8"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    if limit[0] == "--max-calls":
+        assert sum(fake.calls.values()) <= 260
+        assert "--max-calls 260 is reached" in done.stdout and (tmp_path / "best.json").exists()
+
+
+def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
+    with FakeEndpoint() as fake:
+        done = run(command(fake, tmp_path, "--max-calls", "10"), tmp_path)
+    assert done.returncode == 2 and "--max-calls 10 leaves nothing for the search." in done.stderr
+    assert not fake.calls
+
+
+def test_a_wrong_key_ends_with_two_and_a_dead_endpoint_with_one(tmp_path: Path) -> None:
+    with FakeEndpoint(key="right") as fake:
+        argv = command(fake, tmp_path)
+        wrong = run(argv, tmp_path, OPENAI_API_KEY="wrong")
+    assert wrong.returncode == 2 and "refused the API key" in wrong.stderr and "Traceback" not in wrong.stderr
+    dead = run(argv, tmp_path)
+    assert dead.returncode == 1 and "does not answer" in dead.stderr and "--resume" in dead.stderr
+
+
+def test_an_endpoint_that_fails_half_the_time_gives_the_same_result(tmp_path: Path) -> None:
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    calm.mkdir()
+    rough.mkdir()
+    with FakeEndpoint(knows_with_demos) as fake:
+        assert run(command(fake, calm), calm).returncode == 0
+    with FakeEndpoint(knows_with_demos) as fake:
+        fake.misbehave = lambda number: 500 if number % 2 else None
+        done = run(command(fake, rough), rough)
+    assert done.returncode == 0, done.stderr
+    assert best(rough)["id"] == best(calm)["id"]
+
+
+def test_a_changed_recipe_is_not_resumed(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        assert run(command(fake, tmp_path, "--trials", "4"), tmp_path).returncode == 0
+        folder = next((tmp_path / "runs").iterdir())
+        (tmp_path / "codes.py").write_text(RECIPE + "\n# changed\n")
+        done = run([sys.executable, "-m", "optimizer", "--resume", str(folder)], tmp_path)
+    assert done.returncode == 2 and "has changed since" in done.stderr
+
+
+def test_check_asks_no_model(tmp_path: Path) -> None:
+    with FakeEndpoint() as fake:
+        done = run([*command(fake, tmp_path), "--check"], tmp_path)
+    assert done.returncode == 0 and "the recipe codes is in order" in done.stdout and not fake.calls
+
+
+def test_two_processes_join_one_study(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with FakeEndpoint(knows_with_demos) as fake:
+        first = run(command(fake, tmp_path, "--storage", url), tmp_path)
+        second = run(command(fake, tmp_path, "--storage", url), tmp_path)
+    assert first.returncode == 0 and second.returncode == 0, first.stderr + second.stderr
