@@ -172,8 +172,15 @@ def finish(
 
 
 def dspy_default(task: Task, layout: Layout = "dspy-chat") -> Prompt:
-    """What `dspy.Predict` sends: its adapter's rendering of the bare signature, unconstrained, without demos."""
-    return build(replace(task, structured=False), layout, task.signature.instructions)
+    """What `dspy.Predict` sends: its adapter's rendering of the bare signature, without demos or a grammar.
+
+    Its JSON format asks for JSON mode where the endpoint has it, as `dspy.JSONAdapter` does for models it does not know.
+    """
+    prompt = build(replace(task, structured=False), layout, task.signature.instructions)
+    if layout != "json" or not task.structured:
+        return prompt
+    decoding = prompt.decoding.model_copy(update={"response_format": {"type": "json_object"}})
+    return prompt.model_copy(update={"decoding": decoding})
 
 
 def own_reply(task: Task) -> Reply:

@@ -27,7 +27,7 @@ BOOTSTRAP_DEMOS = 4
 POOL_ROWS = 1_000
 POOL_BYTES = 512 * 1024
 KS = (1, 2, 4, 8, 16)
-DEMO_TOKENS = 1_024  # more than this in demos costs more time than it wins
+DEMO_TOKENS = 512  # more than this in demos costs more time than it wins
 BYTES_PER_TOKEN = 4
 
 
@@ -79,7 +79,7 @@ def to_demo(example: Example, reasoning: str | None = None) -> Demo:
 
 
 def demo_sizes(train: Sequence[Example], context_tokens: int) -> tuple[int, ...]:
-    """The numbers of demos that train can fill and that stay within a thousand tokens and half of the context."""
+    """The numbers of demos that train can fill and that stay within 512 tokens and half of the context."""
     size = mean(len(canonical(to_demo(example)).encode()) for example in train) / BYTES_PER_TOKEN
     room = min(DEMO_TOKENS, context_tokens / 2)
     fitting = tuple(k for k in KS if k <= len(train) and k * size <= room)

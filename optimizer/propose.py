@@ -86,11 +86,13 @@ async def propose_instructions(
     rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in train]
     rows = random.Random(seed).sample(rows, min(ROWS_SHOWN, len(rows)))
     engines = [ClientEngine(client, model, seed * 1000 + i + 1, loop) for i in range(count + 1)]
-    described = await asyncio.to_thread(summarize, rows, engines[0]) if summary else None
-    asked = [
-        asyncio.to_thread(propose_one, signature, rows, described, engine, i) for i, engine in enumerate(engines[1:])
-    ]
-    answers = await asyncio.gather(*asked)
+    with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
+        described = await asyncio.to_thread(summarize, rows, engines[0]) if summary else None
+        asked = [
+            asyncio.to_thread(propose_one, signature, rows, described, engine, i)
+            for i, engine in enumerate(engines[1:])
+        ]
+        answers = await asyncio.gather(*asked)
     for engine in engines:
         if engine.fatal:
             raise engine.fatal[0]
@@ -118,7 +120,7 @@ def propose_one(
     program = dspy.Predict(signature)
     tip = list(TIPS.values())[index % len(TIPS)]
     try:
-        with contextlib.redirect_stdout(io.StringIO()), dspy.context(lm=language_model(engine)):
+        with dspy.context(lm=language_model(engine)):
             proposer = GroundedProposer(
                 language_model(engine),
                 program,

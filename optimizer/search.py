@@ -21,6 +21,7 @@ from optimizer.race import Scores, average, blocks, estimate, lost
 from optimizer.study import Params, Space, StoredStudy, Trial, suggest
 
 GENERATION = 4
+BLOCK = 16  # rows; four trials side by side then fill a window of 64
 SUGGESTED = 8  # times as many are asked for, since some repeat what was tried
 FINALISTS = 3
 NOISE = 0.5  # standard errors of the paired difference within which a cheaper candidate is as good
@@ -173,8 +174,7 @@ class Search:
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        size = max(8, self.client.endpoint.window // GENERATION)
-        for block in blocks(len(problem.dev), size):
+        for block in blocks(len(problem.dev), BLOCK):
             active = [racer for racer in racers if not racer.lost]
             await asyncio.gather(*(self._score(racer, block) for racer in active))
             leader = (

@@ -59,7 +59,8 @@ def conclusion(verdict: Verdict) -> list[str]:
 
 
 def told(gain: Gain) -> str:
-    return f"{100 * gain.mean:+.1f} points, 95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, p = {gain.p:.4f}"
+    interval = f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+    return f"{100 * gain.mean:+.1f} points, {interval}, p = {gain.p:.4f}"
 
 
 def points(share: float) -> str:

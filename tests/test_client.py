@@ -72,9 +72,10 @@ def test_a_wrong_key_is_the_users_to_mend(tmp_path: Path) -> None:
 
 
 def test_a_refused_request_is_its_own_failure(tmp_path: Path) -> None:
-    with FakeEndpoint() as fake, pytest.raises(RequestRefused, match="told to answer 400"):
+    with FakeEndpoint() as fake:
         fake.misbehave = lambda number: 400
-        ask(fake, ["a"], tmp_path)
+        with pytest.raises(RequestRefused, match="told to answer 400"):
+            ask(fake, ["a"], tmp_path)
 
 
 def test_no_call_beyond_the_budget(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ class Colour(dspy.Signature):
 
 @recipe
 def feel() -> Recipe:
-    hot, cold = "fire lava sun oven stove kettle torch ember furnace steam", "ice snow frost fridge glacier hail sleet igloo"
+    hot = "fire lava sun oven stove kettle torch ember furnace steam"
+    cold = "ice snow frost fridge glacier hail sleet igloo"
     things = [(w, "hot") for w in hot.split()] + [(w, "cold") for w in cold.split()]
     rows = [{"thing": f"{how} {w}", "feel": f} for w, f in things for how in ("the", "some")]
     return Recipe(signature=Colour, examples=rows, metric=exact_match("feel"), split=(12, 12, 12))

@@ -119,15 +119,15 @@ def test_five_kills_repeat_no_stored_call_and_change_nothing(tmp_path: Path) -> 
     assert sum(fake.calls.values()) >= sum(stored_before.values())
 
 
-@pytest.mark.parametrize("limit", [["--max-calls", "260"], ["--max-tokens", "30000"], ["--max-minutes", "0.05"]])
+@pytest.mark.parametrize("limit", [["--max-calls", "400"], ["--max-tokens", "30000"], ["--max-minutes", "0.05"]])
 def test_a_budget_ends_the_run_cleanly(limit: list[str], tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:
         fake.delay_s = 0.05
         done = run(command(fake, tmp_path, *limit, "--window", "8"), tmp_path)
     assert done.returncode == 0, done.stderr
     if limit[0] == "--max-calls":
-        assert sum(fake.calls.values()) <= 260
-        assert "--max-calls 260 is reached" in done.stdout and (tmp_path / "best.json").exists()
+        assert sum(fake.calls.values()) <= 400
+        assert "--max-calls 400 is reached" in done.stdout and (tmp_path / "best.json").exists()
 
 
 def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
