@@ -174,7 +174,7 @@ def finish(
 def dspy_default(task: Task, layout: Layout = "dspy-chat") -> Prompt:
     """What `dspy.Predict` sends: its adapter's rendering of the bare signature, without demos or a grammar.
 
-    Its JSON format asks for JSON mode where the endpoint has it, as `dspy.JSONAdapter` does for models it does not know.
+    Its JSON format asks for JSON mode where the endpoint has it, as `dspy.JSONAdapter` does for an unknown model.
     """
     prompt = build(replace(task, structured=False), layout, task.signature.instructions)
     if layout != "json" or not task.structured:
