@@ -48,9 +48,7 @@ def conclusion(verdict: Verdict) -> list[str]:
     """The gains, and which prompt is shipped for them."""
     lines = [f"winner over seed:         {told(verdict.over_seed)}"]
     lines.append(f"winner over DSPy default: {told(verdict.over_dspy)}")
-    lines.append(
-        f"dev promised {points(verdict.dev_optimism)} points more than test gave (winner's dev minus test score)"
-    )
+    lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")
     if verdict.shipped == "seed":
         lines.append("The winner does not beat the seed prompt on test beyond doubt, so the seed prompt is shipped.")
     else:
