@@ -23,7 +23,6 @@ from optimizer.errors import InfrastructureError, RequestRefused, UserError
 from optimizer.files import digest
 
 REFUSED = (400, 413, 422)
-TRANSIENT = (408, 409, 425, 429)
 
 
 class Unanswered(Exception):

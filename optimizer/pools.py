@@ -15,7 +15,7 @@ from optimizer.client import Client
 from optimizer.evaluate import Scored, score_rows
 from optimizer.examples import Example
 from optimizer.fields import as_text
-from optimizer.files import canonical, digest
+from optimizer.files import canonical
 from optimizer.layouts import REASONING, Demo, NearestDemos, Task, build
 from optimizer.metrics import Metric
 from optimizer.prompt import Layout
@@ -49,10 +49,6 @@ class Pools:
     pool: tuple[Demo, ...]
     sizes: tuple[int, ...]
     refused: tuple[str, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        return digest(self.to_json())
 
     def demos(self, name: str) -> tuple[Demo, ...] | NearestDemos:
         """The demos of a set, as a layout takes them."""

@@ -178,7 +178,9 @@ class Prompt(Value):
         """A Jinja template of the last user message; with nearest demos it takes them as `demos`."""
         parts = []
         for literal, slot in slots(self.user):
-            parts.append("{{ " + json.dumps(literal) + " }}" if re.search(r"[{}]", literal) else literal)
+            parts.append(
+                "{{ " + json.dumps(literal, ensure_ascii=False) + " }}" if re.search(r"[{}]", literal) else literal
+            )
             parts.append("" if slot is None else "{{ demos }}" if slot[0] == DEMOS_SLOT else "{{ " + slot[0] + " }}")
         return "".join(parts)
 

@@ -29,7 +29,7 @@ NOISE = 0.5  # standard errors of the paired difference within which a cheaper c
 
 @dataclass(frozen=True)
 class Problem:
-    """What the search works on. `dev` is in its one fixed order; `seed_layout` is the layout of the seed prompt."""
+    """What the search works on. `dev` is in its one fixed order."""
 
     task: Task
     pools: Pools

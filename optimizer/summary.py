@@ -71,7 +71,6 @@ def costs(result: Result) -> list[str]:
     bought, full = sum(len(trial.scores) for trial in trials), len(trials) * result.rows
     roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(meter.spent.items()))
     share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
-    share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
     lines = [f"{len(trials)} trials bought {share}; racing saved the rest"]
     usd = f", {meter.usd:.2f} USD" if meter.usd else ""
     lines.append(f"{meter.total.calls:,} calls ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused")
