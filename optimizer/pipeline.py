@@ -16,7 +16,7 @@ from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
 from optimizer.engine import running
 from optimizer.errors import BudgetReached, UserError
-from optimizer.files import write_json
+from optimizer.files import digest, write_json
 from optimizer.layouts import LAYOUTS, Task
 from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model
@@ -128,9 +128,19 @@ class Steps:
         self._tell(able)
         settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
         study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)
+        recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
+        study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
         pools = await self._pools(task, able, study)
         problem = Problem(
-            task, pools, able.layouts, splits.dev, metric, settings.seed, settings.trials, self.worker, settings.race
+            task,
+            pools,
+            able.layouts,
+            splits.dev,
+            metric,
+            settings.seed,
+            settings.trials,
+            self._study_worker(),
+            settings.race,
         )
         self.watch.begin(settings.trials)
         search = Search(problem, self.client, study, self.watch.follow)
@@ -167,6 +177,12 @@ class Steps:
         write_json(self.run_folder.best_path, made)
         self.run_folder.note(search=found, best=shipped.id, shipped=made["shipped"])
         return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
+
+    def _study_worker(self) -> int:
+        """This process's number in the study: in a shared storage, one that no other run has."""
+        if self.settings.storage is None:
+            return self.worker
+        return int(digest(self.run_folder.path.name)[:10], 16) + self.worker + 1
 
     async def _verdict(self, task: Task, seed_prompt: Prompt, winner: Prompt, outcome: Outcome) -> Verdict | None:
         """The reading of test, or None where a hard budget forbids even that."""

@@ -155,7 +155,7 @@ class Search:
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < slot]
         tried = {trial.prompt_id for trial in history}
-        starters = problem.starters()[slot:] if problem.worker == 0 else []
+        starters = problem.starters()[slot:] if not history or problem.worker == 0 else []
         asked = (
             []
             if len(starters) >= count

@@ -85,6 +85,17 @@ class StoredStudy:
                 "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
             ) from error
 
+    def bind(self, subject: str) -> None:
+        """Tie the study to what its scores are of (rows, recipe, weights), as a hash. Raises `UserError` on another."""
+        bound = self.study.user_attrs.setdefault("subject", subject)
+        self.study.set_user_attr("subject", bound)
+        if bound != subject:
+            raise UserError(
+                f"The study {self.study.study_name} is of another recipe, other rows or another model.",
+                "Its trials' scores would be mixed with this run's.",
+                "Name a new one with --study.",
+            )
+
     def pools(self) -> dict[str, Any] | None:
         """The pools that trials of this study choose from, once some process has frozen them."""
         text = self.study.user_attrs.get("pools")

@@ -174,9 +174,14 @@ def test_check_asks_no_model(tmp_path: Path) -> None:
     assert done.returncode == 0 and "the recipe codes is in order" in done.stdout and not fake.calls
 
 
-def test_two_processes_join_one_study(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def test_runs_that_share_a_study_add_to_each_other(tmp_path: Path) -> None:
+    shared = ["--storage", f"sqlite:///{tmp_path / 'study.db'}"]
     with FakeEndpoint(knows_with_demos) as fake:
-        first = run(command(fake, tmp_path, "--storage", url), tmp_path)
-        second = run(command(fake, tmp_path, "--storage", url), tmp_path)
-    assert first.returncode == 0 and second.returncode == 0, first.stderr + second.stderr
+        first = run(command(fake, tmp_path, *shared, "--trials", "4"), tmp_path)
+        second = run(command(fake, tmp_path, *shared, "--trials", "8"), tmp_path)
+        assert first.returncode == 0 and second.returncode == 0, first.stderr + second.stderr
+        texts = [path.read_text() for path in (tmp_path / "runs").glob("*/trials.jsonl")]
+        trials = [json.loads(line) for text in texts for line in text.splitlines()]
+        assert len({trial["worker"] for trial in trials}) == 2 and len({trial["prompt_id"] for trial in trials}) == 8
+        third = run(command(fake, tmp_path, *shared, "--seed", "7"), tmp_path)
+    assert third.returncode == 2 and "is of another recipe, other rows or another model" in third.stderr
