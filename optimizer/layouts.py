@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 from dspy.adapters import ChatAdapter, JSONAdapter
@@ -134,6 +134,16 @@ def build_text(task: Task, layout: Layout, instruction: str, demos: Sequence[Dem
     if reply.style == "labels" and layout == "raw":
         reply = Reply(style="labels", prefix=lead)
     return finish(task, layout, instruction, [], f"{head}{shown}{question}\n{literal(lead)}", nearest, reply)
+
+
+def bare(task: Task, layout: Literal["raw", "chat"] = "raw") -> Prompt:
+    """A student's prompt: the inputs and nothing else, no instruction and no demos."""
+    question, lead = question_template(task), literal(f"{task.outputs[0].label}:")
+    reply = own_reply(task)
+    if layout == "chat":
+        return finish(task, layout, "", [], question, None, reply)
+    reply = Reply(style="labels", prefix=f"{task.outputs[0].label}:") if reply.style == "labels" else reply
+    return finish(task, layout, "", [], f"{question}\n{lead}", None, reply)
 
 
 def build_dspy(task: Task, layout: Layout, instruction: str, demos: Sequence[Demo] | NearestDemos, k: int) -> Prompt:

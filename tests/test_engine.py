@@ -66,6 +66,13 @@ def test_many_cores_are_left_to_vllm(model: Model) -> None:
     assert "VLLM_CPU_OMP_THREADS_BIND" not in engines.command(model, 1, machine)[1]
 
 
+def test_lora_is_on_only_where_an_adapter_is_served(model: Model) -> None:
+    assert "--enable-lora" not in engines.command(model, 1, SMALL)[0]
+    argv, _ = engines.command(model, 1, SMALL, engines.Adapters({"a": Path("x"), "b": Path("y")}, rank=16))
+    assert options(argv)["--max-lora-rank"] == "16" and options(argv)["--max-loras"] == "2"
+    assert argv[-3:] == ["--lora-modules", "a=x", "b=y"]
+
+
 def test_a_gpu_machine(model: Model) -> None:
     machine = Machine(cores=(0, 1), memory_gib=64, free_gib=60, gpus=(Gpu(80, 79), Gpu(80, 79)))
     argv, environment = engines.command(model, 1, machine)

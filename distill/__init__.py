@@ -1,0 +1,1 @@
+"""Distil a prompt into a small model. Light to import: torch, peft and transformers load in `train` alone."""

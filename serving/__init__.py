@@ -1,0 +1,1 @@
+"""Serve prompts and distilled models behind one vLLM endpoint. Imports neither DSPy, Optuna, torch nor vLLM."""
