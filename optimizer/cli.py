@@ -51,7 +51,7 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
     help="Search only this layout; may be repeated.",
 )
-@click.option("--trials", type=click.IntRange(1), default=12, show_default=True, help="Candidates to try.")
+@click.option("--trials", type=click.IntRange(1), default=16, show_default=True, help="Candidates to try.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--max-calls", type=click.IntRange(1), help="Stop before more calls than this, test included.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop at so many prompt and reply tokens.")
@@ -200,7 +200,7 @@ def main() -> None:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except BudgetReached as reached:
         click.echo(
-            f"{reached} is reached before one prompt was scored on all of dev: nothing to choose from.", err=True
+            f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True
         )
         sys.exit(0)
     except PromptstillError as error:

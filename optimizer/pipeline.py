@@ -19,9 +19,11 @@ from optimizer.errors import BudgetReached, UserError
 from optimizer.files import digest, write_json
 from optimizer.layouts import LAYOUTS, Task
 from optimizer.measure import Verdict, judge, read_test
-from optimizer.models import Model
+from optimizer.models import Model, markers
 from optimizer.pools import (
     BOOTSTRAP_ROWS,
+    FIXED_TOKENS,
+    NEAREST_TOKENS,
     NO_DEMOS,
     DemoSet,
     Pools,
@@ -33,7 +35,7 @@ from optimizer.pools import (
     unique,
 )
 from optimizer.prepare import Prepared
-from optimizer.probe import Abilities, constrains, probe
+from optimizer.probe import Abilities, constrains, probe, refuse_less
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.propose import propose_instructions
@@ -123,7 +125,8 @@ class Steps:
         self._refuse_small_budget()
         served = [str(entry.get("id")) for entry in await self.client.models()]
         task = replace(self.prepared.task, model=self._served_name(served))
-        task = replace(task, structured=await constrains(self.client, task.model))
+        structured = await constrains(self.client, task.model)
+        task = replace(task, structured=structured, markers=markers(self.model))
         able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
         self._tell(able)
         settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
@@ -131,10 +134,10 @@ class Steps:
         recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
         study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
         pools = await self._pools(task, able, study)
+        task = replace(task, structured=pools.structured)
         problem = Problem(
             task,
             pools,
-            able.layouts,
             splits.dev,
             metric,
             settings.seed,
@@ -205,11 +208,14 @@ class Steps:
             study.freeze_pools(frozen)
         if not path.is_file():
             write_json(path, frozen)
-        return Pools.from_json(frozen)
+        pools = Pools.from_json(frozen)
+        refuse_less(able, pools)
+        return pools
 
     async def _build_pools(self, task: Task, able: Abilities) -> Pools:
         settings, train, recipe = self.settings, self.prepared.splits.train, self.prepared.loaded.recipe
-        sizes = demo_sizes(train, self.context)
+        sizes = demo_sizes(train, min(FIXED_TOKENS, self.context / 2))
+        most_nearest = demo_sizes(train, min(NEAREST_TOKENS, self.context / 2))[-1]
         count = 0 if settings.proposer == "none" else settings.proposals
         asked = settings.proposer or task.model
         self.watch.say(f"building pools: {count} proposals by {asked}, bootstrapping on {BOOTSTRAP_ROWS} train rows")
@@ -232,7 +238,16 @@ class Steps:
             + (f": {', '.join(sorted(set(refused)))}" if refused else "")
             + f"), {len(sets)} demo sets of up to {max(sizes)}, {len(able.layouts)} layouts"
         )
-        return Pools(instructions, sets, demo_pool(train), sizes, tuple(refused))
+        return Pools(
+            instructions,
+            sets,
+            demo_pool(train),
+            sizes,
+            most_nearest,
+            able.layouts,
+            able.structured,
+            tuple(refused),
+        )
 
     def _served_name(self, served: list[str]) -> str:
         """The model's name at the endpoint. Raises `UserError` listing what it serves."""

@@ -25,7 +25,7 @@ class Settings:
     proposer: str | None = None
     proposals: int = 4
     layouts: tuple[Layout, ...] = ()
-    trials: int = 12
+    trials: int = 16
     seed: int = 0
     window: int = 64
     race: bool = True
