@@ -199,13 +199,14 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt) as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except BudgetReached as reached:
-        click.echo(
-            f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True
-        )
+        click.echo(f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True)
         sys.exit(0)
     except PromptstillError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full or read-only disk, or a missing permission, wherever it showed
+        click.echo(f"error: {error}\nNothing that was stored is lost. Mend it, then go on with: --resume RUN", err=True)
+        sys.exit(1)
 
 
 class Terminated(KeyboardInterrupt):

@@ -25,6 +25,7 @@ from optimizer.pools import (
     FIXED_TOKENS,
     NEAREST_TOKENS,
     NO_DEMOS,
+    REASONED_ROWS,
     DemoSet,
     Pools,
     bootstrapped_sets,
@@ -277,5 +278,5 @@ class Steps:
         dev, test = len(splits.dev), len(splits.test)
         self.watch.say(f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search")
         on_dev = settings.trials * dev
-        most = on_dev + READINGS * test + 2 * BOOTSTRAP_ROWS + 3 * settings.proposals
+        most = on_dev + READINGS * test + BOOTSTRAP_ROWS + REASONED_ROWS + 3 * settings.proposals
         self.watch.say(f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev")

@@ -23,6 +23,7 @@ from optimizer.prompt import Layout
 NO_DEMOS = "none"
 LABELED_SETS = 8
 BOOTSTRAP_ROWS = 48
+REASONED_ROWS = 16  # fewer, since a reasoned reply costs ten plain ones
 BOOTSTRAP_DEMOS = 4
 POOL_ROWS = 1_000
 POOL_BYTES = 512 * 1024
@@ -157,7 +158,8 @@ async def bootstrapped_sets(
         demos: tuple[Demo, ...] = tuple({**to_demo(one.example), **(one.outputs or {})} for one in own)
         sets["bootstrapped"] = DemoSet(demos[:most])
     if task.can_reason:
-        thought = right(await score_rows(build(task, layout, instruction, reasoning=True), rows, metric, client))
+        reasoned = build(task, layout, instruction, reasoning=True)
+        thought = right(await score_rows(reasoned, rows[:REASONED_ROWS], metric, client))
         sets["none-reasoned"] = DemoSet(reasoning=True)
         demos = tuple(to_demo(r.example, as_text((r.outputs or {}).get(REASONING, ""))) for r in thought)
         if demos:
