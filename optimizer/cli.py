@@ -103,6 +103,7 @@ def optimize(context: click.Context, /, **options: Any) -> None:
 def work(options: dict[str, Any], chosen: set[str]) -> None:
     """Prepare, then run with an engine."""
     from optimizer import pipeline, prepare
+    from optimizer.endpoints import answering
     from optimizer.examples import described
     from optimizer.progress import Watch
     from optimizer.summary import summary
@@ -123,7 +124,8 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
         watch.say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))
         try:
             model = prepare.model_for(settings, prepared, watch)
-            with lock, pipeline.serving(settings, model, run, watch, worker) as served:
+            log_path = run.logs_dir / f"engine-{worker}.log"
+            with lock, answering(settings.source, model, log_path, watch.say) as served:
                 steps = pipeline.optimize(prepared, settings, served, model, run, watch, worker)
                 result = asyncio.run(steps)
         except (KeyboardInterrupt, PromptstillError):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +12,6 @@ from optimizer.artifact import artifact
 from optimizer.budget import Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
-from optimizer.engine import running
 from optimizer.errors import BudgetReached, UserError
 from optimizer.files import digest, write_json
 from optimizer.layouts import LAYOUTS, Task
@@ -47,7 +44,6 @@ from optimizer.stats import estimate, visible_gain
 from optimizer.study import StoredStudy
 
 READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
-REMOTE_CONTEXT = 8192
 
 
 @dataclass(frozen=True)
@@ -60,30 +56,6 @@ class Result:
     artifact: dict[str, Any] | None
     meter: Meter
     rows: int
-
-
-@contextmanager
-def serving(
-    settings: Settings, model: Model, run: RunFolder, watch: Watch, worker: int
-) -> Iterator[tuple[Endpoint, int]]:
-    """The endpoint to ask, and its context in tokens: the user's own, or a vLLM started for this run."""
-    identity = settings.identity(model.name, model.sha256)
-    if settings.base_url:
-        yield (
-            Endpoint(settings.base_url.rstrip("/"), identity, settings.api_key, settings.api_key_env, settings.window),
-            REMOTE_CONTEXT,
-        )
-        return
-    with running(model, run.logs_dir / f"engine-{worker}.log", watch.say) as engine:
-        yield (
-            Endpoint(
-                engine.base_url,
-                identity,
-                window=settings.window,
-                post_mortem=lambda: None if engine.alive() else engine.post_mortem(),
-            ),
-            engine.max_model_len,
-        )
 
 
 async def optimize(
