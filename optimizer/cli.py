@@ -7,8 +7,6 @@ stopped by Ctrl-C and SIGTERM.
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +16,7 @@ from rich.console import Console
 
 from optimizer.budget import Budget
 from optimizer.errors import BudgetReached, PromptstillError, UserError
+from optimizer.exits import exit_codes
 from optimizer.files import write_text
 from optimizer.prompt import Layout, Prompt
 
@@ -191,32 +190,12 @@ def to_price(text: str | None) -> tuple[float, float]:
 
 
 def main() -> None:
-    """The console entry: every failure ends in its exit code, without a traceback of ours."""
-    signal.signal(signal.SIGTERM, terminated)
-    try:
-        optimize(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as stop:
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
-    except BudgetReached as reached:
-        click.echo(f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True)
-        sys.exit(0)
-    except PromptstillError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:  # a full or read-only disk, or a missing permission, wherever it showed
-        click.echo(f"error: {error}\nNothing that was stored is lost. Mend it, then go on with: --resume RUN", err=True)
-        sys.exit(1)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: unwinds like Ctrl-C, so that the engine stops and the terminal is left clean."""
-
-
-def terminated(number: int, frame: object) -> None:
-    raise Terminated
+    """The console entry."""
+    with exit_codes():
+        try:
+            optimize(standalone_mode=False)
+        except BudgetReached as reached:
+            click.echo(f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True)
 
 
 if __name__ == "__main__":

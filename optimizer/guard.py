@@ -1,11 +1,12 @@
 """Runs one command, and ends it with all its descendants once the process that started this one is gone.
 
-    python -I guard.py COMMAND [ARGUMENT...]
+    python -I guard.py GRACE_S COMMAND [ARGUMENT...]
 
 Standard input is a pipe that the starter holds and never writes to. It closes when the starter ends, however it ends
-(`kill -9` included), and then the whole process group goes: SIGTERM, GRACE_S, SIGKILL. SIGTERM to this process does the
-same. If the command ends by itself, its group goes too, and its exit code is this process's. Run by path: this file
-imports nothing of ours, so that it works in any working directory and starts in milliseconds.
+(`kill -9` included), and then all goes: the command gets a SIGTERM and GRACE_S to finish what it does, and what is left
+of its process group then gets SIGTERM, GROUP_GRACE_S, SIGKILL. SIGTERM to this process does the same; a second one cuts
+GRACE_S short. If the command ends by itself, its group goes too, and its exit code is this process's. Run by path: this
+file imports nothing of ours, so that it works in any working directory and starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ import subprocess
 import sys
 import time
 
-GRACE_S = 5.0
+GROUP_GRACE_S = 5.0
 POLL_S = 0.2
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(argv: list[str]) -> int:
-    """Run `argv` until it ends or the starter does; its exit code, 128 + n for signal n."""
+    """Run `argv` (behind its grace) until it ends or the starter does; its exit code, 128 + n for signal n."""
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: terminated.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(
-        argv,
+        argv[1:],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         # Should this process itself be killed, the command still gets a SIGTERM.
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> int:
     )
     while not terminated and child.poll() is None and not _closed(sys.stdin.fileno()):
         pass
+    _end_command(child, float(argv[0]), terminated)
     _end_group(child)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
@@ -50,8 +52,17 @@ def _closed(pipe: int) -> bool:
     return bool(readable) and not os.read(pipe, 4096)
 
 
+def _end_command(child: subprocess.Popen[bytes], grace_s: float, terminated: list[int]) -> None:
+    """Its own children are left alone meanwhile: a server needs its workers to finish what runs."""
+    child.terminate()
+    deadline = time.monotonic() + grace_s
+    asked = len(terminated)
+    while child.poll() is None and time.monotonic() < deadline and len(terminated) == asked:
+        time.sleep(0.05)
+
+
 def _end_group(child: subprocess.Popen[bytes]) -> None:
-    for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+    for number, patience_s in ((signal.SIGTERM, GROUP_GRACE_S), (signal.SIGKILL, GROUP_GRACE_S)):
         if not _signal_group(child.pid, number):
             break
         deadline = time.monotonic() + patience_s

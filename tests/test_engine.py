@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from optimizer import engine as engines
+from optimizer import startup
 from optimizer.errors import InfrastructureError
 from optimizer.machine import Gpu, Machine, this_machine
 from optimizer.models import Model
@@ -70,7 +71,8 @@ def test_lora_is_on_only_where_an_adapter_is_served(model: Model) -> None:
     assert "--enable-lora" not in engines.command(model, 1, SMALL)[0]
     argv, _ = engines.command(model, 1, SMALL, engines.Adapters({"a": Path("x"), "b": Path("y")}, rank=16))
     assert options(argv)["--max-lora-rank"] == "16" and options(argv)["--max-loras"] == "2"
-    assert argv[-3:] == ["--lora-modules", "a=x", "b=y"]
+    assert argv[-3] == "--lora-modules"
+    assert [json.loads(module) for module in argv[-2:]] == [{"name": "a", "path": "x"}, {"name": "b", "path": "y"}]
 
 
 def test_a_gpu_machine(model: Model) -> None:
@@ -132,7 +134,10 @@ def test_a_taken_port_is_refused(model: Model, tmp_path: Path) -> None:
 def test_a_failed_start_says_why(tmp_path: Path, log: str, why: str) -> None:
     log_path = tmp_path / "engine.log"
     log_path.write_text(f"OSError: an earlier start\n{log}")
-    error = engines._start_failure("vLLM ended.", log_path, offset=len("OSError: an earlier start\n"))
+    process = subprocess.Popen(["true"])
+    process.wait()
+    starting = startup.Starting("http://127.0.0.1:1", process, log_path, offset=len("OSError: an earlier start\n"))
+    error = starting.failure("vLLM ended.")
     assert error.why.splitlines()[:2] == [why, f"log: {log_path}"]
 
 
@@ -168,7 +173,7 @@ def all_gone(pids: list[int]) -> bool:
 
 
 def guarded(pids_path: Path, trap: str = "") -> list[str]:
-    return [sys.executable, "-I", str(GUARD), "bash", "-c", TREE.format(pids_path, trap)]
+    return [sys.executable, "-I", str(GUARD), "5", "bash", "-c", TREE.format(pids_path, trap)]
 
 
 @pytest.mark.parametrize(("end", "trap"), [("eof", ""), ("eof", DEAF), ("sigterm", "")])
@@ -198,7 +203,7 @@ def test_the_tree_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
 
 
 def test_the_guard_passes_on_the_exit_code() -> None:
-    command = [sys.executable, "-I", str(GUARD), "bash", "-c", "sleep 300 & exit 3"]
+    command = [sys.executable, "-I", str(GUARD), "5", "bash", "-c", "sleep 300 & exit 3"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
         assert guard.wait(20) == 3
 

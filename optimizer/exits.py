@@ -1,0 +1,40 @@
+"""How a command ends: every failure in its exit code, without a traceback of ours. Shared by the three commands."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+
+import click
+
+from optimizer.errors import PromptstillError
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: unwinds like Ctrl-C, so that the engine stops and the terminal is left clean."""
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """Inside, SIGTERM raises `Terminated`; what leaves the block ends the process with its code (see errors.py)."""
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
+    except PromptstillError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:  # a full or read-only disk, or a missing permission, wherever it showed
+        click.echo(f"error: {error}\nNothing that was stored is lost. Mend it, then go on with --resume.", err=True)
+        sys.exit(1)
+
+
+def terminated(number: int, frame: object) -> None:
+    """The handler of SIGTERM."""
+    raise Terminated
