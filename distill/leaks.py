@@ -30,7 +30,7 @@ RUN = 3
 FORM, FORM_TEXTS = 0.05, 20  # a run in more than this share of the held-out texts, and this many, is a form's
 BANDS, BAND = 25, 5  # finds a pair at the threshold but for one in 20,000
 # Words; signs that carry meaning ("2+3" is not "2-3"); each character of scripts that put no space between words.
-TOKEN = re.compile(r"""[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|\w+|[^\w\s.,;:!?'"`…‘’“”]""")
+TOKEN = re.compile(r"""[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|\w+|[^\w\s.,;:!?'"`…‘’“”、。「」]""")
 
 
 @dataclass(frozen=True)
