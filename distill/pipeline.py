@@ -86,7 +86,7 @@ class Steps:
             store.close()
 
     def train(self, taught: Taught) -> tuple[Schooled, Schooled | None]:
-        """The student, and one on as many labels with the same hyper-parameters. All processes of a launch come here."""
+        """The student, and one on as many labels by the same hyper-parameters. All processes of a launch do this."""
         student = self.school(STUDENT, taught.entries, self.settings.search)
         lessons = self.gold_entries(len(taught.entries)) if self.settings.gold_arm else []
         gold = self.school(GOLD, lessons, 0, student.hyper) if lessons else None
@@ -178,7 +178,7 @@ class Steps:
         return Distillation(self.plan, self.settings, taught, student, gold, verdict, live[0], recall, merged)
 
     def prove(self, name: str, schooled: Schooled, endpoint: Endpoint) -> logprobs.Liveness:
-        """That the endpoint serves this adapter, by log-probabilities. Raises `InfrastructureError` where it does not."""
+        """That the endpoint serves this adapter, by log-probabilities. Raises `InfrastructureError` else."""
         rows = [row.inputs for row in self.plan.prepared.splits.dev[:PROBES]]
         spoken = asyncio.run(logprobs.ask(endpoint.base_url, name, self.plan.student, rows))
         on, off = logprobs.peft_logprobs(self.plan.student_model, schooled.adapter_dir, spoken)
