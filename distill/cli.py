@@ -153,7 +153,9 @@ def to_settings(options: dict[str, Any]) -> Settings:
         targets=named,
         **{n: options[n] for n in ("alpha", "rslora", "lr", "epochs", "batch", "precision", "seed")},
     )
-    paths = {name: str(options[name]) if options[name] else None for name in ("teacher", "recipe", "unlabelled")}
+    paths: dict[str, Any] = {
+        name: str(options[name]) if options[name] else None for name in ("teacher", "recipe", "unlabelled")
+    }
     return Settings(
         from_prompt=str(options["from_prompt"]),
         source=Source(options["base_url"], options["api_key_env"], options["window"]),

@@ -54,7 +54,11 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def suggest(space: Space, history: Sequence[Trial], count: int, seed: str) -> list[dict[str, str | int]]:
-    """`count` candidates from multivariate TPE over `history`: a pure function of its arguments."""
+    """`count` candidates from multivariate TPE over `history`: a pure function of its arguments.
+
+    Every other one has the best trial's layout: layouts differ most, and once they are told apart the demos within the
+    best one are where the search pays. TPE alone needs more trials than a small budget has to see it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = TPESampler(seed=int(digest(seed)[:8], 16), multivariate=True, constant_liar=True, n_startup_trials=8)
@@ -62,7 +66,13 @@ def suggest(space: Space, history: Sequence[Trial], count: int, seed: str) -> li
     dists = distributions(space)
     for trial in history:
         study.add_trial(create_trial(params=dict(trial.params), distributions=dists, value=trial.value))
-    return [dict(study.ask(fixed_distributions=dists).params) for _ in range(count)]
+    best = max((trial for trial in history if not trial.lost), key=lambda trial: trial.value, default=None)
+    asked = []
+    for number in range(count):
+        if best and number % 2 == 0:
+            study.enqueue_trial({"layout": best.params["layout"]})
+        asked.append(dict(study.ask(fixed_distributions=dists).params))
+    return asked
 
 
 class StoredStudy:

@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.race import blocks, estimate, going_on, lost
 from optimizer.search import choose, pareto
-from optimizer.study import Trial
+from optimizer.study import Space, Trial, suggest
 
 
 def trial(slot: int, scores: list[float], tokens: float) -> Trial:
@@ -60,3 +60,16 @@ def test_the_cheapest_within_noise_wins_but_not_one_that_is_worse() -> None:
 def test_the_pareto_front_holds_what_nothing_beats_in_score_and_tokens() -> None:
     trials = [trial(0, [1.0], 300), trial(1, [0.5], 100), trial(2, [0.4], 200), trial(3, [0.5], 90)]
     assert [t.slot for t in pareto(trials)] == [3, 0]
+
+
+def test_half_of_the_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed() -> None:
+    space: Space = {"layout": ("chat", "raw", "json"), "demos": ("a", "b"), "k": (1, 2)}
+    done: list[dict[str, str | int]] = [{"layout": one, "demos": "a", "k": 1} for one in space["layout"]]
+    values = {"chat": 0.1, "raw": 0.5, "json": 0.2}
+    history = [
+        Trial(0, n, dict(p), str(n), values[str(p["layout"])], {0: 0.0}, False, 0, 1.0, 1.0) for n, p in enumerate(done)
+    ]
+    asked = suggest(space, history, 12, "seed")
+    assert all(params["layout"] == "raw" for params in asked[::2])
+    assert {params["layout"] for params in asked[1::2]} != {"raw"}
+    assert asked == suggest(space, history, 12, "seed")
