@@ -95,7 +95,7 @@ def test_distill_on_the_real_engine_through_two_kills(tmp_path: Path) -> None:
     kill_when(start, tmp_path, lambda: len(teacher_calls(tmp_path)) > 30)
     before = teacher_calls(tmp_path)
     student = tmp_path / "distilled" / "work" / "student"
-    kill_when(resume, tmp_path, lambda: (student / "metrics.jsonl").is_file())
+    kill_when(resume, tmp_path, (student / "metrics.jsonl").is_file)
     taught = teacher_calls(tmp_path)
     assert before.items() <= taught.items(), "what was stored before the kill is not asked again"
     assert not (tmp_path / "distilled" / "prompt.json").exists(), "nothing half-made is taken for a result"
