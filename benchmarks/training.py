@@ -28,7 +28,7 @@ from distill.job import Dev, Job
 from distill.student import Lesson, completion
 from distill.train import Loop
 from distill.weights import attach, best_device, load_base, load_tokenizer
-from optimizer.examples import read_jsonl
+from optimizer import read_jsonl
 from optimizer.layouts import Task, bare
 from optimizer.models import EMBEDDED, Model, resolve
 from optimizer.prompt import Prompt

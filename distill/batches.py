@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from distill.encode import Encoded
 
-POOL_BATCHES = 8  # batches that are sorted by length together: padding falls to a few percent, order stays mixed
+POOL_BATCHES = 16  # batches that are sorted by length together: padding falls to a few percent, order stays mixed
 
 
 def epoch_batches(rows: Sequence[Encoded], size: int, seed: int, epoch: int) -> list[list[Encoded]]:

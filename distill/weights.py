@@ -92,7 +92,7 @@ def target_modules(base: Any, targets: str | tuple[str, ...]) -> list[str]:
 
 
 def _load(kind: Any, model: Model, **options: Any) -> Any:
-    disable_progress_bar()  # of seconds; what takes longer reports itself
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return kind.from_pretrained(model.path, local_files_only=model.is_local, **options)
     except (OSError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""A Llama of random weights with a byte-level tokenizer of its own, and an easy task: built in a second, no download."""
+"""A Llama of random weights with a byte-level tokenizer of its own, and an easy task; no download."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CHAT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-WORDS = "crimson amber scarlet coral ruby orange azure navy teal cobalt indigo cyan".split()
+WORDS = ["crimson", "amber", "scarlet", "coral", "ruby", "orange", "azure", "navy", "teal", "cobalt", "indigo", "cyan"]
 HUES = {word: "warm" if i < 6 else "cold" for i, word in enumerate(WORDS)}
-PLACES = "sea sky wall door lamp coat shoe vase boat roof".split()
+PLACES = ["sea", "sky", "wall", "door", "lamp", "coat", "shoe", "vase", "boat", "roof"]
 LEARNS = Hyper(r=8, lr=1e-2, epochs=4, batch=8)
 
 
@@ -33,19 +33,21 @@ def model(folder: Path, *, chat: bool = True) -> Model:
     from transformers.utils.logging import disable_progress_bar
 
     torch.set_num_threads(1)  # at this size a second thread only waits
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = make_tokenizer(chat)
     torch.manual_seed(7)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = LlamaConfig(
         vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=256,
         tie_word_embeddings=True,
         initializer_range=0.2,  # with the usual 0.02 so narrow a model cannot be sure of anything
-        **shape,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    LlamaForCausalLM(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)
     return Model("tiny", str(folder), "0" * 64)
 
@@ -64,7 +66,8 @@ def make_tokenizer(chat: bool) -> Any:
         show_progress=False,
     )
     inner.train_from_iterator([f"Text: the {word} {place}\nHue: {HUES[word]}" for word, place in pairs()], trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>", bos_token="<|im_start|>")
+    tokens = {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=inner, **tokens)  # type: ignore[no-untyped-call]
     fast.chat_template = CHAT if chat else None
     return fast
 
