@@ -19,6 +19,7 @@ from optimizer.errors import BudgetReached, PromptstillError, UserError
 from optimizer.exits import exit_codes
 from optimizer.files import write_text
 from optimizer.prompt import Layout, Prompt
+from optimizer.starter import write_starter
 
 EXAMPLE = "optimize recipes/qa.py"
 BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
@@ -80,6 +81,12 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     metavar="BEST.json",
     help="Print the prompt of a best.json as Markdown.",
 )
+@click.option(
+    "--new",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.py",
+    help="Write a commented recipe to start from.",
+)
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
@@ -90,6 +97,10 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     optimize recipes/qa.py -p data=mine.jsonl --check       is my data in order?
     optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
     """
+    if options["new"]:
+        write_starter(options["new"])
+        click.echo(f"{options['new']} is written. Put your rows into it, then: optimize {options['new']} --check")
+        return
     if options["show"]:
         click.echo(Prompt.load(options["show"]).to_markdown())
         return
