@@ -15,7 +15,7 @@ THINGS = "walnuts,plums,marbles,shells,stamps,pears,acorns,buttons,beads,postcar
 SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
 
 
-class SolveWordProblem(dspy.Signature):
+class WordProblem(dspy.Signature):
     """Solve the word problem."""
 
     problem: str = dspy.InputField()
@@ -53,10 +53,5 @@ def math(stories: str = "data/stories.jsonl", each: int = 8, seed: int = 0, mode
     rows = [problem(story, random) for story in read_jsonl(stories) for _ in range(each)]
     # all problems of a story stay in one split: what is measured is new stories, not new numbers
     return Recipe(
-        signature=SolveWordProblem,
-        examples=rows,
-        metric=exact_match("answer"),
-        model=model,
-        group="story",
-        max_tokens=96,
+        signature=WordProblem, examples=rows, metric=exact_match("answer"), model=model, group="story", max_tokens=96
     )

@@ -19,10 +19,9 @@ Team = Literal[
     "sales",  # questions before buying
 ]
 GUIDE = """A smart-home shop got this ticket. Name the team that should answer it: billing (charges, invoices, payment),
-subscription (begin, change, pause or end a plan), shipping (parcels: where they are
-and where they can go), returns (send back, swap, repair,
-money back for goods), account (sign-in, profile, household), bug (something fails), howto (how to set up or use it),
-feature (a wish), security (break-ins, fraud, personal data) or sales (questions before buying)."""
+subscription (begin, change, pause or end a plan), shipping (where parcels are and can go), returns (send back, swap,
+repair, money back for goods), account (sign-in, profile, household), bug (something fails), howto (how to set up or use
+it), feature (a wish), security (break-ins, fraud, personal data) or sales (questions before buying)."""
 
 
 class RouteTicket(dspy.Signature):
