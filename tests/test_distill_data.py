@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import dspy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.dataset import compose, read_dataset, refuse_few, write_dataset
@@ -156,6 +156,7 @@ def test_a_metric_that_fails_names_the_row() -> None:
 texts = st.lists(st.one_of(st.none(), st.sampled_from(["a", "A.", "b", "c", "a b", "C++"])), min_size=1, max_size=7)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.tuples(texts, st.sampled_from([None, "a", "b"])), max_size=6), most=st.integers(1, 3))
 def test_every_answer_is_kept_or_rejected_once(rows: Sequence[tuple[list[str | None], str | None]], most: int) -> None:
     answers = [a for n, (said, label) in enumerate(rows) for a in says(example(n, label), *said)]
@@ -182,6 +183,7 @@ def keeps(rows: int, answer: str = "yes") -> list[Kept]:
 
 
 @pytest.mark.parametrize("layout", ["raw", "chat"])
+@settings(deadline=None)
 @given(label=st.sampled_from(["red", "deep blue"]), count=st.integers(-99, 99), tags=st.lists(st.text(max_size=5)))
 def test_a_lesson_reads_back_as_its_outputs(
     layout: Literal["raw", "chat"], label: str, count: int, tags: list[str]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.leaks import NEAR, Column, find_leaks, firewall, shingles
@@ -119,6 +119,7 @@ def test_the_shipped_rows_pass_even_where_passages_are_shared() -> None:
 words = st.lists(st.sampled_from("abcdefgh"), max_size=40).map(" ".join)
 
 
+@settings(deadline=None)
 @given(left=words, right=words)
 def test_similarity_is_a_symmetric_share(left: str, right: str) -> None:
     column = Column([])
@@ -127,6 +128,7 @@ def test_similarity_is_a_symmetric_share(left: str, right: str) -> None:
     assert (similarity == 1) == (shingles(left) == shingles(right))
 
 
+@settings(deadline=None)
 @given(rows=st.lists(words, min_size=1, max_size=8), held=st.lists(words, min_size=1, max_size=8))
 def test_what_is_found_is_what_comparing_all_pairs_finds(rows: list[str], held: list[str]) -> None:
     column = Column(held)
