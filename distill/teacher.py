@@ -45,8 +45,8 @@ async def ask_teacher(
     The first error that concerns the run is raised and cancels the rest; a budget only keeps new calls from leaving.
     """
     shown = shown_text(prompt)
-    demos = [number for number, example in enumerate(examples) if stands_in(shown, example.inputs)]
-    asked = [number for number in range(len(examples)) if number not in set(demos)]
+    demos = {number for number, example in enumerate(examples) if stands_in(shown, example.inputs)}
+    asked = [number for number in range(len(examples)) if number not in demos]
     found = {(n, 0): Answer(examples[n], 0, "", None, Reason("stands in the prompt as a demo")) for n in demos}
     total = len(asked) * (k + 1)
     queue = to_requests(prompt, examples, asked, k, temperature)
