@@ -104,6 +104,11 @@ def test_an_unlabelled_row_keeps_what_its_answers_agree_on(
     assert all(one.score is None for one in sifted.kept)
 
 
+def test_a_tie_is_no_majority_at_any_margin() -> None:
+    assert not sift(says(example(1), "a", "b"), EXACT, ["answer"], Rules(margin=0.0)).kept
+    assert kept(sift(says(example(1), "a", "b", "a"), EXACT, ["answer"], Rules(margin=0.0))) == [("a", 0)]
+
+
 def test_a_judge_scores_unlabelled_rows_too() -> None:
     def judge(row: Any, prediction: Any) -> float:
         return 1.0 if prediction["answer"] == "b" else 0.0

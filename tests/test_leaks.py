@@ -79,9 +79,7 @@ def test_every_field_must_be_near() -> None:
 
 
 def test_the_words_of_a_form_do_not_count() -> None:
-    form = (
-        "Say in one word which office should see to the letter that follows and do not give any reason for it at all : "
-    )
+    form = " ".join(f"rule{number}" for number in range(60)) + " : "
     subjects = [
         f"{a} {b}" for a in ("bill", "road", "tree", "dog", "noise", "tax") for b in ("late", "lost", "high", "new")
     ]
