@@ -7,12 +7,11 @@ killed proposes the same ones again. Only finished trials are stored: a kill lea
 from __future__ import annotations
 
 import json
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -20,6 +19,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
+from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from optimizer.errors import UserError
 from optimizer.files import digest
@@ -87,18 +87,16 @@ class StoredStudy:
         """By URL where one is given, else the journal at `path`. Raises `UserError` for a URL that cannot be opened."""
         if url is None:
             return cls(JournalStorage(JournalFileBackend(str(path))), name)
-        for patience_s in (0.5, 1.0, None):  # two processes that create the tables at once trip over each other
-            try:
-                return cls(url, name)
-            except Exception as error:  # each database driver has its own errors
-                if patience_s is None:
-                    raise UserError(
-                        f"The storage {url} cannot be opened.",
-                        str(error),
-                        "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
-                    ) from error
-                time.sleep(patience_s)
-        raise AssertionError
+        # Two processes that create the tables at once trip over each other.
+        patiently = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(1), reraise=True)
+        try:
+            return cast("StoredStudy", patiently(cls, url, name))
+        except Exception as error:  # each database driver has its own errors
+            raise UserError(
+                f"The storage {url} cannot be opened.",
+                str(error),
+                "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
+            ) from error
 
     def first(self, topic: str, value: str) -> str:
         """The first value that any process of the study gave for a topic; ours where none did.
