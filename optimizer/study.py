@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -90,7 +90,7 @@ class StoredStudy:
         # Two processes that create the tables at once trip over each other.
         patiently = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(1), reraise=True)
         try:
-            return cast("StoredStudy", patiently(cls, url, name))
+            return patiently(cls, url, name)
         except Exception as error:  # each database driver has its own errors
             raise UserError(
                 f"The storage {url} cannot be opened.",

@@ -47,7 +47,7 @@ def test_two_runs_at_once_share_a_study_and_try_nothing_twice(tmp_path: Path) ->
         said = finish([start([*argv, "-o", f"best-{n}.json"], tmp_path) for n in range(2)])
     done = trials(optuna.load_study(storage=url, study_name="codes"))
     assert Counter(trial["prompt_id"] for trial in done).most_common(1)[0][1] == 1, "a candidate was tried twice"
-    assert len({trial["worker"] for trial in done}) == 2 and 16 <= len(done) <= 20
+    assert len({trial["worker"] for trial in done}) == 2 and 16 <= len(done) <= 24
     runs = list((tmp_path / "runs").iterdir())
     pools = {(run / "pools.json").read_text() for run in runs}
     assert len(runs) == 2 and len(pools) == 1, "names in trials must mean the same to both"
@@ -69,7 +69,7 @@ def test_two_on_one_run_divide_the_work_and_one_writes(tmp_path: Path) -> None:
         said = finish([start(argv, tmp_path) for _ in range(2)])
     done = trials(StoredStudy.open(None, run / "study.log", "codes").study)
     assert Counter(trial["prompt_id"] for trial in done).most_common(1)[0][1] == 1, "a candidate was tried twice"
-    assert {trial["worker"] for trial in done} == {0, 1} and 16 <= len(done) <= 20
+    assert {trial["worker"] for trial in done} == {0, 1} and 16 <= len(done) <= 24
     assert sum("worker 0 chooses" in out for out in said) == 1 and sum("DSPy default" in out for out in said) == 1
     best = json.loads((run / "best.json").read_text())
     record = json.loads((run / "run.json").read_text())
