@@ -103,8 +103,9 @@ class Prompt(Value):
 
     @property
     def id(self) -> str:
-        """sha256 of the content: two prompts with one id send the same bytes."""
-        return digest(self.model_dump(mode="json"))
+        """sha256 of the content: two prompts with one id send the same bytes. Defaults are left out, so that a field
+        that a later version adds does not change the ids of earlier prompts."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
 
     @classmethod
     def load(cls, path: str | Path) -> Prompt:
