@@ -184,10 +184,10 @@ def test_where_memory_runs_out_less_is_done_at_once_to_the_same_effect(base: Mod
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and tight.budget < free.budget
     for one, other in zip(free.parameters, tight.parameters, strict=True):
         assert one.grad is not None and other.grad is not None and torch.allclose(one.grad, other.grad, atol=1e-5)
-    limit(tight.model, 2)
+    limit(tight.model, 2)  # less than a row
     with pytest.raises(InfrastructureError) as caught:
         tight.accumulate(batch, 8)
-    assert caught.value.what == "The machine ran out of memory in training." and "--precision bf16" in caught.value.do
+    assert caught.value.what == "Memory ran out in training." and "--precision bf16" in caught.value.do
 
 
 def limit(model: Any, tokens: int) -> None:
@@ -234,6 +234,19 @@ def test_a_model_folder_without_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         train(job, tmp_path / "adapter", print)
     assert caught.value.what == "tiny cannot be loaded for training." and "weights and tokenizer" in caught.value.do
+
+
+def test_a_broken_weights_file_is_named(tmp_path: Path) -> None:
+    base = tiny.model(tmp_path / "model")
+    job = tiny.job(base, tmp_path / "work")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match=r"tiny cannot be loaded for training\."):
+        train(job, tmp_path / "adapter", print)
+
+
+def test_rslora_at_rank_16_scales_as_lora_does() -> None:
+    assert Hyper().scale / 16 == Hyper(rslora=True).scale / 16**0.5 == 2
+    assert Hyper(alpha=5, rslora=True).scale == 5
 
 
 def test_nothing_to_train_on_is_refused(base: Model, tmp_path: Path) -> None:
