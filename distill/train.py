@@ -114,7 +114,7 @@ class Loop:
         if self.main:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if found and path.is_file() else []
             with disk(self.job.work_dir):
-                write_text(path, "".join(line for line in lines if _step_of(line) <= self.done))
+                write_text(path, "".join(line for line in lines if stands(line, self.done, self.position)))
 
     def run(self) -> None:
         while not self.position.ended:
@@ -269,12 +269,13 @@ def _grad(parameter: torch.nn.Parameter) -> torch.Tensor:
     return parameter.grad
 
 
-def _step_of(line: str) -> int:
-    """The update that a line of metrics is of; a line that a crash cut is of none."""
+def stands(line: str, done: int, position: Position) -> bool:
+    """Whether a line of metrics is of what the checkpoint holds; one that a crash cut is of nothing."""
     try:
-        return int(json.loads(line)["step"])
+        value = json.loads(line)
+        return bool(value["step"] <= done and ("dev" not in value or value["epoch"] <= len(position.dev_scores)))
     except (ValueError, KeyError, TypeError):
-        return 1 << 62
+        return False
 
 
 def out_of_memory(why: str) -> InfrastructureError:

@@ -340,6 +340,23 @@ def run_with(extra: dict[str, str], argv: list[str]) -> subprocess.CompletedProc
     return subprocess.run(argv, check=False, capture_output=True, text=True, env={**os.environ, **extra}, timeout=300)
 
 
+def test_an_epoch_scored_twice_is_recorded_once(base: Model, tmp_path: Path) -> None:
+    """A kill between an epoch's score and its checkpoint repeats the score, not the epoch."""
+
+    def die(progress: Progress) -> None:
+        if progress.dev is not None:
+            raise KeyboardInterrupt
+
+    job = tiny.job(base, tmp_path / "work", replace(tiny.LEARNS, epochs=2))
+    with pytest.raises(KeyboardInterrupt):
+        train(job, tmp_path / "adapter", die)
+    told: list[Progress] = []
+    trained = train(job, tmp_path / "adapter", told.append)
+    assert told[0].dev == trained.dev_scores[0] and told[0].step == 12
+    lines = [json.loads(line) for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["dev"] for line in lines if "dev" in line] == trained.dev_scores and len(lines) == 26
+
+
 def test_an_unreadable_metrics_line_is_dropped_on_resume(base: Model, tmp_path: Path) -> None:
     job = tiny.job(base, tmp_path / "work", replace(tiny.LEARNS, epochs=1))
     train(job, tmp_path / "adapter", lambda progress: None)
