@@ -129,6 +129,8 @@ def test_a_finished_training_is_not_repeated(whole: tuple[Trained, Path, list[Pr
     again = train(tiny.job(base, folder / "work"), folder / "again", told.append)
     assert told == [] and again.dev_scores == trained.dev_scores
     assert same_adapter(folder / "again", folder / "adapter")
+    configs = [(folder / name / "adapter_config.json").read_text() for name in ("again", "adapter")]
+    assert configs[0] == configs[1]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(
