@@ -1,0 +1,59 @@
+"""What `serve` prints once it is up: the models, and two snippets that work as pasted."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from serving.samples import sample_inputs
+from serving.settings import KEY_VARIABLE
+from serving.variants import Served
+
+
+def ready(served: Served, models: list[dict[str, Any]], base_url: str, key: str | None) -> str:
+    """`models` is what /v1/models lists; `key` how a shell writes the key, None for no key."""
+    lines = [f"Serving at {base_url}", "", *(about(model) for model in models), ""]
+    return "\n".join([*lines, curl(served, base_url, key), "", python(served, base_url, key)])
+
+
+def about(model: dict[str, Any]) -> str:
+    """One line for a model."""
+    card = model["promptstill"]
+    if card["kind"] == "base":
+        return f"  {model['id']}  the base model, as it is"
+    score = card["score"]
+    scored = f"{100 * score['mean']:.1f} on test (n = {score['n']})" if score else "not read on test"
+    warm = f"{card['warm']['cached_tokens']} of {card['warm']['prompt_tokens']} prompt tokens cached"
+    return f"  {model['id']}  {card['artifact'][:12]}, layout {card['layout']}, {scored}, {warm}"
+
+
+def message(served: Served) -> tuple[str, str]:
+    """The first variant's name, and a content that it takes."""
+    name, variant = next(iter(served.variants.items()))
+    return name, json.dumps(sample_inputs(variant.prompt, "some"))
+
+
+def curl(served: Served, base_url: str, key: str | None) -> str:
+    name, content = message(served)
+    body = json.dumps({"model": name, "messages": [{"role": "user", "content": content}]})
+    authorization = f'  -H "Authorization: Bearer {key}" \\\n' if key else ""
+    return (
+        f"curl {base_url}/chat/completions \\\n  -H 'Content-Type: application/json' \\\n"
+        f"{authorization}  -d {shlex.quote(body)}"
+    )
+
+
+def python(served: Served, base_url: str, key: str | None) -> str:
+    name, content = message(served)
+    env = key is not None and key.startswith("$")
+    api_key = f'os.environ["{KEY_VARIABLE}"]' if env else repr(shlex.split(key)[0] if key else "none")
+    imports = "import json\nimport os\n" if env else "import json\n"
+    return (
+        f"{imports}from openai import OpenAI\n\n"
+        f"client = OpenAI(base_url={base_url!r}, api_key={api_key})\n"
+        f"inputs = {json.loads(content)!r}\n"
+        f"reply = client.chat.completions.create(\n"
+        f"    model={name!r}, messages=[{{'role': 'user', 'content': json.dumps(inputs)}}]\n)\n"
+        "print(reply.choices[0].message.content)"
+    )
