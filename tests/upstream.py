@@ -22,6 +22,7 @@ class Upstream:
     finish: str = "stop"
     error: tuple[int, dict[str, Any]] | None = None
     gate: asyncio.Event | None = None
+    keeps: bool = True
     bodies: list[dict[str, Any]] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
@@ -31,7 +32,8 @@ class Upstream:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        self.scopes.append(scope)
+        if self.keeps:
+            self.scopes.append(scope)
         if scope["path"] == "/health":
             await respond(send, 200, b"", [])
         elif scope["path"] == "/metrics":
@@ -52,10 +54,12 @@ class Upstream:
                 return
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.raw.append(await read_body(scope, receive, 2**30))
-        body = json.loads(self.raw[-1]) if self.raw[-1] else {}
-        self.bodies.append(body)
-        if not (isinstance(body.get("model"), str) and type(body.get("n", 1)) is int and body.get("n", 1) < 200):
+        raw = await read_body(scope, receive, 2**30)
+        body = json.loads(raw) if raw else {}
+        if self.keeps:
+            self.raw.append(raw)
+            self.bodies.append(body)
+        if not (isinstance(body.get("model") or "", str) and type(body.get("n", 1)) is int and body.get("n", 1) < 200):
             await respond(send, 400, b'{"error": {"message": "as vLLM says of the base"}}', [])
         elif self.error:
             await respond(send, self.error[0], json.dumps(self.error[1]).encode(), [])
@@ -69,7 +73,7 @@ class Upstream:
             ]
             reply = {
                 "id": "x",
-                "model": body["model"],
+                "model": body.get("model"),
                 "choices": choices,
                 "usage": USAGE,
                 "system_fingerprint": "vllm",
@@ -80,12 +84,12 @@ class Upstream:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         chunks: list[dict[str, Any]] = [
-            {"id": "x", "model": body["model"], "choices": [{"index": 0, "delta": {"content": piece}}]}
+            {"id": "x", "model": body.get("model"), "choices": [{"index": 0, "delta": {"content": piece}}]}
             for piece in PIECES
         ]
         if body.get("stream_options", {}).get("include_usage"):
             chunks.append(
-                {"id": "x", "model": body["model"], "choices": [], "usage": USAGE, "system_fingerprint": "vllm"}
+                {"id": "x", "model": body.get("model"), "choices": [], "usage": USAGE, "system_fingerprint": "vllm"}
             )
         events = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
         for at in range(0, len(events), 50):  # not at the events' ends, as a proxy would cut them
