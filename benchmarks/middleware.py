@@ -53,9 +53,8 @@ async def measure(url: str, variant: Variant, clients: int) -> dict[str, list[fl
 
     async def client(number: int) -> None:
         for turn in range(ROUNDS[clients]):
-            ways = list(zip(("variant", "straight"), bodies(variant, 2000 * number + 2 * turn), strict=True))
-            _, other = bodies(variant, 2000 * number + 2 * turn + 1)  # else the second finds the first's prompt cached
-            pair = [ways[0], ("straight", other)]
+            at = 2000 * number + 2 * turn  # two inputs: with one, the second request would find the first's cached
+            pair = [("variant", bodies(variant, at)[0]), ("straight", bodies(variant, at + 1)[1])]
             for way, body in pair if turn % 2 else pair[::-1]:
                 await post(way, body)
 

@@ -51,6 +51,10 @@ class Options:
             raise UserError(
                 "That is no usable key.", "A header carries printable ASCII without spaces.", "Choose another."
             )
+        try:
+            shlex.split(self.vllm_args)
+        except ValueError as error:
+            raise UserError(f"--vllm-args cannot be read: {error}.", "", "Quote it as a shell would.") from error
         if is_public(self.host) and not key and not self.insecure:
             raise UserError(
                 f"{self.host} is open to others, and there is no key.",

@@ -147,12 +147,22 @@ def test_replies_name_the_variant_and_its_artifact(server: Server) -> None:
     assert body["system_fingerprint"] == f"qa-distilled@{reply.headers['x-promptstill-artifact'][:12]}"
 
 
-def test_the_adapter_answers_otherwise_than_the_base(server: Server) -> None:
-    request = artifacts.student_prompt().request(QA) | {"model": "smollm2-135m"}
-    messages = {key: request[key] for key in ("model", "messages", "max_tokens", "temperature")}
-    ours = server.ask("qa-distilled", QA, logprobs=True).json()["choices"][0]
-    base = server.post(messages | {"logprobs": True}).json()["choices"][0]
-    assert ours["logprobs"]["content"][0]["logprob"] != base["logprobs"]["content"][0]["logprob"]
+def test_only_the_adapter_makes_the_base_answer_otherwise(server: Server) -> None:
+    """The first reply token's log-probability, asked as a variant and as plain text of the base."""
+
+    def apart(name: str, prompt: Prompt) -> float:
+        ours = server.ask(name, QA, logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["logprob"]
+        plain = {
+            "model": "smollm2-135m",
+            "prompt": prompt.messages(QA)[0]["content"],
+            "max_tokens": 1,
+            "temperature": 0,
+        }
+        base = server.post(plain | {"logprobs": 1}, "/v1/completions").json()["choices"][0]["logprobs"]
+        return abs(float(ours) - float(base["token_logprobs"][0]))
+
+    assert apart("qa_raw-prompt", artifacts.qa_prompt("raw")) < 0.01
+    assert apart("qa-distilled", artifacts.student_prompt()) > 0.05
 
 
 def test_outputs_come_typed(server: Server) -> None:

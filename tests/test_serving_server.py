@@ -190,6 +190,11 @@ def test_a_public_address_needs_a_key(host: str, public: bool) -> None:
             Options(artifacts=(), host=host).check()
 
 
+def test_vllm_args_that_no_shell_reads() -> None:
+    with pytest.raises(UserError, match="--vllm-args cannot be read: No closing quotation"):
+        Options(artifacts=(), vllm_args="--seed '3").check()
+
+
 @pytest.mark.parametrize("key", ["", "two words", "schlüssel", "line\n"])
 def test_a_key_that_no_header_carries(key: str) -> None:
     with pytest.raises(UserError, match="no usable key"):
