@@ -159,14 +159,15 @@ def read(path: Path, kind: Kind, adapter: Adapter | None = None) -> Variant:
     base, sha256 = model.get("name"), model.get("sha256")
     if not isinstance(base, str) or not isinstance(sha256, str | None):
         raise UserError(f"{path} names no model.", "", "Write it again with optimize or distill.")
-    return Variant(name, kind, prompt, base, sha256, test_score(artifact), adapter)
+    measured = "student" if kind == "distilled" else str(artifact.get("shipped"))
+    return Variant(name, kind, prompt, base, sha256, test_score(artifact, measured), adapter)
 
 
-def test_score(artifact: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The score on test of what was shipped: mean, low, high, n. None where test was not read."""
+def test_score(artifact: Mapping[str, Any], measured: str) -> dict[str, Any] | None:
+    """The score on test of the arm `measured`: mean, low, high, n. None where test was not read."""
     scores = artifact.get("scores")
     found: Any = scores.get("test") if isinstance(scores, dict) else None
-    for key in (str(artifact.get("shipped")), "score"):
+    for key in (measured, "score"):
         found = found.get(key, found) if isinstance(found, dict) else None
     if not isinstance(found, dict) or "mean" not in found:
         return None

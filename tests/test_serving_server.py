@@ -80,12 +80,13 @@ def test_a_prompt_that_was_not_tested_has_no_score(tmp_path: Path, scores: Any) 
     assert not read_prompt(tmp_path / "b.json").score
 
 
-@pytest.mark.parametrize("scores", [{"test": {"mean": 0.5, "n": 9}}, {"test": {"score": {"mean": 0.5, "n": 9}}}])
-def test_a_students_score_may_stand_plainly(tmp_path: Path, scores: Any) -> None:
-    (tmp_path / "b.json").write_text(
-        json.dumps(artifacts.artifact("qa", artifacts.qa_prompt("raw")) | {"scores": scores})
-    )
-    assert read_prompt(tmp_path / "b.json").score == {"mean": 0.5, "n": 9}
+@pytest.mark.parametrize("shipped", ["student", "prompt"])
+def test_a_students_score_is_its_own(tmp_path: Path, shipped: str) -> None:
+    folder = distilled(tmp_path / "d")
+    scores = {"test": {"student": {"score": {"mean": 0.5, "n": 9}}, "gains": {}}}
+    written = json.loads((folder / "prompt.json").read_text()) | {"scores": scores, "shipped": shipped}
+    (folder / "prompt.json").write_text(json.dumps(written))
+    assert read_distilled(folder).score == {"mean": 0.5, "n": 9}
 
 
 def test_two_models_of_one_name(best: Path) -> None:
