@@ -26,10 +26,11 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-ran
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter on disk."""
+    """A LoRA adapter on disk; `weights` is the sha256 of its weights alone."""
 
     path: Path
     rank: int
+    weights: str
     sha256: str
 
 
@@ -145,12 +146,20 @@ def read_adapter(folder: Path) -> Adapter:
         raise UserError(
             f"{path} describes no LoRA adapter that vLLM loads.", str(error), "Give the folder that distill wrote."
         ) from error
-    return Adapter(folder.resolve(), rank, digest([file_digest(folder / WEIGHTS), file_digest(path)]))
+    weights = file_digest(folder / WEIGHTS)
+    return Adapter(folder.resolve(), rank, weights, digest([weights, file_digest(path)]))
 
 
 def read(path: Path, kind: Kind, adapter: Adapter | None = None) -> Variant:
     """A variant from an artifact file."""
     artifact = read_artifact(path)
+    recorded = artifact.get("adapter")
+    if adapter and isinstance(recorded, dict) and recorded.get("sha256") != adapter.weights:
+        raise UserError(
+            f"{adapter.path / WEIGHTS} is not what {path} was written for.",
+            "The weights were changed since, so its scores belong to others.",
+            "Restore the folder, or distill again.",
+        )
     prompt = Prompt.from_artifact(artifact, str(path))
     name, model = artifact.get("name"), artifact.get("model")
     if not isinstance(name, str) or not NAME.fullmatch(name):

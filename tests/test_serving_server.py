@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -18,6 +19,7 @@ import httpx
 import pytest
 
 from optimizer.errors import InfrastructureError, ReplyError, RequestRefused, UserError
+from optimizer.files import file_digest
 from optimizer.machine import Gpu, Machine
 from serving import Client
 from serving.server import Options, Plan, is_public, plan, printed
@@ -125,6 +127,15 @@ def test_a_folder_in_place_of_best_json(tmp_path: Path) -> None:
 def test_a_folder_that_distill_did_not_write(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no prompt\.json and no adapter_config\.json"):
         read_distilled(tmp_path)
+
+
+def test_weights_that_the_scores_are_not_of(tmp_path: Path) -> None:
+    folder = distilled(tmp_path / "d")
+    written = json.loads((folder / "prompt.json").read_text())
+    for sha256, right in ((file_digest(folder / "adapter_model.safetensors"), True), ("0" * 64, False)):
+        (folder / "prompt.json").write_text(json.dumps(written | {"adapter": {"sha256": sha256, "r": 8}}))
+        with contextlib.nullcontext() if right else pytest.raises(UserError, match="is not what"):
+            assert read_distilled(folder).name == "qa-distilled"
 
 
 @pytest.mark.parametrize("rank", [0, 1000, "8", True, None])
