@@ -101,7 +101,7 @@ def write_distilled(folder: Path, name: str, prompt: Prompt, model: Model) -> Pa
         base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model.path))  # type: ignore[no-untyped-call]
     config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
     peft = get_peft_model(base, config)
-    drawn = {key: torch.randn(value.shape) * 0.02 for key, value in peft.state_dict().items() if "lora_" in key}
+    drawn = {key: torch.randn(value.shape) * 0.05 for key, value in peft.state_dict().items() if "lora_" in key}
     peft.save_pretrained(str(folder), state_dict=drawn)
     write_best(folder / "prompt.json", name, prompt, model.sha256)
     return folder
