@@ -20,7 +20,7 @@ from optimizer.exits import exit_codes
 from optimizer.machine import this_machine
 from serving.server import DRAIN_S, Options, Plan, plan, printed, running
 from serving.settings import BODY_LIMIT, KEY_VARIABLE
-from serving.shown import ready
+from serving.shown import FROM_ENVIRONMENT, ready
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -68,7 +68,7 @@ def greeting(prepared: Plan, engine: Engine, *, given: bool) -> str:
     """The models and the snippets; a key `given` on the command line is shown, one from the environment is not."""
     key = prepared.options.api_key
     models = json.loads(startup.get(f"{engine.base_url}/models", key or ""))["data"]
-    shown = key if given or not key else f"${KEY_VARIABLE}"
+    shown = key if given or not key else FROM_ENVIRONMENT
     return ready(prepared.served, models, engine.base_url, shown)
 
 

@@ -10,9 +10,11 @@ from serving.samples import sample_inputs
 from serving.settings import KEY_VARIABLE
 from serving.variants import Served
 
+FROM_ENVIRONMENT = f"${KEY_VARIABLE}"
+
 
 def ready(served: Served, models: list[dict[str, Any]], base_url: str, key: str | None) -> str:
-    """`models` is what /v1/models lists; `key` how a shell writes the key, None for no key."""
+    """`models` is what /v1/models lists; `key` the key, FROM_ENVIRONMENT for one that is not shown, None for none."""
     lines = [f"Serving at {base_url}", "", *(about(model) for model in models), ""]
     return "\n".join([*lines, curl(served, base_url, key), "", python(served, base_url, key)])
 
@@ -37,17 +39,17 @@ def message(served: Served) -> tuple[str, str]:
 def curl(served: Served, base_url: str, key: str | None) -> str:
     name, content = message(served)
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": content}]})
-    authorization = f'  -H "Authorization: Bearer {key}" \\\n' if key else ""
-    return (
-        f"curl {base_url}/chat/completions \\\n  -H 'Content-Type: application/json' \\\n"
-        f"{authorization}  -d {shlex.quote(body)}"
-    )
+    words = [f"curl {base_url}/chat/completions", "-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]
+    if key:
+        header = f"Authorization: Bearer {key}"
+        words.insert(1, "-H " + (f'"{header}"' if key == FROM_ENVIRONMENT else shlex.quote(header)))
+    return " \\\n  ".join(words)
 
 
 def python(served: Served, base_url: str, key: str | None) -> str:
     name, content = message(served)
-    env = key is not None and key.startswith("$")
-    api_key = f'os.environ["{KEY_VARIABLE}"]' if env else repr(shlex.split(key)[0] if key else "none")
+    env = key == FROM_ENVIRONMENT
+    api_key = f'os.environ["{KEY_VARIABLE}"]' if env else repr(key or "none")
     imports = "import json\nimport os\n" if env else "import json\n"
     return (
         f"{imports}from openai import OpenAI\n\n"
