@@ -94,6 +94,16 @@ class SqliteCalls:
             ).fetchall()
         return {role: Total(*counts) for role, *counts in rows}
 
+    def working_seconds(self, role: str) -> float:
+        """How long a role's calls took altogether: the time between one answer and the next, pauses left out."""
+        ask = (
+            "WITH t AS (SELECT CAST(strftime('%s', paid_at) AS INTEGER) s FROM calls WHERE role = ? ORDER BY s),"
+            " g AS (SELECT s - LAG(s) OVER (ORDER BY s) gap FROM t)"
+            " SELECT COALESCE(SUM(gap), 0) FROM g WHERE gap <= 60"
+        )
+        with self._explained():
+            return float(self.db.execute(ask, (role,)).fetchone()[0])
+
     def close(self) -> None:
         self.db.close()
 

@@ -50,7 +50,7 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
     help="Search only this layout; may be repeated.",
 )
-@click.option("--trials", type=click.IntRange(1), default=12, show_default=True, help="Candidates to try.")
+@click.option("--trials", type=click.IntRange(1), default=16, show_default=True, help="Candidates to try.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--max-calls", type=click.IntRange(1), help="Stop before more calls than this, test included.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop at so many prompt and reply tokens.")
@@ -102,6 +102,7 @@ def optimize(context: click.Context, /, **options: Any) -> None:
 def work(options: dict[str, Any], chosen: set[str]) -> None:
     """Prepare, then run with an engine."""
     from optimizer import pipeline, prepare
+    from optimizer.endpoints import answering
     from optimizer.examples import described
     from optimizer.progress import Watch
     from optimizer.summary import summary
@@ -122,7 +123,8 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
         watch.say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))
         try:
             model = prepare.model_for(settings, prepared, watch)
-            with lock, pipeline.serving(settings, model, run, watch, worker) as served:
+            log_path = run.logs_dir / f"engine-{worker}.log"
+            with lock, answering(settings.source, model, log_path, watch.say) as served:
                 steps = pipeline.optimize(prepared, settings, served, model, run, watch, worker)
                 result = asyncio.run(steps)
         except (KeyboardInterrupt, PromptstillError):
@@ -193,9 +195,7 @@ def main() -> None:
         try:
             optimize(standalone_mode=False)
         except BudgetReached as reached:
-            click.echo(
-                f"{reached} is reached before one prompt was scored on all of dev: nothing to choose from.", err=True
-            )
+            click.echo(f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from optimizer.client import Client
 from optimizer.errors import ReplyError, RequestRefused, UserError
 from optimizer.examples import Example
 from optimizer.metrics import Metric
 from optimizer.prompt import Prompt
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ async def score_rows(
 
     The first error that concerns the run (budget, endpoint, metric) cancels the rest and is raised.
     """
-    tasks = [asyncio.create_task(score_row(prompt, row, metric, client, role)) for row in rows]
+    return await all_or_none(score_row(prompt, row, metric, client, role) for row in rows)
+
+
+async def all_or_none(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """All results in order; the first error cancels the rest and is raised."""
+    tasks = [asyncio.create_task(job) for job in jobs]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -50,7 +57,7 @@ async def score_rows(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str) -> Scored:
+async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> Scored:
     """One call, read and scored."""
     try:
         completion = await client.complete(prompt.request(example.inputs), role)

@@ -31,6 +31,9 @@ def exit_codes() -> Iterator[None]:
     except PromptstillError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full or read-only disk, or a missing permission, wherever it showed
+        click.echo(f"error: {error}\nNothing that was stored is lost. Mend it, then go on with --resume.", err=True)
+        sys.exit(1)
 
 
 def terminated(number: int, frame: object) -> None:

@@ -22,13 +22,13 @@ from pydantic import TypeAdapter
 from optimizer.errors import UserError
 from optimizer.fields import Field
 from optimizer.prompt import Decoding, Layout, Message, Nearest, Prompt, Reply
-from optimizer.template import DEMOS_SLOT, fill, literal
+from optimizer.template import DEMOS_SLOT, defuse, fill, literal
 
 LAYOUTS: tuple[Layout, ...] = ("chat", "inline", "raw", "dspy-chat", "json")
 REASONING = "reasoning"
 REASONING_TOKENS = 160
 REASONING_CHARS = 480  # so that a constrained answer still fits behind it
-MARKER_TOKENS = 24  # what `[[ ## name ## ]]` or a JSON key costs around one output
+MARKER_TOKENS = 16  # what `[[ ## name ## ]]` or a JSON key costs around one output
 Demo = Mapping[str, Any]
 
 
@@ -42,13 +42,15 @@ class NearestDemos:
 
 @dataclass(frozen=True)
 class Task:
-    """What all candidates of a run share. `structured` says whether the engine constrains outputs to a grammar."""
+    """What all candidates of a run share. `structured` says whether the engine constrains outputs to a grammar;
+    `markers` are the model's (see `Prompt`)."""
 
     signature: type[dspy.Signature]
     model: str
     max_tokens: int
     single_line: bool = True
     structured: bool = True
+    markers: tuple[str, ...] = ()
 
     @cached_property
     def inputs(self) -> list[Field]:
@@ -114,7 +116,7 @@ def build_turns(task: Task, instruction: str, demos: Sequence[Demo] | NearestDem
     if isinstance(demos, NearestDemos):
         nearest = to_nearest(demos, k, turns, inside=False)
     else:
-        fixed += [Message(role=m.role, content=render(m.content, demo)) for demo in demos[:k] for m in turns]
+        fixed += [Message(role=m.role, content=render(task, m.content, demo)) for demo in demos[:k] for m in turns]
     return finish(task, "chat", instruction, fixed, question, nearest, own_reply(task))
 
 
@@ -129,7 +131,7 @@ def build_text(task: Task, layout: Layout, instruction: str, demos: Sequence[Dem
         nearest = to_nearest(demos, k, [Message(role="user", content=demo)], inside=True)
         shown = "{" + DEMOS_SLOT + "}"
     else:
-        shown = "".join(literal(render(demo, row)) for row in demos[:k])
+        shown = "".join(literal(render(task, demo, row)) for row in demos[:k])
     reply = own_reply(task)
     if reply.style == "labels" and layout == "raw":
         reply = Reply(style="labels", prefix=lead)
@@ -152,7 +154,7 @@ def build_dspy(task: Task, layout: Layout, instruction: str, demos: Sequence[Dem
     signature = task.signature.with_instructions(instruction)
     sentinels = {field.name: f"\ue000{field.name}\ue001" for field in [*task.inputs, *task.outputs]}
     asked = {field.name: sentinels[field.name] for field in task.inputs}
-    given = [] if isinstance(demos, NearestDemos) else [dict(demo) for demo in demos[:k]]
+    given = [] if isinstance(demos, NearestDemos) else [defuse(demo, task.markers) for demo in demos[:k]]
     *fixed, user = [Message.model_validate(message) for message in adapter.format(signature, given, asked)]
     nearest = None
     if isinstance(demos, NearestDemos):
@@ -176,6 +178,7 @@ def finish(
         fixed=fixed,
         user=user,
         nearest=nearest,
+        markers=list(task.markers),
         reply=reply,
         decoding=decoding(task, layout, reply),
     )
@@ -225,9 +228,9 @@ def answer_template(task: Task) -> str:
     return "\n".join(f"{literal(field.label)}: {slot(field)}" for field in task.outputs)
 
 
-def render(template: str, row: Demo) -> str:
+def render(task: Task, template: str, row: Demo) -> str:
     """A demo's text, by the same function that fills the prompt."""
-    return fill(template, row)
+    return fill(template, defuse(row, task.markers))
 
 
 def to_nearest(demos: NearestDemos, k: int, templates: list[Message], *, inside: bool) -> Nearest:
@@ -254,6 +257,7 @@ def decoding(task: Task, layout: Layout, reply: Reply) -> Decoding:
     json_form = {"type": "json_schema", "json_schema": {"name": "outputs", "schema": object_schema(task)}}
     return Decoding(
         max_tokens=task.max_tokens + extra,
+        min_tokens=int(layout == "raw" and not grammar),  # vLLM's own parameter, as the raw layout is vLLM's
         stop=[] if grammar and "json" in grammar else stop,
         structured=grammar,
         response_format=json_form if reply.style == "json" and task.structured else None,

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from optimizer.client import Client
-from optimizer.evaluate import Scored, mean_tokens, score_rows
+from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_row, score_rows
 from optimizer.examples import Example
 from optimizer.layouts import Task, dspy_default
 from optimizer.metrics import Metric
@@ -77,13 +77,13 @@ def judge(readings: tuple[Reading, Reading, Reading], dev_score: float, seed: in
 
 async def score_default(task: Task, rows: Sequence[Example], metric: Metric, client: Client) -> list[Scored]:
     """`dspy.Predict` as it runs: its chat format first, and its JSON format where that reply does not parse."""
-    first = await score_rows(dspy_default(task), rows, metric, client)
-    again = [index for index, result in enumerate(first) if result.unparsed]
-    second = await score_rows(dspy_default(task, "json"), [rows[i] for i in again], metric, client)
-    results = list(first)
-    for index, retry in zip(again, second, strict=True):
-        results[index] = both(first[index], retry)
-    return results
+    first, second = dspy_default(task), dspy_default(task, "json")
+
+    async def predict(row: Example) -> Scored:
+        result = await score_row(first, row, metric, client)
+        return both(result, await score_row(second, row, metric, client)) if result.unparsed else result
+
+    return await all_or_none(predict(row) for row in rows)
 
 
 def both(first: Scored, retry: Scored) -> Scored:

@@ -12,6 +12,7 @@ import contextlib
 import difflib
 import importlib.util
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -30,6 +31,12 @@ EMBEDDED = "smollm2-135m"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_DIGEST = "weights.sha256"
 HASHED_BYTES = 4 * 1024**3
+# ChatML, Llama 3, Gemma, Mistral and Phi.
+USUAL_MARKERS = (
+    *("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
+    *("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+)
 
 Say = Callable[[str], None]
 
@@ -67,6 +74,15 @@ def looks_like_hub_id(name: str) -> bool:
     """Whether `name` reads as `org/name` rather than as a path."""
     organisation, _, rest = name.partition("/")
     return bool(organisation and rest) and "/" not in rest and organisation[0] not in ".~"
+
+
+def markers(model: Model) -> tuple[str, ...]:
+    """The strings that the model's tokenizer reads as structure; the usual ones where its files are not at hand."""
+    path = Path(model.path, "tokenizer.json")
+    if not path.is_file():
+        return USUAL_MARKERS
+    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens", [])
+    return tuple(t["content"] for t in added if t["special"] or t["content"].startswith(("<", "[")))
 
 
 def cache_root() -> Path:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +12,17 @@ from optimizer.artifact import artifact
 from optimizer.budget import Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
-from optimizer.engine import running
 from optimizer.errors import BudgetReached, UserError
 from optimizer.files import digest, write_json
 from optimizer.layouts import LAYOUTS, Task
 from optimizer.measure import Verdict, judge, read_test
-from optimizer.models import Model
+from optimizer.models import Model, markers
 from optimizer.pools import (
     BOOTSTRAP_ROWS,
+    FIXED_TOKENS,
+    NEAREST_TOKENS,
     NO_DEMOS,
+    REASONED_ROWS,
     DemoSet,
     Pools,
     bootstrapped_sets,
@@ -33,7 +33,7 @@ from optimizer.pools import (
     unique,
 )
 from optimizer.prepare import Prepared
-from optimizer.probe import Abilities, constrains, probe
+from optimizer.probe import Abilities, constrains, probe, refuse_less
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.propose import propose_instructions
@@ -44,7 +44,6 @@ from optimizer.stats import estimate, visible_gain
 from optimizer.study import StoredStudy
 
 READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
-REMOTE_CONTEXT = 8192
 
 
 @dataclass(frozen=True)
@@ -57,30 +56,6 @@ class Result:
     artifact: dict[str, Any] | None
     meter: Meter
     rows: int
-
-
-@contextmanager
-def serving(
-    settings: Settings, model: Model, run: RunFolder, watch: Watch, worker: int
-) -> Iterator[tuple[Endpoint, int]]:
-    """The endpoint to ask, and its context in tokens: the user's own, or a vLLM started for this run."""
-    identity = settings.identity(model.name, model.sha256)
-    if settings.base_url:
-        yield (
-            Endpoint(settings.base_url.rstrip("/"), identity, settings.api_key, settings.api_key_env, settings.window),
-            REMOTE_CONTEXT,
-        )
-        return
-    with running(model, run.logs_dir / f"engine-{worker}.log", watch.say) as engine:
-        yield (
-            Endpoint(
-                engine.base_url,
-                identity,
-                window=settings.window,
-                post_mortem=lambda: None if engine.alive() else engine.post_mortem(),
-            ),
-            engine.max_model_len,
-        )
 
 
 async def optimize(
@@ -123,7 +98,8 @@ class Steps:
         self._refuse_small_budget()
         served = [str(entry.get("id")) for entry in await self.client.models()]
         task = replace(self.prepared.task, model=self._served_name(served))
-        task = replace(task, structured=await constrains(self.client, task.model))
+        structured = await constrains(self.client, task.model)
+        task = replace(task, structured=structured, markers=markers(self.model))
         able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
         self._tell(able)
         settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
@@ -131,10 +107,10 @@ class Steps:
         recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
         study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
         pools = await self._pools(task, able, study)
+        task = replace(task, structured=pools.structured)
         problem = Problem(
             task,
             pools,
-            able.layouts,
             splits.dev,
             metric,
             settings.seed,
@@ -147,9 +123,9 @@ class Steps:
         outcome = await search.run()
         self.watch.rest()
         progress = search.progress()
-        self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         if self.worker > 0:
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
+        self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
         verdict = await self._verdict(task, seed_prompt, winner, outcome)
         shipped = winner if verdict and verdict.shipped == "winner" else seed_prompt
@@ -201,15 +177,17 @@ class Steps:
         path = self.run_folder.path / "pools.json"
         frozen = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else study.pools()
         if frozen is None:
-            frozen = (await self._build_pools(task, able)).to_json()
-            study.freeze_pools(frozen)
+            frozen = study.freeze_pools((await self._build_pools(task, able)).to_json())
         if not path.is_file():
             write_json(path, frozen)
-        return Pools.from_json(frozen)
+        pools = Pools.from_json(frozen)
+        refuse_less(able, pools)
+        return pools
 
     async def _build_pools(self, task: Task, able: Abilities) -> Pools:
         settings, train, recipe = self.settings, self.prepared.splits.train, self.prepared.loaded.recipe
-        sizes = demo_sizes(train, self.context)
+        sizes = demo_sizes(train, min(FIXED_TOKENS, self.context / 2))
+        most_nearest = demo_sizes(train, min(NEAREST_TOKENS, self.context / 2))[-1]
         count = 0 if settings.proposer == "none" else settings.proposals
         asked = settings.proposer or task.model
         self.watch.say(f"building pools: {count} proposals by {asked}, bootstrapping on {BOOTSTRAP_ROWS} train rows")
@@ -232,7 +210,16 @@ class Steps:
             + (f": {', '.join(sorted(set(refused)))}" if refused else "")
             + f"), {len(sets)} demo sets of up to {max(sizes)}, {len(able.layouts)} layouts"
         )
-        return Pools(instructions, sets, demo_pool(train), sizes, tuple(refused))
+        return Pools(
+            instructions,
+            sets,
+            demo_pool(train),
+            sizes,
+            most_nearest,
+            able.layouts,
+            able.structured,
+            tuple(refused),
+        )
 
     def _served_name(self, served: list[str]) -> str:
         """The model's name at the endpoint. Raises `UserError` listing what it serves."""
@@ -262,5 +249,5 @@ class Steps:
         dev, test = len(splits.dev), len(splits.test)
         self.watch.say(f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search")
         on_dev = settings.trials * dev
-        most = on_dev + READINGS * test + 2 * BOOTSTRAP_ROWS + 3 * settings.proposals
+        most = on_dev + READINGS * test + BOOTSTRAP_ROWS + REASONED_ROWS + 3 * settings.proposals
         self.watch.say(f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev")

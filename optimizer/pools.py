@@ -21,13 +21,15 @@ from optimizer.metrics import Metric
 from optimizer.prompt import Layout
 
 NO_DEMOS = "none"
-LABELED_SETS = 4
+LABELED_SETS = 8
 BOOTSTRAP_ROWS = 48
+REASONED_ROWS = 16  # fewer, since a reasoned reply costs ten plain ones
 BOOTSTRAP_DEMOS = 4
 POOL_ROWS = 1_000
 POOL_BYTES = 512 * 1024
-KS = (1, 2, 4, 8, 16)
-DEMO_TOKENS = 512  # more than this in demos costs more time than it wins
+KS = (1, 2, 3, 4, 8, 16)
+FIXED_TOKENS = 1024  # more than this in demos costs more time than it wins
+NEAREST_TOKENS = 512  # they differ from input to input, so the engine's prefix cache does not help
 BYTES_PER_TOKEN = 4
 
 
@@ -42,18 +44,29 @@ class DemoSet:
 
 @dataclass(frozen=True)
 class Pools:
-    """The frozen choices. `pool` serves every nearest set; `sizes` are the numbers of demos to try."""
+    """The frozen choices. `pool` serves every nearest set; `sizes` are the numbers of demos to try, of which nearest
+    sets take up to `most_nearest`.
+
+    `layouts` and `structured` are what the endpoint could do when the choices were made.
+    """
 
     instructions: tuple[str, ...]
     demo_sets: dict[str, DemoSet]
     pool: tuple[Demo, ...]
     sizes: tuple[int, ...]
+    most_nearest: int
+    layouts: tuple[Layout, ...]
+    structured: bool
     refused: tuple[str, ...] = ()
 
     def demos(self, name: str) -> tuple[Demo, ...] | NearestDemos:
         """The demos of a set, as a layout takes them."""
         chosen = self.demo_sets[name]
         return NearestDemos(chosen.nearest, self.pool) if chosen.nearest else chosen.demos
+
+    def size(self, name: str, k: int) -> int:
+        """The number of demos that `k` means for a set."""
+        return min(k, self.most_nearest) if self.demo_sets[name].nearest else k
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,7 +78,9 @@ class Pools:
             for name, one in value["demo_sets"].items()
         }
         pool, sizes = tuple(value["pool"]), tuple(value["sizes"])
-        return cls(tuple(value["instructions"]), sets, pool, sizes, tuple(value["refused"]))
+        layouts, refused = tuple(value["layouts"]), tuple(value["refused"])
+        instructions, can = tuple(value["instructions"]), (value["most_nearest"], layouts, value["structured"])
+        return cls(instructions, sets, pool, sizes, *can, refused)
 
 
 def to_demo(example: Example, reasoning: str | None = None) -> Demo:
@@ -74,11 +89,10 @@ def to_demo(example: Example, reasoning: str | None = None) -> Demo:
     return {name: value.strip() if isinstance(value, str) else value for name, value in fields.items()}
 
 
-def demo_sizes(train: Sequence[Example], context_tokens: int) -> tuple[int, ...]:
-    """The numbers of demos that train can fill and that stay within 512 tokens and half of the context."""
+def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
+    """The numbers of demos that train can fill and that stay within so many tokens."""
     size = mean(len(canonical(to_demo(example)).encode()) for example in train) / BYTES_PER_TOKEN
-    room = min(DEMO_TOKENS, context_tokens / 2)
-    fitting = tuple(k for k in KS if k <= len(train) and k * size <= room)
+    fitting = tuple(k for k in KS if k <= len(train) and k * size <= tokens)
     return fitting or (1,)
 
 
@@ -144,7 +158,8 @@ async def bootstrapped_sets(
         demos: tuple[Demo, ...] = tuple({**to_demo(one.example), **(one.outputs or {})} for one in own)
         sets["bootstrapped"] = DemoSet(demos[:most])
     if task.can_reason:
-        thought = right(await score_rows(build(task, layout, instruction, reasoning=True), rows, metric, client))
+        reasoned = build(task, layout, instruction, reasoning=True)
+        thought = right(await score_rows(reasoned, rows[:REASONED_ROWS], metric, client))
         sets["none-reasoned"] = DemoSet(reasoning=True)
         demos = tuple(to_demo(r.example, as_text((r.outputs or {}).get(REASONING, ""))) for r in thought)
         if demos:

@@ -11,7 +11,7 @@ from optimizer.examples import Splits, split_examples
 from optimizer.fields import as_text
 from optimizer.layouts import Task
 from optimizer.load import LoadedRecipe, load
-from optimizer.models import Model, resolve
+from optimizer.models import Model
 from optimizer.progress import Watch
 from optimizer.run import RunFolder
 from optimizer.settings import Settings
@@ -57,8 +57,7 @@ def prepare(settings: Settings) -> Prepared:
 
 def model_for(settings: Settings, prepared: Prepared, watch: Watch) -> Model:
     """The model to ask: at a remote endpoint just a name, else weights found or converted."""
-    name = settings.model or prepared.loaded.recipe.model
-    return Model(name, name, None) if settings.base_url else resolve(name, watch.say)
+    return settings.source.model(settings.model or prepared.loaded.recipe.model, watch.say)
 
 
 def open_run(settings: Settings, prepared: Prepared, root: Path, resume: Path | None) -> RunFolder:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.client import Client
-from optimizer.errors import InfrastructureError, RequestRefused
+from optimizer.errors import InfrastructureError, RequestRefused, UserError
 from optimizer.examples import Example
 from optimizer.layouts import LAYOUTS, Task, build
+from optimizer.pools import Pools
 from optimizer.prompt import Layout
 
 WORD = "promptstill"
@@ -42,6 +43,17 @@ async def refusal(task: Task, layout: Layout, row: Example, client: Client) -> s
     except RequestRefused as error:
         return str(error)
     return None
+
+
+def refuse_less(able: Abilities, pools: Pools) -> None:
+    """A search goes on only at an endpoint that can do what it began with. Raises `UserError`."""
+    lacking = [layout for layout in pools.layouts if layout not in able.layouts]
+    if lacking or able.structured < pools.structured:
+        raise UserError(
+            "The endpoint can do less than the one on which this search began.",
+            f"It lacks {', '.join([*lacking, *(['structured outputs'] if not able.structured else [])])}.",
+            "Go on at an endpoint like the first, or start a new run without --resume.",
+        )
 
 
 async def probe(task: Task, layouts: Sequence[Layout], row: Example, client: Client) -> Abilities:

@@ -19,7 +19,7 @@ from optimizer.fields import Field
 from optimizer.files import digest
 from optimizer.nearest import NearestIndex
 from optimizer.reply import READERS
-from optimizer.template import DEMOS_SLOT, check_slots, fill, slots
+from optimizer.template import DEMOS_SLOT, check_slots, defuse, fill, slots
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 16 * 2**20
@@ -61,17 +61,24 @@ class Reply(Value):
 
 
 class Decoding(Value):
-    """The sampling half of a request; `structured` and `response_format` go to the engine as they are."""
+    """The sampling half of a request; `structured` and `response_format` go to the engine as they are.
+
+    A `stop` counts only after `min_tokens`: a line end, the stop of a one-line answer, would else often be all of it.
+    """
 
     temperature: float = 0.0
     max_tokens: int
+    min_tokens: int = 0
     stop: list[str] = []
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
 
 
 class Prompt(Value):
-    """A frozen prompt: fixed messages, the template of the last user message, how to decode and how to read."""
+    """A frozen prompt: fixed messages, the template of the last user message, how to decode and how to read.
+
+    `markers` are the strings that its model's tokenizer reads as structure; inputs and demos are kept free of them.
+    """
 
     layout: Layout
     model: str
@@ -81,6 +88,7 @@ class Prompt(Value):
     fixed: list[Message]
     user: str
     nearest: Nearest | None = None
+    markers: list[str] = []
     reply: Reply
     decoding: Decoding
     _index: NearestIndex | None = PrivateAttr(default=None)
@@ -95,8 +103,9 @@ class Prompt(Value):
 
     @property
     def id(self) -> str:
-        """sha256 of the content: two prompts with one id send the same bytes."""
-        return digest(self.model_dump(mode="json"))
+        """sha256 of the content: two prompts with one id send the same bytes. Defaults are left out, so that a field
+        that a later version adds does not change the ids of earlier prompts."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
 
     @classmethod
     def load(cls, path: str | Path) -> Prompt:
@@ -125,8 +134,8 @@ class Prompt(Value):
     def messages(self, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
         """The chat messages for one row of inputs. Raises `UserError` that names a missing, unknown or wrong field."""
         self.check(inputs)
-        values = {field.name: inputs[field.name] for field in self.inputs}
-        demos = self._nearest_demos(values)
+        given = {field.name: inputs[field.name] for field in self.inputs}
+        demos, values = self._nearest_demos(given), defuse(given, self.markers)
         turns = [message.model_dump() for message in self.fixed]
         if self.nearest and not self.nearest.inside:
             return [*turns, *demos, {"role": "user", "content": fill(self.user, values)}]
@@ -135,11 +144,16 @@ class Prompt(Value):
 
     def request(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The body of an OpenAI chat completion call for one row of inputs."""
+        return self._body(self.messages(inputs))
+
+    def _body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         decoding = self.decoding
-        body: dict[str, Any] = {"model": self.model, "messages": self.messages(inputs)}
+        body: dict[str, Any] = {"model": self.model, "messages": messages}
         body |= {"temperature": decoding.temperature, "max_tokens": decoding.max_tokens}
         if decoding.stop:
             body["stop"] = decoding.stop
+        if decoding.min_tokens:
+            body["min_tokens"] = decoding.min_tokens
         if decoding.structured:
             body["structured_outputs"] = decoding.structured
         if decoding.response_format:
@@ -171,8 +185,7 @@ class Prompt(Value):
     def to_openai(self) -> dict[str, Any]:
         """The request body with `{field}` left in place of the inputs."""
         fixed = [message.model_dump() for message in self.fixed]
-        body = self.request({field.name: "" for field in self.inputs}) if self._plain else {"model": self.model}
-        return body | {"messages": [*fixed, {"role": "user", "content": self._shown_user()}]}
+        return self._body([*fixed, {"role": "user", "content": self._shown_user()}])
 
     def to_jinja(self) -> str:
         """A Jinja template of the last user message; with nearest demos it takes them as `demos`."""
@@ -198,10 +211,6 @@ class Prompt(Value):
             ]
         return "\n".join(lines)
 
-    @property
-    def _plain(self) -> bool:
-        return all(field.is_text for field in self.inputs)
-
     def _shown_user(self) -> str:
         return fill(self.user, {field.name: "{" + field.name + "}" for field in self.inputs}, "{demos}")
 
@@ -211,7 +220,7 @@ class Prompt(Value):
         if self._index is None:
             names = [field.name for field in self.inputs]
             self._index = NearestIndex(self.nearest.pool, self.nearest.fields, names)
-        rows = self._index.pick(values, self.nearest.k)
+        rows = [defuse(row, self.markers) for row in self._index.pick(values, self.nearest.k)]
         return [{"role": m.role, "content": fill(m.content, row)} for row in rows for m in self.nearest.demo]
 
 

@@ -1,7 +1,8 @@
-"""Racing: after each block of dev rows, does a trial still have a chance against the incumbent?
+"""Racing: after each block of dev rows, which trials of a generation go on?
 
-The test is Optuna's `WilcoxonPruner` (Wilcoxon signed-rank on the rows both have seen). It is asked once a block, so a
-trial that lost is never bought to the end.
+Two rules. A trial that is worse than the incumbent by a paired test is dropped (Optuna's `WilcoxonPruner`: Wilcoxon
+signed-rank on the rows both have seen). And of a generation only the better half goes on after the first block, a
+quarter after the second (successive halving: Jamieson & Talwalkar 2016), since a test alone lets the mediocre run on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from optuna.pruners import WilcoxonPruner
 from optuna.trial import TrialState, create_trial
 
 P_THRESHOLD = 0.1
+FIRST_BLOCK = 16
 FIRST_LOOK = 8  # rows below which no trial is dropped
 Scores = Mapping[int, float]
 
@@ -47,7 +49,16 @@ def average(scores: Scores) -> float:
     return sum(scores.values()) / len(scores) if scores else 0.0
 
 
-def blocks(rows: int, size: int) -> list[range]:
-    """The rows in blocks of `size`, the last one taking what remains."""
-    starts = list(range(0, max(rows - size // 2, 1), size))
-    return [range(start, end) for start, end in zip(starts, [*starts[1:], rows], strict=True)]
+def blocks(rows: int) -> list[range]:
+    """The rows in three blocks that grow as the field thins: an eighth (16 at least), twice that, and the rest.
+
+    A last block of less than half the first would tell nothing: it is joined to the one before.
+    """
+    first = max(FIRST_BLOCK, rows // 8)
+    ends = [end for end in (first, 3 * first) if end <= rows - first // 2]
+    return [range(start, end) for start, end in zip([0, *ends], [*ends, rows], strict=True)]
+
+
+def going_on(count: int, block: int) -> int:
+    """How many of a generation of `count` may go on after block number `block` (from 0)."""
+    return -(-count >> (block + 1))  # rounded up

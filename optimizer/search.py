@@ -17,14 +17,13 @@ from optimizer.layouts import Task, build
 from optimizer.metrics import Metric
 from optimizer.pools import NO_DEMOS, Pools
 from optimizer.prompt import Layout, Prompt
-from optimizer.race import Scores, average, blocks, estimate, lost
+from optimizer.race import Scores, average, blocks, estimate, going_on, lost
 from optimizer.study import Params, Space, StoredStudy, Trial, suggest
 
-GENERATION = 4
-BLOCK = 16  # rows; four trials side by side then fill a window of 64
+GENERATION = 8
 SUGGESTED = 8  # times as many are asked for, since some repeat what was tried
 FINALISTS = 3
-NOISE = 0.5  # standard errors of the paired difference within which a cheaper candidate is as good
+NOISE = 0.25  # standard errors of the paired difference within which a cheaper candidate is as good
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,6 @@ class Problem:
 
     task: Task
     pools: Pools
-    layouts: tuple[Layout, ...]
     dev: Sequence[Example]
     metric: Metric
     seed: int
@@ -44,7 +42,7 @@ class Problem:
     @property
     def space(self) -> Space:
         return {
-            "layout": self.layouts,
+            "layout": self.pools.layouts,
             "demos": list(self.pools.demo_sets),
             "k": self.pools.sizes,
             "instruction": range(len(self.pools.instructions)),
@@ -53,18 +51,21 @@ class Problem:
     def prompt(self, params: Params) -> Prompt:
         """The candidate that a tuple of names stands for."""
         name, layout = str(params["demos"]), cast(Layout, params["layout"])
+        k = self.pools.size(name, int(params["k"]))
         instruction = self.pools.instructions[int(params["instruction"])]
         reasoning = self.pools.demo_sets[name].reasoning
-        return build(self.task, layout, instruction, self.pools.demos(name), k=int(params["k"]), reasoning=reasoning)
+        return build(self.task, layout, instruction, self.pools.demos(name), k=k, reasoning=reasoning)
 
     def starters(self) -> list[dict[str, str | int]]:
-        """The first candidates: the seed prompt, then what has served small models best (nearest demos, raw text)."""
+        """The first candidates: the seed prompt, then what has served small models best (demos, raw text)."""
         few, many = self.pools.sizes[len(self.pools.sizes) // 2], self.pools.sizes[-1]
-        text: Layout = "raw" if "raw" in self.layouts else self.layouts[0]
+        layouts = self.pools.layouts
+        text: Layout = "raw" if "raw" in layouts else layouts[0]
         nearest = [name for name, one in self.pools.demo_sets.items() if one.nearest]
-        wanted = [(self.layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
-        wanted += [(self.layouts[0], nearest[-1], many), (text, nearest[-1], few)]
-        wanted += [(layout, "labeled-0", few) for layout in self.layouts[1:] if layout != text]
+        wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
+        wanted += [(layouts[0], nearest[-1], many), (text, nearest[-1], few)]
+        wanted += [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
+        wanted += [(text, "labeled-1", many)]
         return [{"layout": layout, "demos": demos, "k": k, "instruction": 0} for layout, demos, k in wanted]
 
 
@@ -130,6 +131,7 @@ class Search:
         """Search until the trials or a budget end, then complete the finalists and choose."""
         stopped = None
         slot = 0
+        generation: list[Racer] = []
         try:
             while (left := self.problem.trials - self._begun(slot)) > 0:
                 generation = self._generation(slot, min(GENERATION, left))
@@ -141,9 +143,15 @@ class Search:
             stopped = str(reached)
         trials = self.study.trials()
         finalists, cut = await self._finalists(trials)
+        finalists = finalists or self._furthest(generation)
         if not finalists:
             raise BudgetReached(stopped or cut or "the search")
         return Outcome(trials, finalists, choose(finalists), stopped or cut)
+
+    def _furthest(self, racers: Sequence[Racer]) -> list[Trial]:
+        """Where a budget left no trial complete: those of a generation that were scored on the most rows."""
+        most = max((len(racer.results) for racer in racers), default=0)
+        return [r.finished(self.problem.worker, {}) for r in racers if len(r.results) == most > 0]
 
     def _begun(self, slot: int) -> int:
         """Trials of the study that count before our `slot`: all of others', and our own below it."""
@@ -151,22 +159,24 @@ class Search:
         return slot + sum(trial.worker != mine for trial in self.study.trials())
 
     def _generation(self, slot: int, count: int) -> list[Racer]:
-        """The next candidates, none of which was tried: starters first, then TPE's."""
+        """The next candidates, none of which was tried or is being tried: starters first, then TPE's."""
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < slot]
         tried = {trial.prompt_id for trial in history}
-        starters = problem.starters()[slot:] if not history or problem.worker == 0 else []
-        asked = (
-            []
-            if len(starters) >= count
-            else suggest(problem.space, history, SUGGESTED * count, f"{problem.seed}-{problem.worker}-{slot}")
-        )
         racers: list[Racer] = []
-        for params in starters + asked:
-            prompt = problem.prompt(params)
-            if prompt.id not in tried and len(racers) < count:
-                racers.append(Racer(slot + len(racers), params, prompt))
-                tried.add(prompt.id)
+
+        def take(candidates: Sequence[dict[str, str | int]]) -> None:
+            for params in candidates:
+                prompt = problem.prompt(params)
+                if len(racers) < count and prompt.id not in tried and self.study.claim(prompt.id, problem.worker):
+                    racers.append(Racer(slot + len(racers), params, prompt))
+                    tried.add(prompt.id)
+
+        if not history or problem.worker == 0:
+            take(problem.starters()[slot:])
+        if len(racers) < count:
+            seed = f"{problem.seed}-{problem.worker}-{slot}"
+            take(suggest(problem.space, history, SUGGESTED * count, seed))
         return racers
 
     async def _race(self, racers: list[Racer]) -> None:
@@ -174,20 +184,11 @@ class Search:
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        for block in blocks(len(problem.dev), BLOCK):
+        for number, block in enumerate(blocks(len(problem.dev))):
             active = [racer for racer in racers if not racer.lost]
             await asyncio.gather(*(self._score(racer, block) for racer in active))
-            leader = (
-                max(
-                    [racer.scores for racer in active] + ([best.scores] if best else []),
-                    key=lambda scores: average({row: scores[row] for row in active[0].results}),
-                )
-                if active
-                else {}
-            )
-            for racer in active:
-                complete = len(racer.results) == len(problem.dev)
-                racer.lost = problem.race and not complete and lost(racer.scores, leader)
+            if problem.race and block.stop < len(problem.dev):
+                drop(active, best.scores if best else {}, going_on(len(racers), number))
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
         incumbent = max(complete_scores, key=average)
         stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
@@ -221,8 +222,19 @@ class Search:
         return Progress(len(trials), self.problem.trials, best, bought, len(trials) * len(self.problem.dev))
 
 
+def drop(racers: Sequence[Racer], incumbent: Scores, most: int) -> None:
+    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier."""
+    if not racers:
+        return
+    ranked = sorted(racers, key=lambda racer: -average(racer.scores))
+    seen = {row: incumbent[row] for row in racers[0].results} if incumbent else {}
+    leader = max(ranked[0].scores, seen, key=average)
+    for place, racer in enumerate(ranked):
+        racer.lost = place >= most or lost(racer.scores, leader)
+
+
 def choose(finalists: Sequence[Trial]) -> Trial:
-    """The cheapest in tokens whose shortfall to the best is within half a standard error of their paired difference."""
+    """The cheapest in tokens whose shortfall to the best is under a quarter of their difference's standard error."""
     best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
     as_good = [trial for trial in finalists if shortfall(trial, best) <= NOISE]
     return min(as_good, key=lambda trial: (trial.tokens, -trial.value))

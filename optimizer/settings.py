@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from optimizer.budget import Budget
+from optimizer.endpoints import Source
 from optimizer.errors import UserError
-from optimizer.files import digest
 from optimizer.prompt import Layout
 
 
@@ -25,7 +24,7 @@ class Settings:
     proposer: str | None = None
     proposals: int = 4
     layouts: tuple[Layout, ...] = ()
-    trials: int = 12
+    trials: int = 16
     seed: int = 0
     window: int = 64
     race: bool = True
@@ -42,13 +41,8 @@ class Settings:
         return cls(**{**value, "layouts": tuple(value["layouts"]), "budget": budget})
 
     @property
-    def api_key(self) -> str | None:
-        """The key for a remote endpoint, from the environment; never stored."""
-        return os.environ.get(self.api_key_env) if self.base_url else None
-
-    def identity(self, model: str, sha256: str | None) -> str:
-        """What names the weights that answer: their hash, or else the endpoint and the model's name."""
-        return sha256 or digest([self.base_url, model])
+    def source(self) -> Source:
+        return Source(self.base_url, self.api_key_env, self.window)
 
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""

@@ -6,7 +6,7 @@ stand for themselves. Attribute access, indexing and format specifications are r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from string import Formatter
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from optimizer.fields import as_json, as_text
 
 DEMOS_SLOT = "#demos"
+BREAK = "\u200b"
 
 
 @lru_cache(maxsize=4096)
@@ -44,6 +45,18 @@ def fill(template: str, values: Mapping[str, Any], demos: str = "") -> str:
             value = demos if name == DEMOS_SLOT else values[name]
             parts.append(as_json(value) if conversion == "j" else as_text(value))
     return "".join(parts)
+
+
+def defuse(value: Any, markers: Sequence[str]) -> Any:
+    """`value` with each marker in its strings broken by a zero-width space: an engine's tokenizer reads a chat marker
+    as structure wherever it stands, so one that a user typed must not stay whole."""
+    if isinstance(value, str):
+        for marker in markers:
+            value = value.replace(marker, marker[0] + BREAK + marker[1:])
+        return value
+    if isinstance(value, Mapping):
+        return {key: defuse(one, markers) for key, one in value.items()}
+    return [defuse(one, markers) for one in value] if isinstance(value, list) else value
 
 
 def literal(text: str) -> str:

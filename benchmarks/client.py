@@ -1,0 +1,157 @@
+"""How much of vLLM's own speed is left through HTTP and our client, and where the rest goes; and how often greedy
+replies differ from one batching to another.
+
+    python benchmarks/client.py [--requests 500] [--rounds 2]
+
+The same chat requests (questions of recipes/data/qa.jsonl) go through vLLM's offline `LLM.chat` and through
+`optimizer.client` to a vLLM server with the same arguments, on this machine, in this run. Each round's texts differ
+from the last's, so that neither side profits from a cached prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from optimizer import engine, models
+from optimizer.budget import Budget, Meter
+from optimizer.calls import Completion, SqliteCalls
+from optimizer.client import Client, Endpoint
+from optimizer.machine import this_machine
+
+DATA = Path(__file__).parents[1] / "recipes" / "data" / "qa.jsonl"
+REPLY_TOKENS = 24
+OFFLINE = """
+import json, sys, time
+from vllm import LLM, SamplingParams
+arguments, rounds, tokens = json.load(sys.stdin)
+llm = LLM(**arguments)
+greedy = SamplingParams(temperature=0.0, max_tokens=tokens)
+llm.chat(rounds[0][:8], greedy, use_tqdm=False)
+for messages in rounds:
+    begun = time.perf_counter()
+    replies = llm.chat(messages, greedy, use_tqdm=False)
+    seconds = time.perf_counter() - begun
+    print(json.dumps({"seconds": seconds, "texts": [reply.outputs[0].text for reply in replies]}), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass over the requests: wall seconds, replies, and the CPU seconds of each process that took part."""
+
+    seconds: float
+    texts: list[str]
+    cpu: dict[str, float]
+
+
+def chats(requests: int, rounds: int) -> list[list[list[dict[str, str]]]]:
+    """Messages by round and request."""
+    rows = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()][:requests]
+    ask = "Answer the question using only the context."
+    return [
+        [[{"role": "user", "content": f"{number}. {ask}\n{row['context']}\n{row['question']}"}] for row in rows]
+        for number in range(1, rounds + 1)
+    ]
+
+
+def offline(model: models.Model, rounds: list[Any]) -> list[Round]:
+    """All rounds by `LLM.chat`, in a process of its own with the server's environment."""
+    argv, environment = engine.command(model, 0, this_machine())
+    arguments = {"model": model.path, "max_model_len": int(value(argv, "--max-model-len")), "generation_config": "vllm"}
+    arguments |= {"dtype": value(argv, "--dtype"), "max_num_seqs": int(value(argv, "--max-num-seqs"))}
+    arguments |= {"enforce_eager": "--enforce-eager" in argv, "enable_prefix_caching": True}
+    if "--block-size" in argv:
+        arguments["block_size"] = int(value(argv, "--block-size"))
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE],
+        input=json.dumps([arguments, rounds, REPLY_TOKENS]),
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"seconds"')]
+    return [Round(**json.loads(line), cpu={}) for line in lines]
+
+
+def value(argv: list[str], option: str) -> str:
+    """The value of an option in an argv."""
+    return argv[argv.index(option) + 1]
+
+
+async def through_client(server: engine.Engine, messages: list[Any], folder: Path, window: int) -> Round:
+    """One round through our client."""
+    assert server.process is not None
+    store = SqliteCalls(Path(tempfile.mkdtemp(dir=folder)) / "calls.db")
+    decoding = {"model": server.model, "temperature": 0.0, "max_tokens": REPLY_TOKENS}
+    before, begun = cpu_seconds(server.process.pid), time.perf_counter()
+    async with Client(Endpoint(server.base_url, "bench", window=window), store, Meter(Budget(), {})) as client:
+        asked = (client.complete({**decoding, "messages": one}, "task") for one in messages)
+        replies: list[Completion] = await asyncio.gather(*asked)
+    seconds, after = time.perf_counter() - begun, cpu_seconds(server.process.pid)
+    store.close()
+    return Round(seconds, [reply.text for reply in replies], {name: after[name] - before[name] for name in after})
+
+
+def cpu_seconds(guard: int) -> dict[str, float]:
+    """CPU seconds so far of this process, vLLM's API server and its engine."""
+    spent = {"client": sum(psutil.Process().cpu_times()[:2]), "API server": 0.0, "engine": 0.0}
+    for process in psutil.Process(guard).children(recursive=True):
+        name = "engine" if "EngineCore" in " ".join([process.name(), *process.cmdline()]) else "API server"
+        spent[name] += sum(process.cpu_times()[:2])
+    return spent
+
+
+def differing(left: Round, right: Round) -> str:
+    changed = sum(a != b for a, b in zip(left.texts, right.texts, strict=True))
+    return f"{changed} of {len(left.texts)} ({changed / len(left.texts):.1%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    model = models.resolve(models.EMBEDDED, print)
+    rounds = chats(options.requests, options.rounds)
+    alone = offline(model, rounds)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with engine.running(model, folder / "engine.log", print) as server:
+            asyncio.run(through_client(server, rounds[0][:8], folder, 64))
+            ours = [asyncio.run(through_client(server, messages, folder, 64)) for messages in rounds]
+            narrow = asyncio.run(through_client(server, rounds[0], folder, 8))
+            again = asyncio.run(through_client(server, rounds[0], folder, 64))
+    for number, (one, other) in enumerate(zip(alone, ours, strict=True), 1):
+        n = len(one.texts)
+        print(
+            f"round {number}: LLM.chat {n / one.seconds:.1f} requests/s, client {n / other.seconds:.1f} requests/s,",
+            end=" ",
+        )
+        print(f"ratio {one.seconds / other.seconds:.2f}")
+        total = sum(other.cpu.values())
+        print(
+            "         CPU: "
+            + ", ".join(f"{who} {spent:.1f} s ({spent / total:.0%})" for who, spent in other.cpu.items())
+        )
+    print(
+        f"greedy replies that differ: server and LLM.chat {differing(ours[0], alone[0])}, 64 and 8 in flight", end=" "
+    )
+    print(f"{differing(ours[0], narrow)}, 64 in flight twice {differing(ours[0], again)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Training throughput of `distill.train` against a plain loop: same model, adapter, rows and real tokens, in one run.
+
+    python benchmarks/training.py
+    python benchmarks/training.py --data trec.jsonl --inputs text --output label
+
+The plain loop is what a tutorial has: batches of 16 rows in random order, padded to the longest, logits of every token.
+Both loops take turns, so that another program's load falls on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dspy
+import torch
+
+from distill.batches import epoch_batches
+from distill.encode import Encoded, Encoder, context_limit, encode
+from distill.hyper import Hyper
+from distill.job import Dev, Job
+from distill.student import Lesson, completion
+from distill.train import Loop
+from distill.weights import attach, best_device, load_base, load_tokenizer
+from optimizer import read_jsonl
+from optimizer.layouts import Task, bare
+from optimizer.models import EMBEDDED, Model, resolve
+from optimizer.prompt import Prompt
+
+QA = Path(__file__).parent.parent / "recipes" / "data" / "qa.jsonl"
+
+
+def main() -> None:
+    options = parse()
+    model = resolve(options.model, lambda line: print(line, file=sys.stderr))
+    task = Task(dspy.Signature(f"{options.inputs} -> {options.output}"), model.name, max_tokens=16)
+    rows, prompt = encoded(model, bare(task), Path(options.data), options.rows)
+    turns = random.Random(0).sample(rows, len(rows))
+    parts = [turns[i :: options.turns] for i in range(options.turns)]
+    hyper = Hyper(batch=16)
+    with tempfile.TemporaryDirectory() as folder:
+        dev = Dev([rows[0].prompt], prompt.decoding, lambda texts: 0.0)
+        loop = Loop(Job(model, rows, dev, hyper, Path(folder)), lambda progress: None)
+        loop.model.train()
+        plain = Plain(model, hyper)
+        seconds = measure({"plain": plain.run, "ours": lambda part: ours(loop, part, hyper)}, parts, rows)
+    report(seconds, rows)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=str(QA), help="rows as JSON lines")
+    parser.add_argument("--inputs", default="context, question", help="input fields, by comma")
+    parser.add_argument("--output", default="answer", help="the output field")
+    parser.add_argument("--model", default=EMBEDDED)
+    parser.add_argument("--rows", type=int, default=192)
+    parser.add_argument("--turns", type=int, default=3, help="how often the loops take turns")
+    return parser.parse_args()
+
+
+def encoded(model: Model, prompt: Prompt, path: Path, count: int) -> tuple[list[Encoded], Prompt]:
+    """The first `count` rows of `path`, as distill trains on them."""
+    names, [output] = [field.name for field in prompt.inputs], [field.name for field in prompt.outputs]
+    lessons = []
+    for i, row in enumerate(read_jsonl(str(path))[:count]):
+        inputs, outputs = {name: row[name] for name in names}, {output: row[output]}
+        turns = prompt.messages(inputs)
+        lessons.append(Lesson(str(i), f"row {i}", inputs, outputs, turns, completion(prompt, outputs), source="gold"))
+    return encode(Encoder(load_tokenizer(model), prompt), lessons, context_limit(model))[0], prompt
+
+
+class Plain:
+    """The plain loop, on the same kind of model and adapter."""
+
+    def __init__(self, model: Model, hyper: Hyper) -> None:
+        self.hyper, self.device = hyper, best_device()
+        self.model: Any = attach(load_base(model, hyper.precision, self.device), hyper).train()
+        self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=hyper.lr)
+
+    def run(self, rows: Sequence[Encoded]) -> None:
+        for at in range(0, len(rows), self.hyper.batch):
+            batch = rows[at : at + self.hyper.batch]
+            width = max(row.length for row in batch)
+            ids = torch.tensor([[*row.ids, *[0] * (width - row.length)] for row in batch], device=self.device)
+            mask = torch.tensor([[1] * row.length + [0] * (width - row.length) for row in batch], device=self.device)
+            labels = ids.masked_fill(mask == 0, -100)
+            for i, row in enumerate(batch):
+                labels[i, : len(row.prompt)] = -100
+            self.model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+
+def ours(loop: Loop, rows: Sequence[Encoded], hyper: Hyper) -> None:
+    for batch in epoch_batches(rows, hyper.batch, hyper.seed, 0):
+        loop.step(batch)
+
+
+def measure(
+    loops: dict[str, Callable[[Sequence[Encoded]], None]], parts: list[list[Encoded]], rows: list[Encoded]
+) -> dict[str, float]:
+    """Seconds of each loop over all parts, taking turns, after one warm-up batch."""
+    seconds = dict.fromkeys(loops, 0.0)
+    for run in loops.values():
+        run(rows[:16])
+    for part in parts:
+        for name, run in loops.items():
+            begun = time.perf_counter()
+            run(part)
+            seconds[name] += time.perf_counter() - begun
+    return seconds
+
+
+def report(seconds: dict[str, float], rows: Sequence[Encoded]) -> None:
+    tokens = sum(row.length for row in rows)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{len(rows)} rows, {tokens} real tokens ({tokens / len(rows):.0f} a row), LoRA r=16, batch 16; {where}")
+    for name, spent in seconds.items():
+        print(f"{name:>6}: {spent:6.1f} s, {tokens / spent:7.1f} real tokens/s")
+    print(f" ratio: {seconds['plain'] / seconds['ours']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

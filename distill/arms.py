@@ -1,0 +1,91 @@
+"""An arm of the verdict: one prompt on one model, scored on test and timed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from optimizer.budget import Budget, Meter
+from optimizer.calls import CallStore, SqliteCalls
+from optimizer.client import Client, Endpoint
+from optimizer.evaluate import score_rows
+from optimizer.examples import Example
+from optimizer.measure import Reading, reading
+from optimizer.metrics import Metric
+from optimizer.prompt import Prompt
+from optimizer.stats import Estimate
+
+ALONE = 16  # requests one after the other
+TOGETHER = 32  # requests in flight
+
+
+@dataclass(frozen=True)
+class Load:
+    """Median seconds of a request when it is alone, and requests a second with 32 in flight; prefix caching on."""
+
+    latency_s: float
+    requests_per_s: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one prompt and model reached on test, row by row, and what a request costs."""
+
+    score: Estimate
+    scores: tuple[float, ...]
+    parse_failures: float
+    prompt_tokens: float
+    completion_tokens: float
+    load: Load
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Arm:
+        parts = {"score": Estimate(**value["score"]), "scores": tuple(value["scores"]), "load": Load(**value["load"])}
+        return cls(**{**value, **parts})
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every arm is measured on: `test` is read once for each, `dev` rows are asked again for the clock."""
+
+    test: Sequence[Example]
+    dev: Sequence[Example]
+    metric: Metric
+    store: CallStore
+    seed: int
+
+    async def measure(self, prompt: Prompt, endpoint: Endpoint) -> Arm:
+        """Score `prompt` on test through `endpoint`, then time it."""
+        async with Client(endpoint, self.store, Meter(Budget(), {})) as client:
+            results = await score_rows(prompt, self.test, self.metric, client, role="test")
+        return to_arm(reading(results, self.seed), await time_requests(prompt, self.dev, endpoint))
+
+
+def to_arm(read: Reading, load: Load) -> Arm:
+    scores = tuple(result.score for result in read.results)
+    return Arm(read.score, scores, read.parse_failures, read.prompt_tokens, read.completion_tokens, load)
+
+
+async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Load:
+    """The clock's part. Rows are asked that the endpoint has not just answered, so that what its prefix cache spares is
+    what it would spare in use; nothing is read from or kept in the run's store."""
+    alone, many = rows[: min(ALONE, len(rows) // 2)], rows[min(ALONE, len(rows) // 2) :]
+    store = SqliteCalls(Path(":memory:"))
+    try:
+        async with Client(replace(endpoint, window=1), store, Meter(Budget(), {})) as client:
+            waits = [(await client.complete(prompt.request(row.inputs), "clock")).seconds for row in alone]
+        async with Client(replace(endpoint, window=TOGETHER), store, Meter(Budget(), {})) as client:
+            begun = time.perf_counter()
+            await asyncio.gather(*(client.complete(prompt.request(row.inputs), "clock") for row in many))
+            seconds = time.perf_counter() - begun
+    finally:
+        store.close()
+    return Load(median(waits[1:] or waits), len(many) / seconds)

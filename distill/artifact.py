@@ -1,0 +1,44 @@
+"""What is written at the end: lineage, verdict, card and, last of all, prompt.json in best.json's schema."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from distill.card import card
+from distill.folder import Distilled
+from distill.pipeline import Distillation, lineage
+from optimizer.files import write_json, write_text
+from optimizer.prompt import SCHEMA_VERSION
+from optimizer.run import now, versions
+
+
+def write(folder: Distilled, made: Distillation) -> None:
+    """Publish the distillation; until prompt.json stands there, the folder is no result."""
+    folder.publish(made.student.adapter_dir, made.student.metrics_path)
+    write_json(folder.path / "train.json", lineage(made) | {"created_at": now(), "versions": versions()})
+    write_json(folder.path / "verdict.json", made.verdict.to_json())
+    write_text(folder.path / "README.md", card(made))
+    write_json(folder.prompt_path, prompt_artifact(made))
+
+
+def prompt_artifact(made: Distillation) -> dict[str, Any]:
+    """The student's prompt as a best.json: what it is of, and what was measured with it."""
+    plan, verdict = made.plan, made.verdict
+    test = {"student": {"score": asdict(verdict.student.score), "parse_failures": verdict.student.parse_failures}}
+    gains = {"over_best": asdict(verdict.over_best)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": plan.student.id,
+        "name": plan.name,
+        "created_at": now(),
+        "recipe": plan.artifact["recipe"],
+        "model": {"name": plan.student_model.name, "sha256": plan.student_model.sha256},
+        "adapter": {"sha256": made.student.sha256, "r": made.student.hyper.r},
+        "from_prompt": plan.artifact["id"],
+        "shipped": "student" if verdict.distil else "prompt",
+        "scores": {"test": {**test, "gains": gains}},
+        "splits": plan.artifact["splits"],
+        "versions": versions(),
+        "prompt": plan.student.model_dump(mode="json"),
+    }

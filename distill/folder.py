@@ -1,0 +1,74 @@
+"""The folder that distil leaves behind: the adapter, what it was made of, and `work/`, from which it can go on.
+
+    adapter_config.json  adapter_model.safetensors  prompt.json  train.json  verdict.json  metrics.jsonl
+    dataset.jsonl  rejected.jsonl  README.md  work/
+
+prompt.json is written last: a folder without it is not finished, and `serve` will not take it for a result.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from distill.settings import Settings
+from optimizer.errors import UserError
+from optimizer.files import write_json
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+class Distilled:
+    """A distillation's files by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.work = path, path / "work"
+        self.calls_path = self.work / "calls.db"
+        self.logs_dir = self.work / "logs"
+        self.dataset_path = path / "dataset.jsonl"
+        self.prompt_path = path / "prompt.json"
+        self.settings_path = self.work / "settings.json"
+
+    @classmethod
+    def create(cls, path: Path, settings: Settings) -> Distilled:
+        """A new folder. Raises `UserError` where something is in the way."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            going = f"distill --resume {path}" if (path / "work" / "settings.json").is_file() else f"rm -r {path}"
+            raise UserError(
+                f"{path} already holds something.",
+                "A new distillation would mix with it.",
+                f"Go on with it, or remove it ({going}), or name another folder with -o.",
+            )
+        made = cls(path)
+        made.logs_dir.mkdir(parents=True)
+        write_json(made.settings_path, settings.to_json())
+        return made
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[Distilled, Settings]:
+        """An earlier distillation, and its settings. Raises `UserError` where there is none."""
+        made = cls(path)
+        if not made.settings_path.is_file():
+            raise UserError(
+                f"{path} is no distillation to go on with.",
+                f"It has no {made.settings_path.relative_to(path)}.",
+                "Start one with: distill --from-prompt best.json",
+            )
+        return made, Settings.from_json(json.loads(made.settings_path.read_text(encoding="utf-8")))
+
+    def kept(self, name: str) -> Any:
+        """What an earlier step left under `name`, or None."""
+        path = self.work / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def keep(self, name: str, value: Any) -> None:
+        """Leave a finished step's result for a later --resume."""
+        write_json(self.work / f"{name}.json", value)
+
+    def publish(self, adapter_dir: Path, metrics: Path) -> None:
+        """Put the adapter, and the record of its training, in place."""
+        for name in ADAPTER_FILES:
+            shutil.copyfile(adapter_dir / name, self.path / name)
+        shutil.copyfile(metrics, self.path / "metrics.jsonl")

@@ -1,0 +1,68 @@
+"""What is shown while a distillation works: a live bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from distill.job import Progress
+from optimizer.progress import Watch
+
+EVERY_S = 20.0
+
+
+class Ticker:
+    """Follows one long step, `done` of `total`."""
+
+    def __init__(self, watch: Watch, name: str) -> None:
+        self.watch, self.name = watch, name
+        self.bars: Bars | None = None
+        self.told = time.monotonic()
+
+    def tick(self, done: int, total: int, line: str = "") -> None:
+        """Show where it stands; off a terminal at most every 20 s, and at the end."""
+        if self.bars:
+            self.bars.update(self.bars.task_ids[0], completed=done, total=total, line=line)
+        elif done == total or time.monotonic() - self.told >= EVERY_S:
+            self.told = time.monotonic()
+            self.watch.say(f"{self.name} {done}/{total}  {line}".rstrip())
+
+    def follow(self, progress: Progress) -> None:
+        """As a training's reporter: the end of an epoch is always a line."""
+        line = (
+            f"loss {progress.loss:.3f}  {progress.tokens_per_s:.0f} tokens/s  {progress.seconds_left / 60:.1f} min left"
+        )
+        if progress.dev is None:
+            self.tick(progress.step, progress.steps, line)
+        else:
+            self.watch.say(
+                f"{self.name}, epoch {progress.epoch}: dev {100 * progress.dev:.1f}  loss {progress.loss:.3f}"
+            )
+
+
+@contextmanager
+def ticking(watch: Watch, name: str) -> Iterator[Ticker]:
+    """A ticker whose bar is taken away at the end."""
+    ticker, console = Ticker(watch, name), watch.console
+    if not console.is_terminal:
+        yield ticker
+        return
+    with bars(console) as shown:
+        shown.add_task(name, total=None, line="")
+        ticker.bars = shown
+        yield ticker
+
+
+def bars(console: Console) -> Bars:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        TextColumn("{task.completed}/{task.total}"),
+    )
+    return Bars(*columns, TextColumn("{task.fields[line]}"), console=console, transient=True)

@@ -1,0 +1,75 @@
+"""Racing and the choice: how rows are bought, who goes on, and which finalist wins."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from optimizer.race import blocks, estimate, going_on, lost
+from optimizer.search import choose, pareto
+from optimizer.study import Space, Trial, suggest
+
+
+def trial(slot: int, scores: list[float], tokens: float) -> Trial:
+    by_row = dict(enumerate(scores))
+    return Trial(0, slot, {}, f"p{slot}", sum(scores) / len(scores), by_row, False, 0, tokens, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ends"),
+    [(1, [1]), (12, [12]), (40, [16, 40]), (54, [16, 54]), (110, [16, 48, 110]), (800, [100, 300, 800])],
+)
+def test_blocks_cover_all_rows_and_grow(rows: int, ends: list[int]) -> None:
+    made = blocks(rows)
+    assert [block.stop for block in made] == ends
+    assert [row for block in made for row in block] == list(range(rows))
+
+
+def test_a_generation_is_halved_twice_and_never_emptied() -> None:
+    assert [going_on(8, 0), going_on(8, 1), going_on(3, 0), going_on(1, 0), going_on(1, 1)] == [4, 2, 2, 1, 1]
+
+
+def test_a_generation_of_eight_buys_less_than_half() -> None:
+    first, second, third = (len(block) for block in blocks(110))
+    assert 8 * first + going_on(8, 0) * second + going_on(8, 1) * third <= 0.5 * 8 * 110
+
+
+def test_a_clearly_worse_trial_is_lost_and_an_equal_one_is_not() -> None:
+    rng = random.Random(0)
+    good = {row: float(rng.random() < 0.7) for row in range(48)}
+    bad = {row: score * (row % 3 == 0) for row, score in good.items()}
+    assert lost(bad, good) and not lost(good, good) and not lost(good, bad)
+
+
+def test_a_trial_that_ended_early_is_judged_by_its_paired_difference() -> None:
+    incumbent = dict.fromkeys(range(10), 0.5) | {0: 1.0, 1: 1.0}
+    assert estimate({0: 0.9, 1: 0.9}, incumbent) == pytest.approx(0.6 - 0.1)
+
+
+def test_the_cheapest_within_noise_wins_but_not_one_that_is_worse() -> None:
+    rng = random.Random(1)
+    best = [float(rng.random() < 0.6) for _ in range(100)]
+    same = [*best[1:], best[0]]
+    worse = [score * (row % 5 > 0) for row, score in enumerate(best)]
+    dear, cheap, bad = trial(0, best, 900), trial(1, same, 90), trial(2, worse, 9)
+    assert choose([dear, cheap, bad]).slot == 1
+    assert choose([dear, bad]).slot == 0
+
+
+def test_the_pareto_front_holds_what_nothing_beats_in_score_and_tokens() -> None:
+    trials = [trial(0, [1.0], 300), trial(1, [0.5], 100), trial(2, [0.4], 200), trial(3, [0.5], 90)]
+    assert [t.slot for t in pareto(trials)] == [3, 0]
+
+
+def test_half_of_the_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed() -> None:
+    space: Space = {"layout": ("chat", "raw", "json"), "demos": ("a", "b"), "k": (1, 2)}
+    done: list[dict[str, str | int]] = [{"layout": one, "demos": "a", "k": 1} for one in space["layout"]]
+    values = {"chat": 0.1, "raw": 0.5, "json": 0.2}
+    history = [
+        Trial(0, n, dict(p), str(n), values[str(p["layout"])], {0: 0.0}, False, 0, 1.0, 1.0) for n, p in enumerate(done)
+    ]
+    asked = suggest(space, history, 12, "seed")
+    assert all(params["layout"] == "raw" for params in asked[::2])
+    assert {params["layout"] for params in asked[1::2]} != {"raw"}
+    assert asked == suggest(space, history, 12, "seed")
