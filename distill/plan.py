@@ -63,21 +63,11 @@ def plan(settings: Settings, say: Say) -> Plan:
     student_model = resolve_student(settings.student or str(artifact["model"]["name"]), say)
     check_hyper(student_model, settings.hyper)
     teacher, teacher_model = open_teacher(settings, artifact, best, say)
-    task = replace(
-        prepared.task,
-        model=student_model.name,
-        structured=bool(best.decoding.structured) or has_grammar(prepared),
-        markers=markers(student_model),
-    )
+    task = replace(prepared.task, model=student_model.name, structured=True, markers=markers(student_model))
     more = read_more(settings, prepared)
     rows, leaks = firewall([*prepared.splits.train, *more], prepared.splits, drop=settings.drop_leaks)
     student = bare(task, settings.layout)
     return Plan(artifact, prepared, best, teacher, teacher_model, student, student_model, rows, leaks)
-
-
-def has_grammar(prepared: Prepared) -> bool:
-    """Whether some output is typed: the student is served by vLLM, which constrains it."""
-    return not all(field.is_text for field in prepared.task.outputs)
 
 
 def open_recipe(artifact: dict[str, Any], settings: Settings) -> Prepared:
@@ -113,7 +103,9 @@ def resolve_student(name: str, say: Say) -> Model:
         return resolve(name, say)
     except UserError as error:
         raise UserError(
-            f"{name} has no weights here to train.", error.what, "Name the student's model: --student MODEL"
+            f"{name} has no weights here to train.",
+            f"{error.what} {error.why}",
+            "Name the student's model: --student MODEL",
         ) from error
 
 

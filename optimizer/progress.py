@@ -6,11 +6,24 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from optimizer.budget import Meter
 from optimizer.search import Progress
+
+
+class Spent(ProgressColumn):
+    """Calls and tokens so far, as they are paid."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def render(self, task: Task) -> Text:
+        meter = self.watch.meter
+        return Text(f"{meter.total.calls:,} calls  {meter.tokens / 1e6:.2f}M tokens" if meter else "")
 
 
 class Watch:
@@ -38,7 +51,7 @@ class Watch:
         """The search starts."""
         self.searching = time.monotonic()
         if self.console.is_terminal:
-            columns = (SpinnerColumn(), TextColumn("trials"), BarColumn(24), MofNCompleteColumn())
+            columns = (SpinnerColumn(), TextColumn("trials"), BarColumn(24), MofNCompleteColumn(), Spent(self))
             self.bar = Bar(*columns, TextColumn("{task.fields[line]}"), console=self.console, transient=True)
             self.bar.add_task("trials", total=trials, line="")
             self.bar.start()
@@ -47,13 +60,14 @@ class Watch:
         """After each generation: trials, best so far, calls bought and saved, tokens, time left."""
         line = self.line(progress)
         best = progress.best.value if progress.best else 0.0
+        spent = f"  {self.meter.tokens / 1e6:.2f}M tokens" if self.meter and not self.bar else ""
         if self.bar:
             self.bar.update(self.bar.task_ids[0], completed=progress.done, line=line)
         if best > self.best or not self.bar:
             params = progress.best.params if progress.best else {}
             self.best = max(best, self.best)
             shown = ", ".join(f"{name} {value}" for name, value in params.items())
-            self.say(f"trial {progress.done}/{progress.trials}  {line}\n          best: {shown}")
+            self.say(f"trial {progress.done}/{progress.trials}  {line}{spent}\n          best: {shown}")
 
     def line(self, progress: Progress) -> str:
         """The figures in one line."""
@@ -61,10 +75,9 @@ class Watch:
         saved = 1 - progress.bought / max(progress.full, 1)
         elapsed = time.monotonic() - self.searching
         left = elapsed / max(progress.done, 1) * (progress.trials - progress.done)
-        tokens = f"{self.meter.tokens / 1e6:.2f}M tokens  " if self.meter else ""
         return (
             f"best on dev {best}  rows bought {progress.bought}, saved by racing "
-            f"{progress.full - progress.bought} ({saved:.0%})  {tokens}{left / 60:.1f} min left"
+            f"{progress.full - progress.bought} ({saved:.0%})  {left / 60:.1f} min left"
         )
 
     def rest(self) -> None:
