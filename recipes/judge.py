@@ -1,4 +1,7 @@
-"""Score by a judge: another model marks each answer. -p judge_url=http://HOST/v1 -p judge_model=NAME"""
+"""Score by a judge, another model that marks each answer. -p judge_url=http://HOST/v1 -p judge_model=NAME
+
+Its key is read from the environment variable that judge_key names.
+"""
 
 from typing import Any
 
@@ -36,8 +39,10 @@ class AnswerInASentence(dspy.Signature):
 
 
 @recipe
-def judge(judge_url: str = "", judge_model: str = "", data: str = "data/qa.jsonl") -> Recipe:
-    asked = Judge(judge_url, judge_model)
+def judge(
+    judge_url: str = "", judge_model: str = "", judge_key: str = "OPENAI_API_KEY", data: str = "data/qa.jsonl"
+) -> Recipe:
+    asked = Judge(judge_url, judge_model, api_key_env=judge_key)
 
     def marked(example: Any, prediction: Any) -> float:
         about = {"context": example.context, "question": example.question, "reference": example.answer}
