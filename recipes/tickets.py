@@ -9,7 +9,7 @@ from optimizer import Recipe, exact_match, read_jsonl, recipe
 Team = Literal[
     "billing",  # what was charged or invoiced, how it is paid
     "subscription",  # begin, change, pause, move or end a plan
-    "shipping",  # parcels: where they are, when, to whom and whither they can go
+    "shipping",  # where parcels are and can go
     "returns",  # send back, swap, repair, missing parts, money back for goods
     "account",  # sign in, profile, who belongs to a household
     "bug",  # it should work and does not
