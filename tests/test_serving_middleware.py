@@ -251,7 +251,7 @@ def test_a_variant_answers_on_no_other_route(served: Served, access: Path, path:
     assert upstream.bodies == []
 
 
-@pytest.mark.parametrize("name", ["nobody", "qa_raw-prompt@0123456789ab", 5, ["fake"], {"a": 1}])
+@pytest.mark.parametrize("name", ["nobody", "qa_raw-prompt@0123456789ab", 5, 0, [], ["fake"], {"a": 1}])
 def test_other_names_are_no_models(served: Served, access: Path, name: Any) -> None:
     refused = post(middleware(served, Upstream(), access), asking(name, QA), "/v1/completions")
     assert refused.status_code == 404 and "feel-prompt, pick-prompt, fake" in message(refused)
