@@ -107,11 +107,11 @@ async def through_client(server: engine.Engine, messages: list[Any], folder: Pat
 
 
 def cpu_seconds(guard: int) -> dict[str, float]:
-    """CPU seconds so far of this process, vLLM's API server and its engine."""
+    """CPU seconds so far of this process, vLLM's API server, and its engine (scheduler and worker)."""
     spent = {"client": sum(psutil.Process().cpu_times()[:2]), "API server": 0.0, "engine": 0.0}
     for process in psutil.Process(guard).children(recursive=True):
-        name = "engine" if "EngineCore" in " ".join([process.name(), *process.cmdline()]) else "API server"
-        spent[name] += sum(process.cpu_times()[:2])
+        title = " ".join([process.name(), *process.cmdline()])
+        spent["engine" if "VLLM::" in title else "API server"] += sum(process.cpu_times()[:2])
     return spent
 
 
