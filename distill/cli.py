@@ -77,7 +77,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--merge", is_flag=True, help="Also write base and adapter as one model.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
 @click.version_option(package_name="promptstill")
-def distill(**options: Any) -> None:
+@click.pass_context
+def distill(context: click.Context, /, **options: Any) -> None:
     """Train a small model to do with a bare prompt what the best prompt does, and measure whether it was worth it.
 
     \b
@@ -86,7 +87,22 @@ def distill(**options: Any) -> None:
     """
     if not options["from_prompt"] and not options["resume"]:
         raise UserError("Which prompt?", "distill takes --from-prompt best.json, or --resume DIR.", "")
+    if options["resume"]:
+        refuse_changes(context)
     work(options)
+
+
+def refuse_changes(context: click.Context) -> None:
+    """A distillation goes on with the settings that it began with."""
+    given = click.core.ParameterSource.COMMANDLINE
+    chosen = [p for p in context.command.params if p.name and context.get_parameter_source(p.name) == given]
+    others = [parameter.opts[0] for parameter in chosen if parameter.name != "resume"]
+    if others:
+        raise UserError(
+            f"--resume takes no other option, not {', '.join(others)}.",
+            "A distillation goes on with the settings that it began with.",
+            "Leave it out, or start a new one in another folder with -o.",
+        )
 
 
 def work(options: dict[str, Any]) -> None:

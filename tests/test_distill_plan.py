@@ -78,3 +78,13 @@ def test_a_teacher_of_another_task(settings: Settings) -> None:
 def test_a_target_that_the_model_does_not_have(settings: Settings) -> None:
     found = refusal(replace(settings, hyper=replace(settings.hyper, targets=("q_proj", "nonsense"))))
     assert "nonsense" in found.what + found.why
+
+
+def test_a_resumed_distillation_takes_no_other_option(settings: Settings) -> None:
+    from click.testing import CliRunner
+
+    from distill.cli import distill
+
+    done = CliRunner().invoke(distill, ["--resume", "distilled", "--epochs", "5", "-k", "2"])
+    assert isinstance(done.exception, UserError)
+    assert done.exception.what == "--resume takes no other option, not -k, --epochs."
