@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import cast
 
 import numpy as np
@@ -41,12 +42,7 @@ class Problem:
 
     @property
     def space(self) -> Space:
-        return {
-            "layout": self.pools.layouts,
-            "demos": list(self.pools.demo_sets),
-            "k": self.pools.sizes,
-            "instruction": range(len(self.pools.instructions)),
-        }
+        return self.pools.space
 
     def prompt(self, params: Params) -> Prompt:
         """The candidate that a tuple of names stands for."""
@@ -97,6 +93,7 @@ class Racer:
             sum(result.unparsed for result in results),
             prompt_tokens,
             completion_tokens,
+            median(result.seconds for result in results),
         )
 
 

@@ -30,7 +30,10 @@ Space = Mapping[str, Sequence[str | int]]
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial, `scores` by dev row. Where racing ended it early (`lost`), `value` is an estimate."""
+    """A finished trial, `scores` by dev row. Where racing ended it early (`lost`), `value` is an estimate.
+
+    seconds: the median wait of a request under the search's load; 0.0 in studies that did not keep it.
+    """
 
     worker: int
     slot: int
@@ -42,6 +45,7 @@ class Trial:
     unparsed: int
     prompt_tokens: float
     completion_tokens: float
+    seconds: float = 0.0
 
     @property
     def tokens(self) -> float:
