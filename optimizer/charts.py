@@ -16,6 +16,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 PALETTE = {
     "fg": "#1c2430",
@@ -29,7 +30,7 @@ PALETTE = {
     "bad": "#c6282f",
 }
 WIDTH = 470
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": ["sans-serif"],
@@ -147,7 +148,7 @@ def plot_search(above: Axes, below: Axes, points: Sequence[Point], bought: Seque
     below.set_ylabel("dev rows")
     below.set_xlabel("trial")
     legend(below)
-    below.xaxis.get_major_locator().set_params(integer=True)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def tradeoff(name: str, points: Sequence[Point], label: str) -> Markup:

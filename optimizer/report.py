@@ -5,26 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optimizer import charts
+from optimizer.browse import LABELS, of_run, views
 from optimizer.cautions import cautions
 from optimizer.charts import Interval, Point
-from optimizer.fields import as_text
+from optimizer.errors import UserError
 from optimizer.files import write_text
 from optimizer.importance import importances, tried
 from optimizer.marked import marked, prompt_text
-from optimizer.page import cut, render, size
+from optimizer.page import render
 from optimizer.pools import Pools
 from optimizer.prompt import Prompt
 from optimizer.rows import ARMS, Answered, read_rows
 from optimizer.run import RunFolder
 from optimizer.study import Trial
-
-LABELS = {"seed": "seed", "dspy": "DSPy default", "winner": "winner"}
-ROWS_BYTES = 1_700_000  # what the rows' texts may take of the page
-CAPS = (8_000, 4_000, 2_000, 1_000, 600, 300, 150)  # bytes of one text
-SHORT = 110  # bytes of a text in a row's headline
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,23 @@ class Facts:
 
 
 def read(run: RunFolder) -> Facts:
-    """The facts of a run, finished or not."""
-    pools, best = (load(path) if path.is_file() else None for path in (run.pools_path, run.best_path))
-    return Facts(
-        json.loads((run.path / "run.json").read_text(encoding="utf-8")),
-        run.trials(),
-        Pools.from_json(pools) if pools else None,
-        run.prompts(),
-        best,
-        read_rows(run.test_path),
-    )
+    """The facts of a run, finished or not. Raises `UserError` for a folder that another version wrote otherwise."""
+    try:
+        pools, best = (load(path) if path.is_file() else None for path in (run.pools_path, run.best_path))
+        return Facts(
+            run.record,
+            run.trials(),
+            Pools.from_json(pools) if pools else None,
+            run.prompts(),
+            best,
+            read_rows(run.test_path),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.path} cannot be read: {type(error).__name__} {error}.",
+            f"It was written by promptstill {run.record['versions'].get('promptstill', 'of another version')}.",
+            "Make the run again, or read it with that version.",
+        ) from error
 
 
 def write_report(run: RunFolder, *, running: bool = False) -> None:
@@ -79,7 +83,7 @@ def page(facts: Facts, run_name: str, *, running: bool) -> str:
         chosen=facts.chosen,
         choices=choices(facts),
         prompt=prompt_view(facts),
-        rows=row_views(facts.rows),
+        rows=views([of_run(row) for row in facts.rows]),
         spent=facts.record.get("spent"),
         bought=sum(len(trial.scores) for trial in facts.trials),
         full=len(facts.trials) * facts.record["splits"]["dev"],
@@ -168,40 +172,6 @@ def prompt_view(facts: Facts) -> dict[str, Any] | None:
     }
 
 
-def row_views(rows: Sequence[Answered]) -> list[dict[str, Any]]:
-    """The rows' texts, each cut so that all of them together stay within ROWS_BYTES where that can be had."""
-    texts = [row_texts(row) for row in rows]
-    sizes = [size(text) for row in texts for part in row.values() for _, text in part]
-    cap = next((cap for cap in CAPS if sum(min(one, cap) for one in sizes) <= ROWS_BYTES), CAPS[-1])
-    return [row_view(n, row, parts, cap) for n, (row, parts) in enumerate(zip(rows, texts, strict=True), 1)]
-
-
-def row_texts(row: Answered) -> dict[str, list[tuple[str, str]]]:
-    return {
-        "inputs": [(name, as_text(value)) for name, value in row.inputs.items()],
-        "gold": [(name, as_text(value)) for name, value in row.gold.items()],
-        "replies": [(arm, row.answers[arm].reply) for arm in ARMS],
-    }
-
-
-def row_view(n: int, row: Answered, parts: Mapping[str, list[tuple[str, str]]], cap: int) -> dict[str, Any]:
-    """One row: a headline of short texts, and all of it cut at `cap`."""
-    short = {
-        part: cut(" ".join(texts[-1 if part == "inputs" else 0][1].split()), SHORT)[0] for part, texts in parts.items()
-    }
-    return {
-        "n": n,
-        "id": row.id,
-        "outcome": row.outcome,
-        "unparsed": row.answers["winner"].unparsed,
-        "asked": short["inputs"],
-        "right": short["gold"],
-        "said": cut(" ".join(row.answers["winner"].reply.split()), SHORT)[0],
-        "scores": {arm: answer.score for arm, answer in row.answers.items()},
-        "reasons": {arm: cut(answer.reason or "", 200)[0] for arm, answer in row.answers.items()},
-        **{part: [(name, *cut(text, cap)) for name, text in texts] for part, texts in parts.items()},
-    }
-
-
-def load(path: Any) -> Any:
+def load(path: Path) -> Any:
+    """The JSON of a file."""
     return json.loads(path.read_text(encoding="utf-8"))
