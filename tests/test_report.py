@@ -23,7 +23,7 @@ from optimizer.prompt import Message
 from optimizer.report import read, write_report
 from optimizer.rows import Answer, Answered, read_rows
 from optimizer.run import RunFolder
-from optimizer.study import Trial
+from optimizer.study import Space, Trial
 from tests.fake import FakeEndpoint
 from tests.finished import copied, with_rows
 from tests.test_optimize import ROOT, command, knows_with_demos, run
@@ -121,7 +121,7 @@ def trials(decides: str) -> list[Trial]:
     ]
 
 
-SPACE = {"layout": ("chat", "raw", "json"), "demos": ("none", "near"), "k": (1, 2), "instruction": (0,)}
+SPACE: Space = {"layout": ("chat", "raw", "json"), "demos": ("none", "near"), "k": (1, 2), "instruction": (0,)}
 
 
 @pytest.mark.parametrize("decides", ["layout", "demos"])
