@@ -27,7 +27,7 @@ from distill.hyper import RANKS, Hyper
 from distill.targets import logprobs
 from distill.weights import load_base, load_tokenizer, skeleton, target_modules
 from optimizer.errors import InfrastructureError, UserError
-from optimizer.files import write_bytes
+from optimizer.files import write_bytes, write_json
 from optimizer.models import Model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -48,7 +48,9 @@ def write_adapter(folder: Path, config: LoraConfig, base: str, tensors: Mapping[
     config.inference_mode, config.base_model_name_or_path = True, base
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         config.save_pretrained(temporary)
-        write_bytes(folder / CONFIG, Path(temporary, CONFIG).read_bytes())
+        values = json.loads(Path(temporary, CONFIG).read_text(encoding="utf-8"))
+    # A set in PEFT: sorted, so that equal trainings write equal files.
+    write_json(folder / CONFIG, values | {"target_modules": sorted(values["target_modules"])})
 
 
 def check_adapter(folder: Path, model: Model) -> int:

@@ -12,6 +12,7 @@ from typing import Literal
 from optimizer.errors import UserError
 
 RANKS = (8, 16, 32, 64)
+RSLORA_ALPHA = 8
 ALL_LINEAR = "all-linear"
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -20,7 +21,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 class Hyper:
     """The hyper-parameters of one training. `batch` is rows an update, over all processes; `warmup` a share of updates.
 
-    `alpha` None means twice the rank; `patience` is the number of epochs without a better dev score that ends training.
+    `alpha` None means twice the rank, or with rsLoRA 8, which scales alike at rank 16. `patience` is the number of
+    epochs without a better dev score that ends training.
     """
 
     r: int = 16
@@ -60,7 +62,8 @@ class Hyper:
     @property
     def scale(self) -> int:
         """LoRA's alpha."""
-        return 2 * self.r if self.alpha is None else self.alpha
+        default = RSLORA_ALPHA if self.rslora else 2 * self.r
+        return default if self.alpha is None else self.alpha
 
 
 def lr_share(step: int, steps: int, warmup: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ async def ask_teacher(
     The first error that concerns the run is raised and cancels the rest; a budget only keeps new calls from leaving.
     """
     shown = shown_text(prompt)
-    demos = [number for number, example in enumerate(examples) if stands_in(shown, example.inputs)]
-    asked = [number for number in range(len(examples)) if number not in set(demos)]
+    demos = {number for number, example in enumerate(examples) if stands_in(shown, example.inputs)}
+    asked = [number for number in range(len(examples)) if number not in demos]
     found = {(n, 0): Answer(examples[n], 0, "", None, Reason("stands in the prompt as a demo")) for n in demos}
     total = len(asked) * (k + 1)
     queue = to_requests(prompt, examples, asked, k, temperature)
@@ -60,8 +60,7 @@ async def ask_teacher(
     try:
         await asyncio.gather(*workers)
     except BudgetReached:
-        queue.close()
-        await asyncio.wait(workers)  # what is in flight is paid for: it is let in and stored
+        await asyncio.wait(workers)  # no other may begin a call, but what is in flight is paid for: it is stored
         raise
     finally:
         for worker in workers:
@@ -72,7 +71,7 @@ async def ask_teacher(
 
 def to_requests(
     prompt: Prompt, examples: Sequence[Example], asked: Sequence[int], k: int, temperature: float
-) -> Generator[Request]:
+) -> Iterator[Request]:
     """Row number, sample number and body of every call; a row is rendered once, when its turn comes."""
     for number in asked:
         body = prompt.request(examples[number].inputs)

@@ -38,12 +38,17 @@ TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 8192}  # activations of 135M: about 2 MB 
 METRICS = "metrics.jsonl"
 
 
+def always(_epoch: int, _score: float) -> bool:
+    """Trains on after every epoch."""
+    return True
+
+
 def train(
     job: Job,
     adapter_dir: Path,
     report: Report,
     *,
-    keep_going: KeepGoing = lambda epoch, score: True,
+    keep_going: KeepGoing = always,
     checkpoint_every_s: float = 120.0,
 ) -> Trained:
     """Train, or go on from the last checkpoint, and write the best epoch's adapter into `adapter_dir`.
@@ -53,10 +58,13 @@ def train(
     """
     if not job.rows or not job.dev.prompts:
         raise UserError("There is nothing to train on or to score on.", "", "Give train rows and dev rows.")
-    loop = Loop(job, report, keep_going, checkpoint_every_s)
-    loop.run()
-    loop.write(adapter_dir)
-    return loop.result()
+    try:
+        loop = Loop(job, report, keep_going, checkpoint_every_s)
+        loop.run()
+        loop.write(adapter_dir)
+        return loop.result()
+    except torch.OutOfMemoryError as error:  # beyond what doing less at once can mend
+        raise out_of_memory(str(error)) from error
 
 
 class Loop:
@@ -66,7 +74,7 @@ class Loop:
         self,
         job: Job,
         report: Report,
-        keep_going: KeepGoing = lambda epoch, score: True,
+        keep_going: KeepGoing = always,
         checkpoint_every_s: float = 120.0,
     ) -> None:
         self.job, self.hyper, self.report, self.keep_going = job, job.hyper, report, keep_going
@@ -100,13 +108,13 @@ class Loop:
             self.position, self.best = found.position, found.best
             set_peft_model_state_dict(self.model, found.adapter)
             self.optimizer.load_state_dict(found.optimizer)
-        self.saved_at = self.resumed_at = time.monotonic()
+        self.saved_at = time.monotonic()
         self.accelerator.wait_for_everyone()
         path = self.job.work_dir / METRICS
         if self.main:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if found and path.is_file() else []
             with disk(self.job.work_dir):
-                write_text(path, "".join(line for line in lines if _step_of(line) <= self.done))
+                write_text(path, "".join(line for line in lines if stands(line, self.done, self.position)))
 
     def run(self) -> None:
         while not self.position.ended:
@@ -160,7 +168,7 @@ class Loop:
                 if "memory" not in str(error).lower():
                     raise
                 if self.budget <= longest:
-                    raise _out_of_memory(longest, self.device) from error
+                    raise out_of_memory(f"Not even one row alone fits; the longest has {longest} tokens.") from error
                 self.budget //= 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -261,18 +269,18 @@ def _grad(parameter: torch.nn.Parameter) -> torch.Tensor:
     return parameter.grad
 
 
-def _step_of(line: str) -> int:
-    """The update that a line of metrics is of; a line that a crash cut is of none."""
+def stands(line: str, done: int, position: Position) -> bool:
+    """Whether a line of metrics is of what the checkpoint holds; one that a crash cut is of nothing."""
     try:
-        return int(json.loads(line)["step"])
+        value = json.loads(line)
+        return bool(value["step"] <= done and ("dev" not in value or value["epoch"] <= len(position.dev_scores)))
     except (ValueError, KeyError, TypeError):
-        return 1 << 62
+        return False
 
 
-def _out_of_memory(longest: int, device: torch.device) -> InfrastructureError:
-    where = "The GPU" if device.type == "cuda" else "The machine"
+def out_of_memory(why: str) -> InfrastructureError:
     return InfrastructureError(
-        f"{where} ran out of memory in training.",
-        f"Not even one row alone fits (the longest of its batch has {longest} tokens).",
+        "Memory ran out in training.",
+        why,
         "Free memory, choose a smaller model or rank, leave out the longest rows, or train in bf16 (--precision bf16).",
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
@@ -95,7 +96,7 @@ def _load(kind: Any, model: Model, **options: Any) -> Any:
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return kind.from_pretrained(model.path, local_files_only=model.is_local, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{model.name} cannot be loaded for training.",
             str(error).strip().split("\n", maxsplit=1)[0],

@@ -5,6 +5,7 @@ Every refusal names the row, by file and line where it came from a file, and the
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,6 +82,7 @@ def check_row(
             f"The row has {', '.join(row) or 'no field at all'}.",
             "Add it to the row, or rename the signature's field.",
         )
+    refuse_broken_text(row, where)
     for field in inputs:
         if field.is_text and not isinstance(row[field.name], str):
             raise UserError(
@@ -98,6 +100,17 @@ def check_row(
     values = {field.name: gold(field, row[field.name], where) for field in given}
     asked = {field.name: row[field.name] for field in inputs}
     return Example(digest([asked, values])[:16], where, asked, values, row)
+
+
+def refuse_broken_text(row: Mapping[str, Any], where: str) -> None:
+    """A lone surrogate, as JSON may hold it, is half a character: no file and no request can carry it."""
+    try:
+        json.dumps(dict(row), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start : error.end]
+        raise UserError(
+            f"{where}: its text is broken.", f"{half!r} is half a character (a lone surrogate).", "Write the row anew."
+        ) from error
 
 
 def gold(field: Field, value: Any, where: str) -> Any:

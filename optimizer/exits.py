@@ -26,7 +26,8 @@ def exit_codes() -> Iterator[None]:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
+        # click turns an interrupt into an Abort that it causes.
+        sys.exit(143 if isinstance(stop.__cause__ or stop, Terminated) else 130)
     except PromptstillError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

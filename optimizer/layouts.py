@@ -257,6 +257,7 @@ def decoding(task: Task, layout: Layout, reply: Reply) -> Decoding:
     json_form = {"type": "json_schema", "json_schema": {"name": "outputs", "schema": object_schema(task)}}
     return Decoding(
         max_tokens=task.max_tokens + extra,
+        min_tokens=int(layout == "raw" and not grammar),  # vLLM's own parameter, as the raw layout is vLLM's
         stop=[] if grammar and "json" in grammar else stop,
         structured=grammar,
         response_format=json_form if reply.style == "json" and task.structured else None,

@@ -129,9 +129,9 @@ class Steps:
         search = Search(problem, self.client, study, partial(self._follow, problem, study))
         outcome = await search.run()
         self.watch.rest()
-        self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         if self.worker > 0:
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
+        self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
         self.run_folder.write_prompts(seed=seed_prompt, dspy=dspy_default(task), winner=winner)
         verdict = await self._verdict(task, seed_prompt, winner, outcome)
@@ -214,8 +214,7 @@ class Steps:
         path = self.run_folder.path / "pools.json"
         frozen = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else study.pools()
         if frozen is None:
-            frozen = (await self._build_pools(task, able)).to_json()
-            study.freeze_pools(frozen)
+            frozen = study.freeze_pools((await self._build_pools(task, able)).to_json())
         if not path.is_file():
             write_json(path, frozen)
         pools = Pools.from_json(frozen)

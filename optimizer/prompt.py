@@ -61,10 +61,14 @@ class Reply(Value):
 
 
 class Decoding(Value):
-    """The sampling half of a request; `structured` and `response_format` go to the engine as they are."""
+    """The sampling half of a request; `structured` and `response_format` go to the engine as they are.
+
+    A `stop` counts only after `min_tokens`: a line end, the stop of a one-line answer, would else often be all of it.
+    """
 
     temperature: float = 0.0
     max_tokens: int
+    min_tokens: int = 0
     stop: list[str] = []
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
@@ -99,8 +103,9 @@ class Prompt(Value):
 
     @property
     def id(self) -> str:
-        """sha256 of the content: two prompts with one id send the same bytes."""
-        return digest(self.model_dump(mode="json"))
+        """sha256 of the content: two prompts with one id send the same bytes. Defaults are left out, so that a field
+        that a later version adds does not change the ids of earlier prompts."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
 
     @classmethod
     def load(cls, path: str | Path) -> Prompt:
@@ -147,6 +152,8 @@ class Prompt(Value):
         body |= {"temperature": decoding.temperature, "max_tokens": decoding.max_tokens}
         if decoding.stop:
             body["stop"] = decoding.stop
+        if decoding.min_tokens:
+            body["min_tokens"] = decoding.min_tokens
         if decoding.structured:
             body["structured_outputs"] = decoding.structured
         if decoding.response_format:

@@ -117,10 +117,11 @@ class RunFolder:
         )
 
     def note(self, **entries: Any) -> None:
-        """Add entries to run.json."""
-        current = self.record if (self.path / "run.json").is_file() else {}
-        current.update(entries)
-        write_json(self.path / "run.json", current)
+        """Add entries to run.json as it stands now: another process of the run may have added its own."""
+        with FileLock(self.logs_dir / "run.lock"):
+            self.__dict__.pop("record", None)
+            current = (self.record if (self.path / "run.json").is_file() else {}) | entries
+            write_json(self.path / "run.json", current)
         self.__dict__["record"] = current
 
     def refuse_changes(self, loaded: LoadedRecipe, splits: Splits) -> None:

@@ -156,22 +156,24 @@ class Search:
         return slot + sum(trial.worker != mine for trial in self.study.trials())
 
     def _generation(self, slot: int, count: int) -> list[Racer]:
-        """The next candidates, none of which was tried: starters first, then TPE's."""
+        """The next candidates, none of which was tried or is being tried: starters first, then TPE's."""
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < slot]
         tried = {trial.prompt_id for trial in history}
-        starters = problem.starters()[slot:] if not history or problem.worker == 0 else []
-        asked = (
-            []
-            if len(starters) >= count
-            else suggest(problem.space, history, SUGGESTED * count, f"{problem.seed}-{problem.worker}-{slot}")
-        )
         racers: list[Racer] = []
-        for params in starters + asked:
-            prompt = problem.prompt(params)
-            if prompt.id not in tried and len(racers) < count:
-                racers.append(Racer(slot + len(racers), params, prompt))
-                tried.add(prompt.id)
+
+        def take(candidates: Sequence[dict[str, str | int]]) -> None:
+            for params in candidates:
+                prompt = problem.prompt(params)
+                if len(racers) < count and prompt.id not in tried and self.study.claim(prompt.id, problem.worker):
+                    racers.append(Racer(slot + len(racers), params, prompt))
+                    tried.add(prompt.id)
+
+        if not history or problem.worker == 0:
+            take(problem.starters()[slot:])
+        if len(racers) < count:
+            seed = f"{problem.seed}-{problem.worker}-{slot}"
+            take(suggest(problem.space, history, SUGGESTED * count, seed))
         return racers
 
     async def _race(self, racers: list[Racer]) -> None:

@@ -19,6 +19,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
+from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from optimizer.errors import UserError
 from optimizer.files import digest
@@ -90,8 +91,10 @@ class StoredStudy:
         """By URL where one is given, else the journal at `path`. Raises `UserError` for a URL that cannot be opened."""
         if url is None:
             return cls(JournalStorage(JournalFileBackend(str(path))), name)
+        # Two processes that create the tables at once trip over each other.
+        patiently = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(1), reraise=True)
         try:
-            return cls(url, name)
+            return patiently(cls, url, name)
         except Exception as error:  # each database driver has its own errors
             raise UserError(
                 f"The storage {url} cannot be opened.",
@@ -99,24 +102,42 @@ class StoredStudy:
                 "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
             ) from error
 
+    def first(self, topic: str, value: str) -> str:
+        """The first value that any process of the study gave for a topic; ours where none did.
+
+        No storage has compare-and-set, but all append in one order: a note is a failed trial without parameters.
+        """
+        noted = self._noted(topic)
+        if noted is None:
+            self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"topic": topic, "said": value}))
+            noted = self._noted(topic)
+        return value if noted is None else noted
+
+    def _noted(self, topic: str) -> str | None:
+        notes = (one.user_attrs for one in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)))
+        return next((str(note["said"]) for note in notes if note.get("topic") == topic), None)
+
     def bind(self, subject: str) -> None:
         """Tie the study to what its scores are of (rows, recipe, weights), as a hash. Raises `UserError` on another."""
-        bound = self.study.user_attrs.setdefault("subject", subject)
-        self.study.set_user_attr("subject", bound)
-        if bound != subject:
+        if self.first("subject", subject) != subject:
             raise UserError(
                 f"The study {self.study.study_name} is of another recipe, other rows or another model.",
                 "Its trials' scores would be mixed with this run's.",
                 "Name a new one with --study.",
             )
 
+    def claim(self, prompt_id: str, worker: int) -> bool:
+        """Whether this worker may try the candidate: the first to ask may, also when it comes back after a kill."""
+        return self.first(f"candidate {prompt_id}", str(worker)) == str(worker)
+
     def pools(self) -> dict[str, Any] | None:
         """The pools that trials of this study choose from, once some process has frozen them."""
-        text = self.study.user_attrs.get("pools")
+        text = self._noted("pools")
         return json.loads(text) if text else None
 
-    def freeze_pools(self, pools: dict[str, Any]) -> None:
-        self.study.set_user_attr("pools", json.dumps(pools))
+    def freeze_pools(self, pools: dict[str, Any]) -> dict[str, Any]:
+        """The study's pools: these, or those of a process that was faster. Names in trials mean the same to all."""
+        return dict(json.loads(self.first("pools", json.dumps(pools))))
 
     def trials(self) -> list[Trial]:
         """All finished trials, in the order of worker and slot."""

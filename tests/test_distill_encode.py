@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,9 @@ def test_micro_batches_keep_to_the_budget_and_lose_nothing() -> None:
 
 def padded(batch: list[Encoded]) -> int:
     return len(batch) * max(row.length for row in batch)
+
+
+def test_what_the_command_line_needs_loads_without_torch() -> None:
+    names = "distill, distill.job, distill.encode, distill.hyper, distill.logprobs, distill.student"
+    code = f"import sys, {names}; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

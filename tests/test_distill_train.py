@@ -129,6 +129,8 @@ def test_a_finished_training_is_not_repeated(whole: tuple[Trained, Path, list[Pr
     again = train(tiny.job(base, folder / "work"), folder / "again", told.append)
     assert told == [] and again.dev_scores == trained.dev_scores
     assert same_adapter(folder / "again", folder / "adapter")
+    configs = [(folder / name / "adapter_config.json").read_text() for name in ("again", "adapter")]
+    assert configs[0] == configs[1]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(
@@ -184,10 +186,10 @@ def test_where_memory_runs_out_less_is_done_at_once_to_the_same_effect(base: Mod
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and tight.budget < free.budget
     for one, other in zip(free.parameters, tight.parameters, strict=True):
         assert one.grad is not None and other.grad is not None and torch.allclose(one.grad, other.grad, atol=1e-5)
-    limit(tight.model, 2)
+    limit(tight.model, 2)  # less than a row
     with pytest.raises(InfrastructureError) as caught:
         tight.accumulate(batch, 8)
-    assert caught.value.what == "The machine ran out of memory in training." and "--precision bf16" in caught.value.do
+    assert caught.value.what == "Memory ran out in training." and "--precision bf16" in caught.value.do
 
 
 def limit(model: Any, tokens: int) -> None:
@@ -234,6 +236,19 @@ def test_a_model_folder_without_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         train(job, tmp_path / "adapter", print)
     assert caught.value.what == "tiny cannot be loaded for training." and "weights and tokenizer" in caught.value.do
+
+
+def test_a_broken_weights_file_is_named(tmp_path: Path) -> None:
+    base = tiny.model(tmp_path / "model")
+    job = tiny.job(base, tmp_path / "work")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match=r"tiny cannot be loaded for training\."):
+        train(job, tmp_path / "adapter", print)
+
+
+def test_rslora_at_rank_16_scales_as_lora_does() -> None:
+    assert Hyper().scale / 16 == Hyper(rslora=True).scale / 16**0.5 == 2
+    assert Hyper(alpha=5, rslora=True).scale == 5
 
 
 def test_nothing_to_train_on_is_refused(base: Model, tmp_path: Path) -> None:
@@ -325,6 +340,23 @@ def run_with(extra: dict[str, str], argv: list[str]) -> subprocess.CompletedProc
     import os
 
     return subprocess.run(argv, check=False, capture_output=True, text=True, env={**os.environ, **extra}, timeout=300)
+
+
+def test_an_epoch_scored_twice_is_recorded_once(base: Model, tmp_path: Path) -> None:
+    """A kill between an epoch's score and its checkpoint repeats the score, not the epoch."""
+
+    def die(progress: Progress) -> None:
+        if progress.dev is not None:
+            raise KeyboardInterrupt
+
+    job = tiny.job(base, tmp_path / "work", replace(tiny.LEARNS, epochs=2))
+    with pytest.raises(KeyboardInterrupt):
+        train(job, tmp_path / "adapter", die)
+    told: list[Progress] = []
+    trained = train(job, tmp_path / "adapter", told.append)
+    assert told[0].dev == trained.dev_scores[0] and told[0].step == 12
+    lines = [json.loads(line) for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["dev"] for line in lines if "dev" in line] == trained.dev_scores and len(lines) == 26
 
 
 def test_an_unreadable_metrics_line_is_dropped_on_resume(base: Model, tmp_path: Path) -> None:

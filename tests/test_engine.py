@@ -202,6 +202,59 @@ def test_the_tree_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     assert eventually(lambda: all_gone(pids))
 
 
+# A command that takes {1} seconds to finish once it is told to stop.
+FINISHING = "trap 'sleep {1}; echo finished > {0}.end; exit 0' TERM; echo $$ $$ > {0}.new; mv {0}.new {0}; {2}"
+WAITING = "while true; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize(("takes_s", "signals", "finished"), [(0.7, 1, True), (90, 2, False)])
+def test_a_command_told_to_stop_may_finish(tmp_path: Path, takes_s: float, signals: int, finished: bool) -> None:
+    path = tmp_path / "pids"
+    command = [sys.executable, "-I", str(GUARD), "90", "bash", "-c", FINISHING.format(path, takes_s, WAITING)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
+        started_tree(path)
+        for _ in range(signals):
+            guard.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        assert (guard.wait(20) == 0) is finished
+    assert (tmp_path / "pids.end").exists() is finished
+
+
+@pytest.mark.parametrize(
+    ("host", "reached_at"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("10.0.0.1", "10.0.0.1")]
+)
+def test_a_server_is_reached_at_an_address(host: str, reached_at: str) -> None:
+    assert engines.Extra(host=host).reached_at == reached_at
+
+
+def test_extra_flags_come_last_and_a_key_is_never_inherited(model: Model) -> None:
+    extra = engines.Extra(flags=("--max-model-len", "99"), environment={"VLLM_API_KEY": "k"})
+    argv, environment = engines.command(model, 1, SMALL, None, extra)
+    assert argv[-2:] == ["--max-model-len", "99"] and environment["VLLM_API_KEY"] == "k"
+    assert engines.command(model, 1, SMALL)[1]["VLLM_API_KEY"] == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [(b"", None), (b"{}", None), (b'{"failed": null}', None), (b'{"failed": "no"}', "no"), (b"[1]", None)],
+)
+def test_a_server_may_say_that_it_will_never_be_healthy(body: bytes, why: str | None) -> None:
+    assert startup.given_up(body) == why
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_command_in_its_code(number: int, code: int) -> None:
+    command = (
+        "import click, os, time\nfrom optimizer.exits import exit_codes\n@click.command()\ndef work():\n"
+        f"    os.kill(os.getpid(), {number:d})\n    time.sleep(9)\nwith exit_codes():\n    work(standalone_mode=False)"
+    )
+    root = Path(engines.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code and "Traceback" not in done.stderr
+
+
 def test_the_guard_passes_on_the_exit_code() -> None:
     command = [sys.executable, "-I", str(GUARD), "5", "bash", "-c", "sleep 300 & exit 3"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.leaks import NEAR, Column, find_leaks, firewall, shingles
@@ -79,9 +79,7 @@ def test_every_field_must_be_near() -> None:
 
 
 def test_the_words_of_a_form_do_not_count() -> None:
-    form = (
-        "Say in one word which office should see to the letter that follows and do not give any reason for it at all : "
-    )
+    form = " ".join(f"rule{number}" for number in range(60)) + " : "
     subjects = [
         f"{a} {b}" for a in ("bill", "road", "tree", "dog", "noise", "tax") for b in ("late", "lost", "high", "new")
     ]
@@ -119,6 +117,7 @@ def test_the_shipped_rows_pass_even_where_passages_are_shared() -> None:
 words = st.lists(st.sampled_from("abcdefgh"), max_size=40).map(" ".join)
 
 
+@settings(deadline=None)
 @given(left=words, right=words)
 def test_similarity_is_a_symmetric_share(left: str, right: str) -> None:
     column = Column([])
@@ -127,6 +126,7 @@ def test_similarity_is_a_symmetric_share(left: str, right: str) -> None:
     assert (similarity == 1) == (shingles(left) == shingles(right))
 
 
+@settings(deadline=None)
 @given(rows=st.lists(words, min_size=1, max_size=8), held=st.lists(words, min_size=1, max_size=8))
 def test_what_is_found_is_what_comparing_all_pairs_finds(rows: list[str], held: list[str]) -> None:
     column = Column(held)

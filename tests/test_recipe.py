@@ -107,6 +107,7 @@ BAD_ROWS = [
     (rows(1), "The recipe has 1 row."),
     ([*rows(), 7], "/rows.jsonl, line 21: not a JSON object."),
     ([*rows(), {"question": "q"}, {"answer": "a"}], "/rows.jsonl, line 22: no field question."),
+    ([*rows(), {"question": "half \ud800", "answer": "a"}], "/rows.jsonl, line 21: its text is broken."),
     ([*rows(), {"question": 3, "answer": "a"}], "/rows.jsonl, line 21: question is int, not a string."),
     ([*rows(), {"question": "x" * 100_000, "answer": "a"}], "/rows.jsonl, line 21: its inputs take 100,015 bytes"),
     ([{**row, "split": "train"} for row in rows()], "There are no dev rows."),

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.teacher import Answer, ask_teacher, shown_text, stands_in
@@ -179,6 +179,7 @@ def test_a_word_of_the_instruction_is_no_demo() -> None:
     assert not stands_in(shown, {"review": "good"}) and not stands_in(shown, {"review": ""})
 
 
+@settings(deadline=None)
 @given(topic=st.text(), question=st.text(), layout=st.sampled_from(LAYOUTS))
 def test_any_fixed_demo_is_found(topic: str, question: str, layout: Layout) -> None:
     demo: dict[str, Any] = {"topic": topic, "question": question, "answer": "a"}

@@ -1,0 +1,1 @@
+"""Measurements of the served endpoint; each module says how to run it."""

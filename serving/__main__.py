@@ -1,0 +1,5 @@
+"""`python -m serving` is `serve`."""
+
+from serving.cli import main
+
+main()

@@ -1,0 +1,107 @@
+"""Artifacts as optimize and distill write them: best.json files of every layout, and a LoRA adapter that PEFT made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+
+from optimizer.layouts import Task, bare, build
+from optimizer.models import Model
+from optimizer.prompt import Layout, Prompt
+
+INSTRUCTION = "Answer the question using only the context. Copy the shortest phrase that answers it, word for word."
+DEMOS = [
+    {
+        "context": f"The {thing} was built in {year} by {who}.",
+        "question": f"When was the {thing} built?",
+        "answer": year,
+    }
+    for thing, year, who in (("bridge", "1891", "Ada Kerr"), ("mill", "1740", "Tom Ruud"), ("pier", "1902", "Eva Lind"))
+]
+
+
+class AnswerFromContext(dspy.Signature):
+    """Answer the question using only the context."""
+
+    context: str = dspy.InputField()
+    question: str = dspy.InputField()
+    answer: str = dspy.OutputField()
+
+
+class Feel(dspy.Signature):
+    """Is the thing hot or cold?"""
+
+    thing: str = dspy.InputField()
+    feel: Literal["hot", "cold"] = dspy.OutputField()
+
+
+class Pick(dspy.Signature):
+    """Pick a number below the limit for each word."""
+
+    words: list[str] = dspy.InputField()
+    limit: int = dspy.InputField()
+    number: int = dspy.OutputField()
+    reason: str = dspy.OutputField()
+
+
+def qa_prompt(layout: Layout, model: str = "smollm2-135m") -> Prompt:
+    return build(Task(AnswerFromContext, model, 16), layout, INSTRUCTION, DEMOS, k=len(DEMOS))
+
+
+def feel_prompt(model: str = "smollm2-135m") -> Prompt:
+    return build(Task(Feel, model, 8), "chat", "Is the thing hot or cold?", [{"thing": "fire", "feel": "hot"}], k=1)
+
+
+def pick_prompt(model: str = "smollm2-135m") -> Prompt:
+    return build(Task(Pick, model, 24), "json", "Pick a number below the limit for each word.")
+
+
+def tale_prompt(model: str = "smollm2-135m") -> Prompt:
+    """One whose replies are long."""
+    task = Task(AnswerFromContext, model, 400, single_line=False)
+    return build(task, "chat", "Write the beginning of a long novel. Do not stop.")
+
+
+def student_prompt(model: str = "smollm2-135m") -> Prompt:
+    return bare(Task(AnswerFromContext, model, 16))
+
+
+def artifact(name: str, prompt: Prompt, sha256: str | None = None) -> dict[str, Any]:
+    """The part of best.json that serving reads."""
+    score = {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
+    test = {"winner": {"score": score}, "seed": {"score": {"mean": 0.2}}, "gains": {}}
+    return {
+        "schema_version": 1,
+        "id": prompt.id,
+        "name": name,
+        "model": {"name": prompt.model, "sha256": sha256},
+        "shipped": "winner",
+        "scores": {"test": test},
+        "prompt": prompt.model_dump(mode="json"),
+    }
+
+
+def write_best(path: Path, name: str, prompt: Prompt, sha256: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(artifact(name, prompt, sha256)))
+    return path
+
+
+def write_distilled(folder: Path, name: str, prompt: Prompt, model: Model) -> Path:
+    """A distilled folder with a LoRA of `model`'s shape whose weights are random, so that its answers differ."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    with torch.device("meta"):  # only the shapes matter
+        base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model.path))  # type: ignore[no-untyped-call]
+    config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
+    peft = get_peft_model(base, config)
+    drawn = {key: torch.randn(value.shape) * 0.05 for key, value in peft.state_dict().items() if "lora_" in key}
+    peft.save_pretrained(str(folder), state_dict=drawn)
+    write_best(folder / "prompt.json", name, prompt, model.sha256)
+    return folder
