@@ -213,3 +213,22 @@ def plot_shares(axes: Axes, bars: Sequence[tuple[str, float, float]]) -> None:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of importance, %")
     axes.set_xlim(0, 100)
+
+
+def training(losses: Sequence[tuple[int, float]], scores: Sequence[tuple[int, float]]) -> Markup:
+    """The loss by update, above the score on dev (in points) after each epoch."""
+    return draw("training", 380, 2, plot_training, losses, scores)
+
+
+def plot_training(
+    above: Axes, below: Axes, losses: Sequence[tuple[int, float]], scores: Sequence[tuple[int, float]]
+) -> None:
+    above.plot([step for step, _ in losses], [loss for _, loss in losses], color=PALETTE["winner"], linewidth=1)
+    above.set_ylabel("loss")
+    above.set_ylim(bottom=0)
+    below.plot([step for step, _ in scores], [score for _, score in scores], "o-", color=PALETTE["good"])
+    for step, score in scores:
+        below.annotate(f"{score:.1f}", (step, score), (0, 7), textcoords="offset points", ha="center", fontsize=11)
+    below.margins(y=0.3)
+    below.set_ylabel("score on dev")
+    below.set_xlabel("update")

@@ -19,10 +19,10 @@ FOLDER = Path(__file__).parent / "pages"
 
 
 @lru_cache
-def environment() -> Environment:
-    """The templates, with the filters that write figures."""
+def environment(folder: Path = FOLDER) -> Environment:
+    """The templates of `folder` over ours, with the filters that write figures."""
     made = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -32,12 +32,12 @@ def environment() -> Environment:
     return made
 
 
-def render(template: str, **values: object) -> str:
-    """A page of `pages/`, with the shared style and script inside."""
+def render(template: str, folder: Path = FOLDER, **values: object) -> str:
+    """A page of `folder`, with the shared style and script inside."""
     script = (FOLDER / "rows.js").read_text(encoding="utf-8")
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
     light = "".join(f"--{name}:{colour};" for name, colour in PALETTE.items())
-    return environment().get_template(template).render(
+    return environment(folder).get_template(template).render(
         **values, script=Markup(script), style=Markup(style), light=Markup(light), script_hash=source_hash(script)
     )  # fmt: skip
 

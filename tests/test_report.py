@@ -113,7 +113,9 @@ def test_a_cut_text_keeps_to_its_bytes_and_counts_the_rest(text: str, most: int)
 
 def trials(decides: str) -> list[Trial]:
     layouts, demos = ("chat", "raw", "json"), ("none", "near")
-    params = [{"layout": layouts[n % 3], "demos": demos[n // 3 % 2], "k": 1, "instruction": 0} for n in range(24)]
+    params: list[dict[str, str | int]] = [
+        {"layout": layouts[n % 3], "demos": demos[n // 3 % 2], "k": 1, "instruction": 0} for n in range(24)
+    ]
     scores = [0.9 if one[decides] in ("raw", "near") else 0.1 + n / 1000 for n, one in enumerate(params)]
     return [
         Trial(0, n, dict(p), str(n), s, {0: s}, False, 0, 1.0, 1.0)
