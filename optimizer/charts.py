@@ -109,7 +109,7 @@ def plot_intervals(axes: Axes, bars: Sequence[Interval], label: str, zero: bool)
     for place, bar in enumerate(reversed(bars)):
         ink = PALETTE[bar.ink]
         axes.plot([bar.low, bar.high], [place, place], color=ink, linewidth=5, alpha=0.45, solid_capstyle="round")
-        axes.plot([bar.mean], [place], "o", color=ink, markersize=9)
+        axes.plot([bar.mean], [place], "o", color=ink, markersize=9, clip_on=False, zorder=3)
         axes.annotate(
             f"{bar.mean:{'+' if zero else ''}.1f}",
             (bar.mean, place),
@@ -126,7 +126,7 @@ def plot_intervals(axes: Axes, bars: Sequence[Interval], label: str, zero: bool)
     axes.set_ylim(-0.5, len(bars) - 0.35)
     axes.set_xlabel(label)
     if not zero:
-        axes.set_xlim(left=0)
+        axes.set_xlim(left=-0.04 * max(bar.high for bar in bars))
 
 
 def search(points: Sequence[Point], bought: Sequence[int], full: int) -> Markup:

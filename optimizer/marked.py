@@ -12,8 +12,10 @@ Marked = list[tuple[str, str]]
 
 
 def turns(prompt: Prompt) -> list[Message]:
-    """The messages with `{field}` for inputs and `{demos}` for demos that are picked for each input."""
-    return [Message.model_validate(message) for message in prompt.to_openai()["messages"]]
+    """The messages with `{field}` for inputs and `{demos}` where demos are picked for each input."""
+    *before, last = (Message.model_validate(message) for message in prompt.to_openai()["messages"])
+    picked = [Message(role="user", content="{demos}")] if prompt.nearest and not prompt.nearest.inside else []
+    return [*before, *picked, last]
 
 
 def prompt_text(prompt: Prompt) -> str:

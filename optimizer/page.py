@@ -37,9 +37,13 @@ def render(template: str, folder: Path = FOLDER, **values: object) -> str:
     script = (FOLDER / "rows.js").read_text(encoding="utf-8")
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
     light = "".join(f"--{name}:{colour};" for name, colour in PALETTE.items())
-    return environment(folder).get_template(template).render(
-        **values, script=Markup(script), style=Markup(style), light=Markup(light), script_hash=source_hash(script)
-    )  # fmt: skip
+    ours = {
+        "script": Markup(script),
+        "style": Markup(style),
+        "light": Markup(light),
+        "script_hash": source_hash(script),
+    }
+    return environment(folder).get_template(template).render(**values, **ours)
 
 
 def source_hash(script: str) -> str:
@@ -67,7 +71,7 @@ def count(number: float) -> str:
 
 def size(text: str) -> int:
     """The bytes that `text` takes in a page."""
-    return len(str(escape(text)).encode())
+    return len(str(escape(text)).encode("utf-8", "backslashreplace"))
 
 
 def cut(text: str, most: int) -> tuple[str, int]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from optimizer.files import write_jsonl
 from optimizer.rows import Answer, Answered
 from optimizer.run import RunFolder
 
-HOSTILE = '</dd><script>alert("x")</script><img src=x onerror=alert(1)> {{ 7 * 7 }} & $\\alpha$'
+HOSTILE = '</dd><script>alert("x")</script><img src=x onerror=alert(1)> {{ 7 * 7 }} & \ud83d'
 
 
 def copied(run: RunFolder, folder: Path) -> RunFolder:
@@ -20,14 +20,13 @@ def copied(run: RunFolder, folder: Path) -> RunFolder:
 
 def with_rows(run: RunFolder, count: int, context: str) -> RunFolder:
     """The run as if its test had `count` rows, each with `context` and hostile text; every third row is a win."""
-    lines = []
+    rows = []
     for n in range(count):
         answers = {
             "seed": Answer(0.5, f"seed says {HOSTILE}", None),
             "dspy": Answer(0.0, "no", "unparsed: the reply is no JSON object"),
             "winner": Answer((1.0, 0.5, 0.0)[n % 3], f"winner says {n} {HOSTILE}", None),
         }
-        row = Answered(f"id{n}", {"word": f"{HOSTILE} needle{n}z {context}"}, {"code": HOSTILE}, answers)
-        lines.append(json.dumps(asdict(row)))
-    run.test_path.write_text("\n".join(lines) + "\n")
+        rows.append(Answered(f"id{n}", {"word": f"{HOSTILE} needle{n}z {context}"}, {"code": HOSTILE}, answers))
+    write_jsonl(run.test_path, map(asdict, rows))
     return run
