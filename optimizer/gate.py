@@ -104,7 +104,7 @@ def open_subject(best_path: Path, recipe: str | None, parameters: Mapping[str, s
     artifact = read_artifact(best_path)
     prompt = Prompt.from_artifact(artifact, str(best_path))
     stored = artifact["scores"]["dev"]
-    if "shipped_rows" not in stored and artifact["shipped"] != "winner":
+    if not stored.get("shipped_rows") and artifact["shipped"] != "winner":
         raise UserError(f"{best_path} holds no dev score of its prompt.", "", "Write it again with optimize.")
     recorded = artifact["recipe"]
     path = recipe or f"{find_recipe(best_path, recorded)}:{artifact['name']}"

@@ -82,6 +82,13 @@ def test_other_dev_rows_are_refused(finished_run: RunFolder, tmp_path: Path) -> 
     assert done.returncode == 2 and "The dev rows of" in done.stderr and not fake.calls
 
 
+def test_a_seed_prompt_without_dev_scores_is_refused(finished_run: RunFolder, tmp_path: Path) -> None:
+    scores = json.loads(finished_run.best_path.read_text())["scores"]
+    scores["dev"]["shipped_rows"] = {}
+    done, fake = gate(moved(finished_run, tmp_path / "moved", scores=scores, shipped="seed"), knows_with_demos)
+    assert done.returncode == 2 and "holds no dev score of its prompt" in done.stderr and not fake.calls
+
+
 def test_best_json_holds_the_shipped_prompts_dev_scores_even_of_a_seed_that_lost_its_race(tmp_path: Path) -> None:
     from tests.test_optimize import best, command
 
