@@ -14,6 +14,7 @@ from typing import Any
 from distill.reasons import Reason, Rejected
 from distill.student import Source
 from distill.teacher import Answer
+from optimizer.errors import ReplyError
 from optimizer.evaluate import apply
 from optimizer.examples import Example
 from optimizer.fields import as_text
@@ -120,7 +121,10 @@ def grade_row(row: Sequence[Answer], metric: Metric, fields: Sequence[str]) -> l
             continue
         said = canonical(dict(answer.outputs))
         if tells and said not in scores:
-            scores[said] = apply(metric, answer.example, answer.outputs)
+            try:
+                scores[said] = apply(metric, answer.example, answer.outputs)
+            except ReplyError:  # a judge that gave no mark
+                scores[said] = 0.0
         outputs = {name: answer.outputs[name] for name in fields}
         graded.append(Graded(answer, outputs, normalised(outputs), scores.get(said)))
     return graded

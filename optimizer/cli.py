@@ -20,6 +20,7 @@ from optimizer.errors import BudgetReached, PromptstillError, UserError
 from optimizer.exits import exit_codes
 from optimizer.files import write_text
 from optimizer.prompt import Layout, Prompt
+from optimizer.starter import write_starter
 
 EXAMPLE = "optimize recipes/qa.py"
 BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
@@ -96,6 +97,12 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
 @click.option(
     "--max-drop", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="What --gate lets pass as noise."
 )
+@click.option(
+    "--new",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.py",
+    help="Write a commented recipe to start from.",
+)
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
@@ -111,7 +118,10 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         compare(options, chosen)
         return
     options["recipe"] = to_recipe(options["targets"])
-    if options["show"]:
+    if options["new"]:
+        write_starter(options["new"])
+        click.echo(f"{options['new']} is written. Put your rows into it, then: optimize {options['new']} --check")
+    elif options["show"]:
         click.echo(Prompt.load(options["show"]).to_markdown())
     elif options["report"]:
         report(options["report"])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from optimizer.client import Client
-from optimizer.errors import ReplyError, RequestRefused, UserError
+from optimizer.errors import PromptstillError, ReplyError, RequestRefused, UserError
 from optimizer.examples import Example
 from optimizer.metrics import Metric
 from optimizer.prompt import Prompt
 
 Result = TypeVar("Result")
+WAITING = ThreadPoolExecutor(32, "judging")  # threads that wait for judges; none is begun before one is asked
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,25 @@ async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Cl
     except ReplyError as error:
         cut = " (cut at max_tokens)" if completion.finish_reason == "length" else ""
         return Scored(example, 0.0, completion.text, None, f"unparsed{cut}: {error}", *usage)
-    return Scored(example, apply(metric, example, outputs), completion.text, outputs, None, *usage)
+    try:
+        score = await marked(metric, example, outputs)
+    except ReplyError as error:
+        return Scored(example, 0.0, completion.text, outputs, f"unjudged: {error}", *usage)
+    return Scored(example, score, completion.text, outputs, None, *usage)
+
+
+async def marked(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float:
+    """As `apply`; a judge, which waits for a model, waits in a thread, so that the run's own requests go on."""
+    if getattr(metric, "judge", False):
+        return await asyncio.get_running_loop().run_in_executor(WAITING, apply, metric, example, outputs)
+    return apply(metric, example, outputs)
 
 
 def apply(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float:
-    """The metric's value, checked to be a number in [0, 1]. Raises `UserError` naming the metric and the row."""
+    """The metric's value, checked to be a number in [0, 1]. Raises `UserError` naming the metric and the row.
+
+    What a judge raises passes: `ReplyError` for a reply without a mark, else what is wrong with its endpoint.
+    """
     import dspy
 
     name = getattr(metric, "__name__", "metric")
@@ -81,6 +97,8 @@ def apply(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float
     gold = dspy.Example(**{**example.row, **typed}).with_inputs(*example.inputs)
     try:
         score = metric(gold, dspy.Prediction(**outputs))
+    except (PromptstillError, ReplyError):
+        raise
     except Exception as error:  # the user's code: whatever it raises is reported against its row
         raise UserError(
             f"The metric {name} raised {type(error).__name__} on {example.where}: {error}",

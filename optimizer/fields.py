@@ -1,13 +1,14 @@
 """One input or output of a task: how its value becomes text, and how text becomes its value again.
 
 The type travels as a JSON schema, so that best.json needs no Python to be read. Refuses text that does not hold a value
-of the type; never guesses one.
+of the type; never guesses one. A date is its ISO text.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from typing import Any
 
 import jsonschema
@@ -17,6 +18,7 @@ from pydantic import Field as Attribute
 from optimizer.errors import ReplyError
 
 NONE_WORDS = ("none", "null", "n/a")
+DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _NUMBERS = {"integer": (r"-?[0-9]{1,18}", int), "number": (r"-?[0-9]{1,15}(\.[0-9]{1,12})?", float)}
 
 
@@ -36,7 +38,7 @@ class Field(BaseModel):
     @property
     def is_text(self) -> bool:
         """Whether any string is a value."""
-        return self.type.get("type") == "string" and "enum" not in self.type
+        return self.type.get("type") == "string" and "enum" not in self.type and not is_date(self.type)
 
     @property
     def choices(self) -> list[str] | None:
@@ -77,6 +79,11 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n  ")
 
 
+def is_date(schema: dict[str, Any]) -> bool:
+    """Whether the values are days of the calendar, as `datetime.date` in a signature declares."""
+    return schema.get("format") == "date"
+
+
 def closed_set(schema: dict[str, Any]) -> list[Any] | None:
     """The values of a schema that allows only finitely many, or None."""
     if "enum" in schema:
@@ -100,7 +107,7 @@ def pattern(schema: dict[str, Any]) -> str | None:
     if kind == "array":
         return list_pattern(schema.get("items", {}))
     if kind == "string":
-        return rf"[^\n]{{1,{schema.get('maxLength', 2000)}}}"
+        return DATE if is_date(schema) else rf"[^\n]{{1,{schema.get('maxLength', 2000)}}}"
     return "None" if kind == "null" else None
 
 
@@ -129,7 +136,7 @@ def read(schema: dict[str, Any], text: str) -> Any:
         return read_any(schema["anyOf"], text)
     kind = schema.get("type")
     if kind == "string":
-        return text
+        return read_date(text) if is_date(schema) else text
     if kind == "null":
         return read_none(text)
     if kind in _NUMBERS:
@@ -164,6 +171,14 @@ def read_none(text: str) -> None:
     """None, when the text says so."""
     if text and text.casefold().rstrip(".") not in NONE_WORDS:
         raise ValueError(f"{text[:80]!r} is not none")
+
+
+def read_date(text: str) -> str:
+    """A day in ISO form (`2026-04-17`) that the calendar has; a final stop is forgiven."""
+    day = text.rstrip(".")
+    if not re.fullmatch(DATE, day):
+        raise ValueError(f"{text[:80]!r} is not a date of the form YYYY-MM-DD")
+    return date.fromisoformat(day).isoformat()
 
 
 def read_number(kind: str, text: str) -> int | float:

@@ -81,7 +81,7 @@ def to_field(name: str, info: Any) -> Field:
         raise UserError(
             f"The field {name} has the type {info.annotation}, which has no JSON form.",
             str(error),
-            "Use str, int, float, bool, Literal, lists, optional values or pydantic models.",
+            "Use str, int, float, bool, date, Literal, lists, optional values or pydantic models.",
         ) from error
     return Field(name=name, desc="" if desc == f"${{{name}}}" else desc, type=schema)
 

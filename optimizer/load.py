@@ -1,7 +1,8 @@
 """A recipe from a file: `recipes/qa.py` or `recipes/qa.py:name`, with `-p` parameters.
 
 Each way in which that can fail has its own message. The module is registered in `sys.modules` before it runs, its
-folder is on `sys.path` only while it loads, and the working directory never changes.
+folder is on `sys.path` only while it loads (last, so that no recipe stands in for a module that others import), and the
+working directory never changes.
 """
 
 from __future__ import annotations
@@ -77,9 +78,13 @@ def read_source(path: Path) -> str:
 
 @contextmanager
 def on_path(folder: Path) -> Iterator[None]:
-    """`folder` first on `sys.path`, for as long as the block runs."""
+    """`folder` last on `sys.path`, for as long as the block runs: of `math.py` and the library's math, `import math`
+    means the library's, also where DSPy says it."""
     entry = str(folder.resolve())
-    sys.path.insert(0, entry)
+    if entry in sys.path:
+        yield
+        return
+    sys.path.append(entry)
     try:
         yield
     finally:

@@ -69,8 +69,8 @@ class Exchange:
     def end(self) -> None:
         """Called once, when nothing more will be sent."""
         self.seconds = time.perf_counter() - self.began
-        if self.kind is None and self.status >= 400:
-            self.kind = "engine" if self.status >= 500 else "refused"
+        if self.kind is None and (self.status >= 400 or not self.complete):
+            self.kind = "refused" if 400 <= self.status < 500 else "engine"
 
     def record(self) -> dict[str, Any]:
         """The access log's line; it holds nothing of what was asked or answered."""

@@ -58,7 +58,7 @@ class Gate:
         return variant
 
     def _named(self, path: str, name: object) -> Variant | None:
-        if not name or name == self.served.base:
+        if name is None or name in ("", self.served.base):
             return None
         variant = self.served.variants.get(name) if isinstance(name, str) else None
         if variant is None:

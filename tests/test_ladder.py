@@ -14,6 +14,7 @@ from distill.ladder import Rules, Sifted, default_keep, labels, normalised, sift
 from distill.reasons import Reason
 from distill.teacher import Answer
 from optimizer import UserError, exact_match, token_f1
+from optimizer.errors import ReplyError
 from optimizer.examples import Example
 
 
@@ -116,6 +117,17 @@ def test_a_judge_scores_unlabelled_rows_too() -> None:
     judge.judge = True  # type: ignore[attr-defined]
     sifted = sift(says(example(1), "a", "a", "a", "b"), judge, ["answer"], Rules())
     assert kept(sifted) == [("b", 3)] and reasons(sifted) == ["scored too low: 0.00 below 1"] * 3
+
+
+def test_an_answer_without_a_mark_is_not_learned() -> None:
+    def judge(row: Any, prediction: Any) -> float:
+        if prediction["answer"] == "a":
+            raise ReplyError("no mark")
+        return 1.0
+
+    judge.judge = True  # type: ignore[attr-defined]
+    sifted = sift(says(example(1), "a", "b"), judge, ["answer"], Rules())
+    assert kept(sifted) == [("b", 1)] and len(sifted.rejected) == 1
 
 
 def test_gold_adds_only_what_the_teacher_never_got_right() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +40,8 @@ class Sort(dspy.Signature):
     urgent: bool = dspy.OutputField()
     tags: list[str] = dspy.OutputField()
     note: str | None = dspy.OutputField()
+    seen: date = dspy.OutputField()
+    due: date | None = dspy.OutputField()
 
 
 TASK = Task(Answer, "m", 32)
@@ -48,6 +52,7 @@ DEMOS = tuple(
 )
 ROW = {"context": "A jar with {question} on it.", "question": "What is on the jar?"}
 SORTED = {"label": "deep blue", "count": 3, "weight": 1.5, "urgent": True, "tags": ["a", "b"], "note": None}
+SORTED |= {"seen": "2028-02-29", "due": None}
 POLICIES: dict[str, Any] = {"none": (), "fixed": DEMOS, "nearest": NearestDemos(("question",), DEMOS)}
 
 
@@ -160,6 +165,17 @@ def test_typed_values_survive_text(urgent: bool, count: int, note: str) -> None:
     assert fields["urgent"].parse(str(urgent)) is urgent
     assert fields["count"].parse(str(count)) == count
     assert fields["tags"].parse(json.dumps([note])) == [note]
+
+
+def test_a_date_is_a_day_of_the_calendar() -> None:
+    fields = {field.name: field for field in SORT.outputs}
+    assert fields["seen"].parse(" 2028-02-29. ") == "2028-02-29" and fields["due"].parse("None") is None
+    for text in ("2027-02-29", "29.02.2028", "2028-2-9", "soon", "20280229", "2028-W09-2", "None"):
+        with pytest.raises(ReplyError):
+            fields["seen"].parse(text)
+    for text in ("2028-02-29", "2028-13-01", "2028-02-40"):
+        assert bool(re.fullmatch(str(fields["seen"].regex), text)) is (text == "2028-02-29")
+    assert re.fullmatch(str(fields["due"].regex), "None")
 
 
 def test_a_typed_task_is_constrained_and_a_free_one_is_not() -> None:

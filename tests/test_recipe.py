@@ -96,6 +96,17 @@ def test_parameters_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert sys.path == before and Path.cwd() == elsewhere
 
 
+@pytest.mark.parametrize(("name", "own"), [("colorsys", "rgb_to_hsv"), ("rich", "print_json")])
+def test_a_recipe_stands_in_for_no_module(name: str, own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe may be called as a module of Python or of a package: others who import that get theirs."""
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "beside.py").write_text("COUNT = 4\n")
+    head = f"import {name}\nfrom beside import COUNT\nassert {name}.{own}\n"
+    path = write(tmp_path, head + GOOD.replace("limit: int = 3", "limit: int = COUNT"), rows(5), f"{name}.py")
+    assert len(load(path, {}).recipe.examples) == 5 and hasattr(sys.modules[name], own)
+    sys.modules.pop("beside")
+
+
 def refused(tmp_path: Path, data: list[Any], text: str = GOOD) -> str:
     with pytest.raises(UserError) as caught:
         prepare(Settings(recipe=write(tmp_path, text, data)))

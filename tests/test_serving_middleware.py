@@ -18,7 +18,7 @@ from optimizer.examples import check_row
 from optimizer.layouts import LAYOUTS
 from optimizer.prompt import Layout, Prompt
 from optimizer.recipe import Recipe, read_jsonl
-from serving.asgi import Message
+from serving.asgi import Message, Receive, Scope, Send
 from serving.middleware import Setup, Variants
 from serving.settings import Settings
 from serving.variants import Served, load
@@ -251,7 +251,7 @@ def test_a_variant_answers_on_no_other_route(served: Served, access: Path, path:
     assert upstream.bodies == []
 
 
-@pytest.mark.parametrize("name", ["nobody", "qa_raw-prompt@0123456789ab", 5, ["fake"], {"a": 1}])
+@pytest.mark.parametrize("name", ["nobody", "qa_raw-prompt@0123456789ab", 5, 0, [], ["fake"], {"a": 1}])
 def test_other_names_are_no_models(served: Served, access: Path, name: Any) -> None:
     refused = post(middleware(served, Upstream(), access), asking(name, QA), "/v1/completions")
     assert refused.status_code == 404 and "feel-prompt, pick-prompt, fake" in message(refused)
@@ -363,6 +363,16 @@ def test_other_failures_of_the_engine_pass(served: Served, access: Path) -> None
     assert message(post(app, asking("fake", QA))) == "odd"
     app = middleware(served, Upstream(error=(400, {"error": {"message": "too long"}})), access)
     assert message(post(app, asking("qa_raw-prompt", QA))) == "too long"
+
+
+def test_a_reply_that_never_comes_is_counted(served: Served, access: Path) -> None:
+    class Broken(Upstream):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError("a bug of the engine's")
+
+    with pytest.raises(RuntimeError):
+        post(middleware(served, Broken(), access), asking("qa_raw-prompt", QA))
+    assert json.loads(access.read_text())["error"] == "engine"
 
 
 def test_a_reply_that_a_stopping_engine_broke_off(served: Served, access: Path) -> None:
@@ -545,7 +555,9 @@ def test_5000_hostile_bodies(served: Served, access: Path, memory: Callable[[], 
 
     runner = asyncio.Runner()
 
-    @settings(max_examples=5000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=5000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
     @given(bodies.bodies)
     def hostile(body: bytes) -> None:
         statuses.append(runner.run(send_in_parts(body)))

@@ -87,7 +87,7 @@ class Upstream:
             {"id": "x", "model": body.get("model"), "choices": [{"index": 0, "delta": {"content": piece}}]}
             for piece in PIECES
         ]
-        if body.get("stream_options", {}).get("include_usage"):
+        if body.get("stream_options") == {"include_usage": True}:
             chunks.append(
                 {"id": "x", "model": body.get("model"), "choices": [], "usage": USAGE, "system_fingerprint": "vllm"}
             )

@@ -1,0 +1,58 @@
+"""Any data set of the Hugging Face hub: -p dataset=rajpurkar/squad -p inputs=context,question -p output=answers.text"""
+
+from functools import reduce
+from typing import Any, Literal
+
+import dspy
+
+from optimizer import Recipe, UserError, exact_match, recipe, token_f1
+
+OFFLINE = "Or save its rows as JSON lines and read them with read_jsonl, as recipes/qa.py does."
+
+
+def load(dataset: str, config: str | None, split: str) -> Any:
+    """The data set, from the hub or its cache."""
+    if not dataset:
+        raise UserError("Which data set?", "recipes/hub.py loads one by its name.", "Name it: -p dataset=OWNER/NAME")
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        do = f"Install it: pip install datasets\n{OFFLINE}"
+        raise UserError("recipes/hub.py needs the package datasets.", f"{error}.", do) from error
+    try:
+        return load_dataset(dataset, config, split=split)
+    except Exception as error:  # of many kinds: no such set, config or split, no network
+        do = f"Check the name, -p config=…, -p split=… and the network.\n{OFFLINE}"
+        raise UserError(f"{dataset} did not load.", f"{type(error).__name__}: {error}", do) from error
+
+
+@recipe
+def hub(
+    dataset: str = "",
+    config: str | None = None,
+    split: str = "train",
+    inputs: str = "question",
+    output: str = "answer",
+    instruction: str = "",
+    rows: int = 500,
+) -> Recipe:
+    found = load(dataset, config, split).shuffle(seed=0)
+    found = found.select(range(min(rows, len(found))))
+    names, path = [name.strip() for name in inputs.split(",")], output.split(".")
+    if absent := {*names, path[0]} - set(found.column_names):
+        what, has = f"{dataset} has no field {', '.join(sorted(absent))}.", f"It has {', '.join(found.column_names)}."
+        raise UserError(what, has, "Name them: -p inputs=A,B -p output=C (C.D for what lies inside C)")
+    signature = dspy.Signature(f"{', '.join(names)} -> answer", instruction or None)
+    labels = getattr(found.features[path[0]], "names", None)
+    if labels:
+        signature = signature.with_updated_fields("answer", type_=Literal[tuple(labels)])
+
+    def answer(row: Any) -> Any:
+        value = reduce(lambda inner, key: inner[key], path, row)
+        if value is None or (labels and value < 0):
+            return None
+        return labels[value] if labels else [str(v) for v in value] if isinstance(value, list) else str(value)
+
+    asked = [({name: str(row[name]) for name in names}, answer(row)) for row in found]
+    examples = [{**given, "answer": said} for given, said in asked if said]
+    return Recipe(signature=signature, examples=examples, metric=(exact_match if labels else token_f1)("answer"))
