@@ -40,7 +40,6 @@ from optimizer.probe import Abilities, constrains, probe, refuse_less
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.propose import propose_instructions
-from optimizer.report import write_report
 from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
 from optimizer.search import Outcome, Problem, Progress, Search, pareto
@@ -84,7 +83,14 @@ async def optimize(
         run.note(spent=spending(meter), ended_at=now())
         store.close()
         if worker == 0:
-            write_report(run)
+            draw(run)
+
+
+def draw(run: RunFolder, *, running: bool = False) -> None:
+    """Renew report.html. Matplotlib loads here, so that a run does not wait for it to begin."""
+    from optimizer.report import write_report
+
+    write_report(run, running=running)
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class Steps:
         seed_prompt, best = problem.prompt(problem.starters()[0]), problem.prompt(progress.best.params)
         self.run_folder.write_trials(study.trials(), best.id)
         self.run_folder.write_prompts(seed=seed_prompt, winner=best)
-        write_report(self.run_folder, running=True)
+        draw(self.run_folder, running=True)
 
     def _found(self, outcome: Outcome, progress: Progress, begun: float) -> dict[str, Any]:
         """What the search did, for best.json and run.json."""
