@@ -34,7 +34,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Arm:
-    """What one prompt and model reached on test, row by row, and what a request costs."""
+    """What one prompt and model reached on test, row by row, and what a request costs.
+
+    replies: each row's text, and why it was of no use (None where it was).
+    """
 
     score: Estimate
     scores: tuple[float, ...]
@@ -42,6 +45,7 @@ class Arm:
     prompt_tokens: float
     completion_tokens: float
     load: Load
+    replies: tuple[tuple[str, str | None], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,7 +53,8 @@ class Arm:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Arm:
         parts = {"score": Estimate(**value["score"]), "scores": tuple(value["scores"]), "load": Load(**value["load"])}
-        return cls(**{**value, **parts})
+        replies = tuple((text, reason) for text, reason in value.get("replies", ()))
+        return cls(**{**value, **parts, "replies": replies})
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Bench:
 
 def to_arm(read: Reading, load: Load) -> Arm:
     scores = tuple(result.score for result in read.results)
-    return Arm(read.score, scores, read.parse_failures, read.prompt_tokens, read.completion_tokens, load)
+    replies = tuple((result.reply, result.reason) for result in read.results)
+    return Arm(read.score, scores, read.parse_failures, read.prompt_tokens, read.completion_tokens, load, replies)
 
 
 async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Load:

@@ -8,18 +8,21 @@ from typing import Any
 from distill.card import card
 from distill.folder import Distilled
 from distill.pipeline import Distillation, lineage
+from distill.report import write_report, write_rows
 from optimizer.files import write_json, write_text
 from optimizer.prompt import SCHEMA_VERSION
 from optimizer.run import now, versions
 
 
 def write(folder: Distilled, made: Distillation) -> None:
-    """Publish the distillation; until prompt.json stands there, the folder is no result."""
+    """Publish the distillation; until prompt.json stands there, the folder is no result. The page is drawn from it."""
     folder.publish(made.student.adapter_dir, made.student.metrics_path)
     write_json(folder.path / "train.json", lineage(made) | {"created_at": now(), "versions": versions()})
     write_json(folder.path / "verdict.json", made.verdict.to_json())
     write_text(folder.path / "README.md", card(made))
+    write_rows(folder.path / "test.jsonl", made.plan.prepared.splits.test, made.verdict)
     write_json(folder.prompt_path, prompt_artifact(made))
+    write_report(folder)
 
 
 def prompt_artifact(made: Distillation) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def comparison(verdict: Verdict) -> list[tuple[str, str, str]]:
             f"edit the text; the weights stay (off-task probe {before:.0%})",
             f"train again; off-task probe {before:.0%} before, {after:.0%} after",
         ),
+        ("latency, 1 alone", f"{1000 * best.load.latency_s:.0f} ms", f"{1000 * student.load.latency_s:.0f} ms"),
         ("score", f"{100 * best.score.mean:.1f}", f"{100 * student.score.mean:.1f}"),
     ]
 

@@ -133,9 +133,8 @@ def work(options: dict[str, Any]) -> None:
         write(folder, made)
     out.print(terminal(made.verdict, settings.seed))
     out.print(f"\n{sentence(made.verdict)}\n", soft_wrap=True)
-    out.print(
-        f"model card  {folder.path / 'README.md'}\nserve both  serve {settings.from_prompt} --adapter {folder.path}"
-    )
+    out.print(f"model card  {folder.path / 'README.md'}\nlook at it  {folder.path / 'report.html'}")
+    out.print(f"serve both  serve {settings.from_prompt} --adapter {folder.path}")
 
 
 def follow(path: Path) -> None:

@@ -1,9 +1,10 @@
 """The folder that distil leaves behind: the adapter, what it was made of, and `work/`, from which it can go on.
 
     adapter_config.json  adapter_model.safetensors  prompt.json  train.json  verdict.json  metrics.jsonl
-    dataset.jsonl  rejected.jsonl  README.md  work/
+    dataset.jsonl  rejected.jsonl  test.jsonl  README.md  report.html  work/
 
-prompt.json is written last: a folder without it is not finished, and `serve` will not take it for a result.
+prompt.json is written after all but the page: a folder without it is not finished, and `serve` will not take it for a
+result.
 """
 
 from __future__ import annotations

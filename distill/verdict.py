@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +72,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         arms = {name: arm.to_json() for name, arm in self.arms.items()}
+        for arm in arms.values():
+            del arm["replies"]  # test.jsonl has them, beside their rows
         gains = {"over_best": asdict(self.over_best), "over_gold": asdict(self.over_gold) if self.over_gold else None}
         told = {"distil": self.distil, "sentence": sentence(self), "break_even_requests": self.break_even}
         return {
@@ -80,6 +83,14 @@ class Verdict:
             "cost": asdict(self.cost),
             "arms": arms,
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        """The verdict in a verdict.json."""
+        bare, best, student, *gold = (Arm.from_json(arm) for arm in value["arms"].values())
+        over = {name: Gain(**gain) for name, gain in value["gains"].items() if gain}
+        cost = Cost(**{**value["cost"], "offtask": tuple(value["cost"]["offtask"])})
+        return cls(bare, best, student, gold[0] if gold else None, over["over_best"], over.get("over_gold"), cost)
 
 
 def judge(bare: Arm, best: Arm, student: Arm, gold: Arm | None, cost: Cost, seed: int) -> Verdict:

@@ -10,7 +10,6 @@ from optimizer.measure import Verdict
 from optimizer.models import Model
 from optimizer.prompt import SCHEMA_VERSION, Prompt
 from optimizer.run import RunFolder, lineage, now, versions
-from optimizer.stats import Estimate
 
 
 def artifact(
@@ -19,7 +18,7 @@ def artifact(
     model: Model,
     prompt: Prompt,
     run: RunFolder,
-    dev: dict[str, Estimate],
+    dev: dict[str, Any],
     verdict: Verdict | None,
     search: dict[str, Any],
 ) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def artifact(
         "recipe": lineage(loaded),
         "model": {"name": model.name, "sha256": model.sha256},
         "shipped": verdict.shipped if verdict else "seed",
-        "scores": {"dev": {name: asdict(value) for name, value in dev.items()}, "test": tested(verdict)},
+        "scores": {"dev": dev, "test": tested(verdict)},
         "search": search,
         "splits": run.record["splits"],
         "versions": versions(),

@@ -1,12 +1,13 @@
 """The command `optimize`: arguments in, exit code out.
 
-Exit codes: 0 done (also when a budget ended the search), 1 the machinery failed, 2 a mistake in the input, 130 and 143
-stopped by Ctrl-C and SIGTERM.
+Exit codes: 0 done (also when a budget ended the search), 1 the machinery failed, 2 a mistake in the input, 3 the gate
+failed, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("recipe", required=False, metavar="RECIPE.py[:NAME]")
+@click.argument("targets", nargs=-1, metavar="RECIPE.py[:NAME]")
 @click.option("-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe.")
 @click.option("--check", is_flag=True, help="Check the recipe and its rows; ask no model.")
 @click.option(
@@ -37,19 +38,18 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     show_default=True,
     help="Where the best prompt goes, besides the run folder.",
 )
-@click.option("--model", help="Another model than the recipe's: smollm2-135m, a folder, a hub id, or a remote name.")
+@click.option("--model", help="Not the recipe's model but: smollm2-135m, a folder, a hub id, a remote name.")
 @click.option("--base-url", help="Ask this OpenAI-compatible endpoint (…/v1) instead of starting vLLM.")
 @click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="Variable that holds its key.")
-@click.option(
-    "--proposer", help="Model at the same endpoint that proposes instructions, or 'none'.  [default: the model]"
-)
+@click.option("--proposer", help="Model there that proposes instructions, or 'none'.  [default: the model]")
 @click.option("--proposals", type=click.IntRange(0, 100), default=4, show_default=True, help="Instructions to ask for.")
 @click.option(
     "--layout",
     "layouts",
     multiple=True,
+    metavar="LAYOUT",
     type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
-    help="Search only this layout; may be repeated.",
+    help="Search only chat, inline, raw, dspy-chat or json; may be repeated.",
 )
 @click.option("--trials", type=click.IntRange(1), default=16, show_default=True, help="Candidates to try.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
@@ -66,7 +66,7 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     metavar="RUN",
     help="Go on with a run folder; no stored call is repeated.",
 )
-@click.option("--storage", help="Optuna URL of a study that several processes share.  [default: the run folder]")
+@click.option("--storage", help="Optuna URL of a study to share.  [default: the run folder]")
 @click.option("--study", help="The study's name in --storage.  [default: the recipe's]")
 @click.option(
     "--runs",
@@ -80,6 +80,22 @@ BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="BEST.json",
     help="Print the prompt of a best.json as Markdown.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="RUN",
+    help="Make a run's report.html again from its files.",
+)
+@click.option("--compare", is_flag=True, help="Compare runs on the same test rows: optimize --compare RUN RUN…")
+@click.option(
+    "--gate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="BEST.json",
+    help="Score a prompt on its dev rows again; exit code 3 on a drop.",
+)
+@click.option(
+    "--max-drop", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="What --gate lets pass as noise."
 )
 @click.option(
     "--new",
@@ -97,17 +113,64 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     optimize recipes/qa.py -p data=mine.jsonl --check       is my data in order?
     optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
     """
+    chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    if options["compare"]:
+        compare(options, chosen)
+        return
+    options["recipe"] = to_recipe(options["targets"])
     if options["new"]:
         write_starter(options["new"])
         click.echo(f"{options['new']} is written. Put your rows into it, then: optimize {options['new']} --check")
-        return
-    if options["show"]:
+    elif options["show"]:
         click.echo(Prompt.load(options["show"]).to_markdown())
-        return
-    if not options["recipe"] and not options["resume"]:
+    elif options["report"]:
+        report(options["report"])
+    elif options["gate"]:
+        gate(options)
+    elif options["recipe"] or options["resume"]:
+        work(options, chosen)
+    else:
         raise UserError("Which recipe?", "optimize takes a recipe file, or --resume RUN.", f"Try: {EXAMPLE}")
-    chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
-    work(options, chosen)
+
+
+def compare(options: dict[str, Any], chosen: set[str]) -> None:
+    """Several runs side by side, here and in compare.html."""
+    from optimizer.compare import compare as side_by_side
+
+    output = options["output"] if "output" in chosen else Path("compare.html")
+    Console(highlight=False).print(side_by_side([Path(target) for target in options["targets"]], output))
+    click.echo(f"page  {output}")
+
+
+def report(path: Path) -> None:
+    """A run's page, made again."""
+    from optimizer.report import write_report
+    from optimizer.run import RunFolder
+
+    run = RunFolder.open(path)
+    write_report(run)
+    click.echo(run.report_path)
+
+
+def gate(options: dict[str, Any]) -> None:
+    """Ends the process with 3 where the prompt dropped."""
+    from optimizer.endpoints import Source
+    from optimizer.gate import FAILED
+    from optimizer.gate import gate as score_again
+
+    source = Source(options["base_url"], options["api_key_env"], options["window"])
+    outcome = score_again(
+        options["gate"],
+        options["recipe"],
+        to_parameters(options["parameters"]),
+        options["model"],
+        source,
+        options["max_drop"],
+        lambda line: click.echo(line, err=True),
+    )
+    for line in outcome.lines():
+        click.echo(line)
+    sys.exit(FAILED if outcome.failed else 0)
 
 
 def work(options: dict[str, Any], chosen: set[str]) -> None:
@@ -179,6 +242,13 @@ def to_settings(options: dict[str, Any], chosen: set[str]) -> Any:
         layouts=cast("tuple[Layout, ...]", tuple(options["layouts"])),
         race=not options["no_race"],
     )
+
+
+def to_recipe(targets: tuple[str, ...]) -> str | None:
+    """The one recipe, if any."""
+    if len(targets) > 1:
+        raise UserError(f"optimize takes one recipe, not {len(targets)}.", "", "To compare runs, add --compare.")
+    return targets[0] if targets else None
 
 
 def to_parameters(given: tuple[str, ...]) -> dict[str, str]:

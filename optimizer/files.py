@@ -12,8 +12,11 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` with `text`, as `write_bytes` does."""
-    write_bytes(path, text.encode("utf-8"))
+    """Replace `path` with `text`, as `write_bytes` does.
+
+    Half of a surrogate pair, which a model's reply may hold and UTF-8 cannot, is written as JSON would escape it.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
@@ -53,11 +52,12 @@ async def read_test(
     task: Task, prompts: tuple[Prompt, Prompt], rows: Sequence[Example], metric: Metric, client: Client, *, seed: int
 ) -> tuple[Reading, Reading, Reading]:
     """Score seed, DSPy's default and winner on `rows`, all at once; `prompts` are the first and the last."""
-    bare, default, best = await asyncio.gather(
+    scored = (
         score_rows(prompts[0], rows, metric, client),
         score_default(task, rows, metric, client),
         score_rows(prompts[1], rows, metric, client),
     )
+    bare, default, best = await all_or_none(scored)
     return reading(bare, seed), reading(default, seed), reading(best, seed)
 
 

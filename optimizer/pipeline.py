@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from optimizer.artifact import artifact
@@ -13,8 +15,9 @@ from optimizer.budget import Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
 from optimizer.errors import BudgetReached, UserError
+from optimizer.evaluate import score_rows
 from optimizer.files import digest, write_json
-from optimizer.layouts import LAYOUTS, Task
+from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model, markers
 from optimizer.pools import (
@@ -37,8 +40,9 @@ from optimizer.probe import Abilities, constrains, probe, refuse_less
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.propose import propose_instructions
+from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
-from optimizer.search import Outcome, Problem, Search, pareto
+from optimizer.search import Outcome, Problem, Progress, Search, pareto
 from optimizer.settings import Settings
 from optimizer.stats import estimate, visible_gain
 from optimizer.study import StoredStudy
@@ -78,6 +82,15 @@ async def optimize(
     finally:
         run.note(spent=spending(meter), ended_at=now())
         store.close()
+        if worker == 0:
+            draw(run)
+
+
+def draw(run: RunFolder, *, running: bool = False) -> None:
+    """Renew report.html. Matplotlib loads here, so that a run does not wait for it to begin."""
+    from optimizer.report import write_report
+
+    write_report(run, running=running)
 
 
 @dataclass(frozen=True)
@@ -119,18 +132,45 @@ class Steps:
             settings.race,
         )
         self.watch.begin(settings.trials)
-        search = Search(problem, self.client, study, self.watch.follow)
+        search = Search(problem, self.client, study, partial(self._follow, problem, study))
         outcome = await search.run()
         self.watch.rest()
-        progress = search.progress()
         if self.worker > 0:
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
         self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
+        self.run_folder.write_prompts(seed=seed_prompt, dspy=dspy_default(task), winner=winner)
         verdict = await self._verdict(task, seed_prompt, winner, outcome)
+        if verdict:
+            write_rows(self.run_folder.test_path, verdict)
         shipped = winner if verdict and verdict.shipped == "winner" else seed_prompt
-        found = {
-            "seed": settings.seed,
+        made = artifact(
+            loaded=self.prepared.loaded,
+            model=self.model,
+            prompt=shipped,
+            run=self.run_folder,
+            dev=await self._dev(problem, outcome, shipped),
+            verdict=verdict,
+            search=self._found(outcome, search.progress(), begun),
+        )
+        write_json(self.run_folder.best_path, made)
+        self.run_folder.note(search=made["search"], best=shipped.id, shipped=made["shipped"])
+        return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
+
+    def _follow(self, problem: Problem, study: StoredStudy, progress: Progress) -> None:
+        """After each generation: tell the terminal, and show in the run folder what there is so far."""
+        self.watch.follow(progress)
+        if self.worker > 0 or progress.best is None:
+            return
+        seed_prompt, best = problem.prompt(problem.starters()[0]), problem.prompt(progress.best.params)
+        self.run_folder.write_trials(study.trials(), best.id)
+        self.run_folder.write_prompts(seed=seed_prompt, winner=best)
+        draw(self.run_folder, running=True)
+
+    def _found(self, outcome: Outcome, progress: Progress, begun: float) -> dict[str, Any]:
+        """What the search did, for best.json and run.json."""
+        return {
+            "seed": self.settings.seed,
             "trials": len(outcome.trials),
             "rows_bought": progress.bought,
             "rows_of_full_evaluation": progress.full,
@@ -140,19 +180,22 @@ class Steps:
             "winner": dict(outcome.winner.params),
             "pareto": [{"score": t.value, "tokens": t.tokens, **t.params} for t in pareto(outcome.finalists)],
         }
-        dev = {"winner": estimate(list(outcome.winner.scores.values()), settings.seed)}
-        made = artifact(
-            loaded=self.prepared.loaded,
-            model=self.model,
-            prompt=shipped,
-            run=self.run_folder,
-            dev=dev,
-            verdict=verdict,
-            search=found,
-        )
-        write_json(self.run_folder.best_path, made)
-        self.run_folder.note(search=found, best=shipped.id, shipped=made["shipped"])
-        return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
+
+    async def _dev(self, problem: Problem, outcome: Outcome, shipped: Prompt) -> dict[str, Any]:
+        """The dev scores: the winner's estimate, and the shipped prompt's by row, for `optimize --gate`.
+
+        A seed prompt that lost its race early is scored on the rest now, if the budget allows.
+        """
+        trials = [*outcome.finalists, *outcome.trials]
+        scores = next((t.scores for t in trials if t.prompt_id == shipped.id), {})
+        if len(scores) < len(problem.dev):
+            with contextlib.suppress(BudgetReached):
+                results = await score_rows(shipped, problem.dev, problem.metric, self.client)
+                scores = {row: result.score for row, result in enumerate(results)}
+        return {
+            "winner": asdict(estimate(list(outcome.winner.scores.values()), self.settings.seed)),
+            "shipped_rows": {problem.dev[row].id: round(scores[row], 6) for row in sorted(scores)},
+        }
 
     def _study_worker(self) -> int:
         """This process's number in the study: in a shared storage, one that no other run has."""

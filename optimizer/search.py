@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import cast
 
 import numpy as np
 
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
-from optimizer.evaluate import Scored, mean_tokens, score_rows
+from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_rows
 from optimizer.examples import Example
 from optimizer.layouts import Task, build
 from optimizer.metrics import Metric
@@ -41,12 +41,7 @@ class Problem:
 
     @property
     def space(self) -> Space:
-        return {
-            "layout": self.pools.layouts,
-            "demos": list(self.pools.demo_sets),
-            "k": self.pools.sizes,
-            "instruction": range(len(self.pools.instructions)),
-        }
+        return self.pools.space
 
     def prompt(self, params: Params) -> Prompt:
         """The candidate that a tuple of names stands for."""
@@ -97,6 +92,7 @@ class Racer:
             sum(result.unparsed for result in results),
             prompt_tokens,
             completion_tokens,
+            median(result.seconds for result in results),
         )
 
 
@@ -186,7 +182,7 @@ class Search:
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
         for number, block in enumerate(blocks(len(problem.dev))):
             active = [racer for racer in racers if not racer.lost]
-            await asyncio.gather(*(self._score(racer, block) for racer in active))
+            await all_or_none(self._score(racer, block) for racer in active)
             if problem.race and block.stop < len(problem.dev):
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])

@@ -7,6 +7,7 @@ killed proposes the same ones again. Only finished trials are stored: a kill lea
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState, create_trial
 from tenacity import Retrying, stop_after_attempt, wait_fixed
 
@@ -31,7 +32,10 @@ Space = Mapping[str, Sequence[str | int]]
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial, `scores` by dev row. Where racing ended it early (`lost`), `value` is an estimate."""
+    """A finished trial, `scores` by dev row. Where racing ended it early (`lost`), `value` is an estimate.
+
+    seconds: the median wait of a request under the search's load; 0.0 in studies that did not keep it.
+    """
 
     worker: int
     slot: int
@@ -43,6 +47,7 @@ class Trial:
     unparsed: int
     prompt_tokens: float
     completion_tokens: float
+    seconds: float = 0.0
 
     @property
     def tokens(self) -> float:
@@ -86,6 +91,7 @@ class StoredStudy:
     def open(cls, url: str | None, path: Path, name: str) -> StoredStudy:
         """By URL where one is given, else the journal at `path`. Raises `UserError` for a URL that cannot be opened."""
         if url is None:
+            mend(path)
             return cls(JournalStorage(JournalFileBackend(str(path))), name)
         # Two processes that create the tables at once trip over each other.
         patiently = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(1), reraise=True)
@@ -153,6 +159,21 @@ class StoredStudy:
                 user_attrs=attrs,
             )
         )
+
+
+def mend(path: Path) -> None:
+    """Drop a journal's last line where a full disk cut it: Optuna would take what is appended to it for its rest."""
+    if not path.is_file():
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        journal = path.read_bytes()
+        whole = journal.rfind(b"\n") + 1
+        if whole < len(journal):
+            os.truncate(path, whole)
+    finally:
+        lock.release()
 
 
 def from_stored(attrs: Mapping[str, Any], stored: optuna.trial.FrozenTrial) -> Trial:

@@ -82,5 +82,6 @@ def whereabouts(result: Result, best_path: Path) -> list[str]:
     return [
         f"best prompt  {best_path}",
         f"run folder   {result.run.path}",
+        f"look at it   {result.run.report_path}",
         f"read it      optimize --show {best_path}",
     ]

@@ -10,6 +10,7 @@ import pytest
 
 from optimizer import engine as engines
 from optimizer import models
+from optimizer.run import RunFolder
 
 
 def tell(line: str) -> None:
@@ -28,3 +29,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]
         tree = psutil.Process(running.process.pid).children(recursive=True)
     left = [process for process in tree if process.is_running()]
     assert not left, f"the engine left {left}"
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The folder of a run against a fake endpoint; for looking at only."""
+    from tests.fake import FakeEndpoint
+    from tests.test_optimize import command, knows_with_demos, run
+
+    folder = tmp_path_factory.mktemp("finished")
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = run(command(fake, folder), folder)
+    assert done.returncode == 0, done.stderr
+    return RunFolder(next((folder / "runs").iterdir()))

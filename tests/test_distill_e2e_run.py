@@ -88,4 +88,8 @@ def check_result(folder: Path, printed: str) -> None:
     assert len(lines) == trained["dataset"]["lessons"] >= 20
     prompt = Prompt.load(folder / "prompt.json")
     assert prompt.request({"thing": "the fire"})["messages"] == [{"role": "user", "content": "Thing: the fire\nFeel:"}]
+    page = (folder / "report.html").read_text()
+    assert (
+        page.count("<svg") == 3 and page.count("<details class=") == verdict["arms"]["base + bare prompt"]["score"]["n"]
+    )
     assert (folder / "merged" / "model.safetensors").is_file() and (folder / "adapter_model.safetensors").is_file()

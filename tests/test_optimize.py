@@ -119,6 +119,17 @@ def test_five_kills_repeat_no_stored_call_and_change_nothing(tmp_path: Path) -> 
     assert sum(fake.calls.values()) >= sum(stored_before.values())
 
 
+def test_a_study_whose_last_line_was_cut_goes_on(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        assert run(command(fake, tmp_path), tmp_path).returncode == 0
+        made, folder = best(tmp_path), next((tmp_path / "runs").iterdir())
+        lines = (folder / "study.log").read_bytes().splitlines(keepends=True)
+        (folder / "study.log").write_bytes(b"".join(lines[:-4]) + lines[-4][: len(lines[-4]) // 2])
+        done = run([sys.executable, "-m", "optimizer", "--resume", str(folder)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert best(tmp_path)["id"] == made["id"] and set(fake.calls.values()) == {1}
+
+
 @pytest.mark.parametrize("limit", [["--max-calls", "400"], ["--max-tokens", "30000"], ["--max-minutes", "0.05"]])
 def test_a_budget_ends_the_run_cleanly(limit: list[str], tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:

@@ -1,0 +1,181 @@
+"""`optimize --compare`: several runs side by side on the same test rows, as a table and as one page.
+
+Refuses runs whose test rows differ: their scores are of different questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optimizer import charts
+from optimizer.browse import Shown, views
+from optimizer.errors import UserError
+from optimizer.files import write_text
+from optimizer.marked import marked, prompt_text
+from optimizer.page import count, percent, points, render, signed
+from optimizer.report import Facts, ink, interval, read
+from optimizer.rows import Answer, Answered
+from optimizer.run import RunFolder
+from optimizer.stats import Gain, gain
+
+INKS = ("winner", "dspy", "good", "bad", "seed")
+COLUMNS = (
+    "run",
+    "model",
+    "layout",
+    "demos",
+    "seed",
+    "winner",
+    "95 % interval",
+    "over run 1",
+    "unparsed",
+    "prompt tokens",
+    "calls",
+    "minutes",
+)
+FIGURES = slice(4, 10)  # the columns that a terminal of 80 characters holds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished run: `over` is its winner's paired gain over the first run's winner; None for the first itself."""
+
+    name: str
+    facts: Facts
+    best: Mapping[str, Any]
+    over: Gain | None
+
+    @property
+    def test(self) -> Mapping[str, Any]:
+        return dict(self.best["scores"]["test"])
+
+    def cells(self) -> list[str]:
+        """The run's line of the table."""
+        winner, score, search = self.test["winner"], self.test["winner"]["score"], self.best["search"]
+        over = f"{signed(self.over.mean)} ({signed(self.over.low)} to {signed(self.over.high)})" if self.over else ""
+        return [
+            self.name,
+            str(self.best["model"]["name"]),
+            str(search["winner"]["layout"]),
+            f"{search['winner']['demos']}, {search['winner']['k']}",
+            points(self.test["seed"]["score"]["mean"]),
+            points(score["mean"]),
+            f"{points(score['low'])} to {points(score['high'])}",
+            over,
+            percent(winner["parse_failures"]),
+            count(winner["prompt_tokens"]),
+            count(search["spent"]["total"]["calls"]),
+            f"{search['seconds'] / 60:.1f}",
+        ]
+
+
+def compare(paths: Sequence[Path], output: Path) -> RenderableType:
+    """Write the page to `output`; its figures for the terminal. Raises `UserError`."""
+    entries = open_runs(paths)
+    write_text(output, page(entries))
+    return told(entries)
+
+
+def open_runs(paths: Sequence[Path]) -> list[Entry]:
+    """The runs, held together. Raises `UserError` for fewer than two, an unfinished one, or other test rows."""
+    if len(paths) < 2:
+        raise UserError("--compare takes two run folders or more.", "", "Try: optimize --compare runs/*")
+    facts = [read(RunFolder.open(path)) for path in paths]
+    bests = [tested(path, one) for path, one in zip(paths, facts, strict=True)]
+    for path, one in zip(paths, facts, strict=True):
+        refuse_other_rows(path, one, paths[0], facts[0])
+    overs = [None, *(paired(one, facts[0]) for one in facts[1:])]
+    return [Entry(*parts) for parts in zip(distinct(paths), facts, bests, overs, strict=True)]
+
+
+def tested(path: Path, one: Facts) -> Mapping[str, Any]:
+    """The best.json of a run that has read test. Raises `UserError` for another."""
+    if one.best is None or one.best["scores"]["test"] is None or not one.rows:
+        raise UserError(
+            f"{path} has no test scores to compare.",
+            "Its run has not ended, a budget kept it from reading test, or it has no test.jsonl.",
+            f"Go on with it: optimize --resume {path}",
+        )
+    return one.best
+
+
+def refuse_other_rows(path: Path, one: Facts, first_path: Path, first: Facts) -> None:
+    """A run can be compared with the first when both read the same test."""
+    if one.record["splits"]["sha256"]["test"] != first.record["splits"]["sha256"]["test"]:
+        raise UserError(
+            f"{path} and {first_path} have different test rows.",
+            "Scores on different rows say nothing about each other.",
+            "Compare runs of the same data with the same --seed.",
+        )
+
+
+def distinct(paths: Sequence[Path]) -> list[str]:
+    """The folders' names; where two have the same, their paths."""
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def paired(one: Facts, first: Facts) -> Gain:
+    """The gain of a run's winner over the first run's, row by row."""
+    before = {row.id: row.answers["winner"].score for row in first.rows}
+    after = {row.id: row.answers["winner"].score for row in one.rows}
+    return gain([after[row] for row in before], list(before.values()), int(first.record["settings"]["seed"]))
+
+
+def told(entries: Sequence[Entry]) -> RenderableType:
+    """The runs by number, and a line of figures for each."""
+    title = f"test: the same {len(entries[0].facts.rows)} rows in every run"
+    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    shown.add_column("run")
+    for column in COLUMNS[FIGURES]:
+        shown.add_column(column, justify="right")
+    for number, entry in enumerate(entries, 1):
+        shown.add_row(str(number), *entry.cells()[FIGURES])
+    names = [f"run {number}: {', '.join(entry.cells()[:4])}" for number, entry in enumerate(entries, 1)]
+    return Group(*map(Text, names), shown)
+
+
+def page(entries: Sequence[Entry]) -> str:
+    """The page as text."""
+    first = entries[0]
+    scores = [
+        interval(f"run {n}", entry.test["winner"]["score"], INKS[(n - 1) % len(INKS)])
+        for n, entry in enumerate(entries, 1)
+    ]
+    overs = [(f"run {n}", vars(entry.over)) for n, entry in enumerate(entries, 1) if entry.over]
+    gains = [interval(label, over, ink(over)) for label, over in overs]
+    return render(
+        "compare.html.jinja",
+        entries=entries,
+        columns=COLUMNS,
+        scores=charts.intervals("scores", scores, "winner's score on test, points, with 95 % interval"),
+        gains=charts.intervals("gains", gains, "gain over run 1, points, with 95 % interval", zero=True),
+        same_recipe=len({entry.facts.record["recipe"]["sha256"] for entry in entries}) == 1,
+        prompts=[
+            marked(prompt_text(first.facts.prompts["winner"]), prompt_text(entry.facts.prompts["winner"]))
+            for entry in entries
+        ],
+        rows=views(side_by_side(entries)),
+    )
+
+
+def side_by_side(entries: Sequence[Entry]) -> list[Shown]:
+    """Each row with every run's winning reply; it can be filtered by whether the runs differ."""
+    others = [{row.id: row for row in entry.facts.rows} for entry in entries]
+    return [shown(row, [other[row.id].answers["winner"] for other in others]) for row in entries[0].facts.rows]
+
+
+def shown(row: Answered, answers: Sequence[Answer]) -> Shown:
+    scores = [answer.score for answer in answers]
+    kinds = ["same" if max(scores) - min(scores) < 1e-9 else "differ"]
+    kinds += ["win"] if scores[-1] > scores[0] else ["loss"] if scores[-1] < scores[0] else []
+    replies = {f"run {n}": answer for n, answer in enumerate(answers, 1)}
+    return Shown(row, tuple(kinds), answers[-1].reply, " · ".join(f"{100 * score:.0f}" for score in scores), replies)
