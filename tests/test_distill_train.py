@@ -103,9 +103,8 @@ def test_two_processes_make_the_same_adapter_as_one(whole: tiny.Training, base: 
     done = run_with(where, [*launch, str(script), base.path, str(tmp_path)])
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count(str(whole[0].dev_scores)) == 2
-    assert tiny.same_adapter(
-        tmp_path / "adapter", whole[1] / "adapter", within=1e-3
-    )  # sums of another order, 48 updates
+    # within more than rounding: sums of another order, in 48 updates
+    assert tiny.same_adapter(tmp_path / "adapter", whole[1] / "adapter", within=1e-3)
     steps = [json.loads(line) for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
     assert len([line for line in steps if "dev" not in line]) == 48
 
