@@ -22,7 +22,7 @@ from optimizer.prompt import Prompt
 
 PROBE_TOKENS = 16
 TIMEOUT_S = 300.0
-# Nats of one token. vLLM 0.32 and PEFT differed by at most 3e-5 in float32 on a CPU (tests/test_distill_e2e.py prints
+# Nats of one token. vLLM 0.32 and PEFT differed by at most 3e-5 in float32 on a CPU (tests/test_adapter_e2e.py prints
 # what it measures); an adapter that matters changes tokens by whole nats. The bfloat16 figure is not measured.
 TOLERANCE = {"fp32": 0.01, "bf16": 0.25}
 State = Literal["live", "dead", "differs"]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import dspy
 
-from optimizer.layouts import Task, bare, build
+from optimizer.layouts import LAYOUTS, Task, bare, build
 from optimizer.models import Model
 from optimizer.prompt import Layout, Prompt
 
@@ -69,6 +69,12 @@ def student_prompt(model: str = "smollm2-135m") -> Prompt:
     return bare(Task(AnswerFromContext, model, 16))
 
 
+def prompts(model: str = "smollm2-135m") -> dict[str, Prompt]:
+    """A prompt of every layout, and the typed tasks, by the names they are served under."""
+    found = {f"qa_{layout.replace('-', '_')}": qa_prompt(layout, model) for layout in LAYOUTS}
+    return found | {"feel": feel_prompt(model), "pick": pick_prompt(model)}
+
+
 def artifact(name: str, prompt: Prompt, sha256: str | None = None) -> dict[str, Any]:
     """The part of best.json that serving reads."""
     score = {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
@@ -104,4 +110,12 @@ def write_distilled(folder: Path, name: str, prompt: Prompt, model: Model) -> Pa
     drawn = {key: torch.randn(value.shape) * 0.05 for key, value in peft.state_dict().items() if "lora_" in key}
     peft.save_pretrained(str(folder), state_dict=drawn)
     write_best(folder / "prompt.json", name, prompt, model.sha256)
+    return folder
+
+
+def sketch_distilled(folder: Path, rank: object = 8, weights: bytes = b"weights", **config: Any) -> Path:
+    """A distilled folder as far as it is read before vLLM loads it."""
+    write_best(folder / "prompt.json", "qa", student_prompt())
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank} | config))
+    (folder / "adapter_model.safetensors").write_bytes(weights)
     return folder

@@ -1,4 +1,4 @@
-"""Requests that no well-meaning client sends: hypothesis strategies for broken and hostile bodies."""
+"""Bodies of requests: what a client of a variant sends, and hypothesis strategies for broken and hostile ones."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ FIELDS = ["max_tokens", "max_completion_tokens", "n", "seed", "logprobs", "top_l
           "structured_outputs", "response_format",
           "guided_json", "priority", "sampling_params", "\x00", "é"]  # fmt: skip
 HUGE = [10**400, -(10**30), 2**63, 1e308, -1, 0, 0.5, 2**31]
+
+
+def asking(name: str, inputs: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A chat request of the variant `name`."""
+    return {"model": name, "messages": [{"role": "user", "content": json.dumps(inputs)}], **fields}
+
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=20), st.sampled_from(HUGE)

@@ -26,11 +26,6 @@ Spoil = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return tiny.model(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
 def adapter(base: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     hyper = replace(tiny.LEARNS, epochs=1, rslora=True)

@@ -1,76 +1,94 @@
-"""Adapters of the embedded model in a real vLLM: the live one is found live, the dead ones dead."""
+"""`distill` on the real engine with the embedded model: killed while it teaches and while it trains, then a result."""
 
 from __future__ import annotations
 
-import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
 import sys
-import warnings
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from distill.adapter import check_adapter
-from distill.encode import Encoder, encode
-from distill.hyper import Hyper
-from distill.job import Dev, Job
-from distill.logprobs import TOLERANCE, Liveness, Spoken, ask, compare_logprobs, peft_logprobs
-from distill.train import train
-from distill.weights import load_tokenizer
-from optimizer.engine import Adapters, running
-from optimizer.errors import UserError
-from optimizer.models import EMBEDDED, Model, resolve
-from optimizer.prompt import Prompt
-from tests import tiny
-from tests.conftest import tell
-from tests.test_distill_adapter import copy, elsewhere, zero
+from optimizer import Prompt
+from optimizer.models import EMBEDDED, resolve
+from tests.feel import best_json
 
-INPUTS = [{"text": f"the {word} {place}"} for word, place in tiny.pairs()[::11]]
+ROOT = Path(__file__).parents[1]
 
 
-def small_training(model: Model, prompt: Prompt, folder: Path) -> Path:
-    """Six updates on the tiny task: enough to change every answer."""
-    encoder = Encoder(load_tokenizer(model), prompt)
-    rows, _ = encode(encoder, tiny.lessons(prompt, tiny.pairs()[:48]), 8192)
-    dev = Dev([rows[0].prompt], prompt.decoding, lambda texts: 0.5)
-    hyper = Hyper(r=8, epochs=1, batch=8, lr=1e-3)
-    train(Job(model, rows, dev, hyper, folder / "work"), folder / "adapter", lambda progress: None)
-    return folder / "adapter"
+def kill_when(argv: list[str], folder: Path, ready: Callable[[], bool]) -> None:
+    """Start the command and `kill -9` it as soon as `ready`."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(argv, cwd=folder, env=env, stderr=log, stdout=log)
+    deadline = time.monotonic() + 400
+    while not ready():
+        assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
-def judge(model: Model, adapter: Path, spoken: list[Spoken]) -> Liveness:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT warns of the adapter whose modules are not there
-        on, off = peft_logprobs(model, adapter, spoken)
-    found = compare_logprobs([one.logprobs for one in spoken], on, off, TOLERANCE["fp32"])
-    print(f"{adapter.name}: {found.state}. {found}", file=sys.stderr)
-    return found
+def teacher_calls(folder: Path) -> dict[str, str]:
+    """When each teacher call was paid, by key."""
+    path = folder / "distilled" / "work" / "calls.db"
+    if not path.is_file():
+        return {}
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            return dict(db.execute("SELECT key, paid_at FROM calls WHERE role = 'teacher'").fetchall())
+    except sqlite3.OperationalError:  # the table is not there yet
+        return {}
 
 
 @pytest.mark.e2e
-def test_vllm_serves_the_live_adapter_and_dead_ones_are_caught(tmp_path: Path) -> None:
-    model = resolve(EMBEDDED, tell)
-    raw, chat = tiny.prompt("raw"), tiny.prompt("chat")
-    live = small_training(model, raw, tmp_path)
-    silent, lost = copy(live, tmp_path / "silent", zero), copy(live, tmp_path / "lost", elsewhere)
-    assert check_adapter(live, model) == 8
-    for dead in (silent, lost):
-        with pytest.raises(UserError, match="cannot be served"):
-            check_adapter(dead, model)
-    served = Adapters({"live": live, "silent": silent, "lost": lost}, rank=8)
+@pytest.mark.timeout(900)
+def test_distill_on_the_real_engine_through_two_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    best_json(tmp_path, resolve(EMBEDDED, print))
+    distill = [sys.executable, "-m", "distill"]
+    start = [*distill, "--from-prompt", "best.json", "-k", "1", "--epochs", "2", "--merge"]
+    resume = [*distill, "--resume", "distilled"]
+    kill_when(start, tmp_path, lambda: len(teacher_calls(tmp_path)) > 30)
+    before = teacher_calls(tmp_path)
+    student = tmp_path / "distilled" / "work" / "student"
+    kill_when(resume, tmp_path, (student / "metrics.jsonl").is_file)
+    taught = teacher_calls(tmp_path)
+    assert before.items() <= taught.items(), "what was stored before the kill is not asked again"
+    assert not (tmp_path / "distilled" / "prompt.json").exists(), "nothing half-made is taken for a result"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(resume, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert teacher_calls(tmp_path) == taught and len(taught) == 120
+    check_result(tmp_path / "distilled", done.stdout)
 
-    with running(model, tmp_path / "engine.log", tell, adapters=served) as engine:
-        names = ("live", "silent", "lost", model.name)
-        answers = {name: asyncio.run(ask(engine.base_url, name, raw, INPUTS)) for name in names}
-        chatted = asyncio.run(ask(engine.base_url, "live", chat, INPUTS))
 
-    assert judge(model, live, answers["live"]).state == "live"
-    assert judge(model, silent, answers["silent"]).state == "dead"
-    # What counts for the wrong prefix is what vLLM does with it: it serves the base under the adapter's name.
-    assert judge(model, lost, answers["lost"]).state == "dead"
-    assert judge(model, live, answers["lost"]).state == "dead"
-    assert [one.text for one in answers["lost"]] == [one.text for one in answers[model.name]]
-    assert sum(a.text != b.text for a, b in zip(answers["live"], answers[model.name], strict=True)) >= 6
-
-    for prompt, spoken in ((raw, answers["live"]), (chat, chatted)):
-        encoder = Encoder(load_tokenizer(model), prompt)
-        assert [one.prompt for one in spoken] == [encoder.prompt_ids(prompt.messages(row)) for row in INPUTS]
+def check_result(folder: Path, printed: str) -> None:
+    """The folder describes itself, and its figures are those on the screen."""
+    verdict: dict[str, Any] = json.loads((folder / "verdict.json").read_text())
+    trained = json.loads((folder / "train.json").read_text())
+    assert set(verdict["arms"]) == {
+        "base + bare prompt",
+        "base + best prompt",
+        "student + bare prompt",
+        "gold-label student",
+    }
+    assert verdict["arms"]["student + bare prompt"]["score"]["mean"] > 0.8
+    assert verdict["sentence"] in (folder / "README.md").read_text() and verdict["sentence"] in printed.replace(
+        "\n", " "
+    )
+    assert trained["liveness"]["state"] == "live" and trained["merged_difference"] < 0.01
+    lines = (folder / "dataset.jsonl").read_text().splitlines()
+    assert len(lines) == trained["dataset"]["lessons"] >= 20
+    prompt = Prompt.load(folder / "prompt.json")
+    assert prompt.request({"thing": "the fire"})["messages"] == [{"role": "user", "content": "Thing: the fire\nFeel:"}]
+    page = (folder / "report.html").read_text()
+    rows = verdict["arms"]["base + bare prompt"]["score"]["n"]
+    assert page.count("<svg") == 3 and page.count("<details class=") == rows
+    assert (folder / "merged" / "model.safetensors").is_file() and (folder / "adapter_model.safetensors").is_file()

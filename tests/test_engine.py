@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from optimizer import startup
 from optimizer.errors import InfrastructureError
 from optimizer.machine import Gpu, Machine, this_machine
 from optimizer.models import Model
+from tests.waiting import eventually
 
 GUARD = Path(engines.__file__).with_name("guard.py")
 SMALL = Machine(cores=(0, 1), memory_gib=23.4, free_gib=20.0, preload=("/lib/libiomp5.so",))
@@ -152,15 +152,6 @@ def test_post_mortem_shows_the_end_of_the_log(tmp_path: Path) -> None:
 # A command whose grandchild outlives it, deaf to SIGTERM if `{1}` says so.
 TREE = "({1} sleep 300 & echo $$ $! > {0}.new; mv {0}.new {0}; wait) & wait"
 DEAF = "trap '' TERM;"
-
-
-def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def started_tree(pids_path: Path) -> list[int]:

@@ -1,117 +1,29 @@
-"""`serve` on the real engine: every layout, a real adapter, real clients, and what happens when it ends."""
+"""`serve` on the real engine: every layout, a real adapter, real clients, and one that leaves."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dspy
 import httpx
 import openai
-import psutil
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
 from transformers import AutoTokenizer
 
-from optimizer.models import Model, resolve
-from optimizer.prompt import Layout, Prompt
+from optimizer.layouts import LAYOUTS
+from optimizer.models import Model
+from optimizer.prompt import Prompt
 from serving import Client
-from tests import artifacts, bodies, inside
-from tests.conftest import tell
+from tests import artifacts
+from tests.bodies import asking
+from tests.server import KEY, QA, TALE, Server, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[1]
-KEY = "sesame"
-LAYOUTS: tuple[Layout, ...] = ("chat", "inline", "raw", "dspy-chat", "json")
-QA = {"context": "The tower was built in 1931 by Ann Lee {answer} <|im_end|>.", "question": "When was it built?"}
-TALE = {"context": "Once there was a ship.", "question": "Tell a very long story about it."}
-
-
-@dataclass
-class Server:
-    """A running `serve`: its process, address and what it printed."""
-
-    process: subprocess.Popen[str]
-    url: str
-    printed: str
-    folder: Path
-
-    def post(self, body: dict[str, Any], path: str = "/v1/chat/completions", **headers: str) -> httpx.Response:
-        everything = {"Authorization": f"Bearer {KEY}"} | headers
-        return httpx.post(f"{self.url}{path}", json=body, headers=everything, timeout=120, trust_env=False)
-
-    def ask(self, model: str, inputs: dict[str, Any], **fields: Any) -> httpx.Response:
-        return self.post(asking(model, inputs, **fields))
-
-    def get(self, path: str, key: str | None = KEY) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.get(f"{self.url}{path}", headers=headers, timeout=30, trust_env=False)
-
-    def tree(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-
-def asking(model: str, inputs: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": json.dumps(inputs)}], **fields}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start(folder: Path, *arguments: str) -> Server:
-    """`python -m serving …` in `folder`, once it has printed its snippets."""
-    port = free_port()
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_API_KEY": KEY, inside.SEEN_VARIABLE: str(folder / "seen.jsonl")}
-    argv = [sys.executable, "-m", "serving", *arguments, "--port", str(port)]
-    with (folder / "stderr.log").open("w") as log:
-        process = subprocess.Popen(argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
-    assert process.stdout is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("print("):
-            return Server(process, f"http://127.0.0.1:{port}", "".join(lines), folder)
-    pytest.fail(f"serve ended: {(folder / 'stderr.log').read_text()}")
-
-
-def finish(server: Server) -> None:
-    server.process.terminate()
-    server.process.wait(60)
-    assert server.process.stdout is not None
-    server.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return resolve("smollm2-135m", tell)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Iterator[Server]:
-    """Every layout, typed tasks and a distilled student behind one engine."""
-    folder = tmp_path_factory.mktemp("served")
-    prompts = {f"qa_{name.replace('-', '_')}": artifacts.qa_prompt(name) for name in LAYOUTS}
-    prompts |= {"feel": artifacts.feel_prompt(), "pick": artifacts.pick_prompt(), "tale": artifacts.tale_prompt()}
-    paths = [artifacts.write_best(folder / f"{n}.json", n, p, model.sha256) for n, p in prompts.items()]
-    student = artifacts.write_distilled(folder / "distilled", "qa", artifacts.student_prompt(), model)
-    server = start(
-        folder, *map(str, paths), "--adapter", str(student), "--vllm-args", "--middleware tests.inside.Tokens"
-    )
-    yield server
-    finish(server)
 
 
 def test_the_models_are_listed_with_what_they_are(server: Server) -> None:
@@ -125,14 +37,14 @@ def test_the_models_are_listed_with_what_they_are(server: Server) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_engine_gets_the_tokens_of_the_prompt(server: Server, model: Model, layout: str) -> None:
+def test_the_engine_gets_the_tokens_of_the_prompt(server: Server, embedded: Model, layout: str) -> None:
     name = f"qa_{layout.replace('-', '_')}"
     prompt = Prompt.load(server.folder / f"{name}.json")
     reply = server.post(asking(f"{name}-prompt", QA), **{"X-Request-Id": f"tokens-{name}"})
     assert reply.status_code == 200 and reply.headers["x-request-id"] == f"tokens-{name}"
     seen = [json.loads(line) for line in (server.folder / "seen.jsonl").read_text().splitlines()][-1]
     assert seen["messages"] == prompt.messages(QA)
-    tokenizer = AutoTokenizer.from_pretrained(model.path)
+    tokenizer = AutoTokenizer.from_pretrained(embedded.path)
     if layout == "raw":
         expected = tokenizer(prompt.messages(QA)[0]["content"]).input_ids
     else:
@@ -208,51 +120,16 @@ def test_the_snippets_work_as_pasted(server: Server) -> None:
     assert said.returncode == 0 and said.stdout.strip(), said.stderr
 
 
-def test_the_fixed_part_of_the_prompt_is_cached(server: Server) -> None:
+def test_the_fixed_part_of_the_prompt_is_cached(server: Server, embedded: Model) -> None:
     """Two requests that share only the prompt: what is cached covers its fixed part, up to a block of 32 tokens."""
     first, second = ({"context": f"Nr {n} stands here.", "question": f"Which number? {n}"} for n in (417, 928))
     server.ask("qa_raw-prompt", first)
     usage = server.ask("qa_raw-prompt", second).json()["usage"]
-    tokenizer = AutoTokenizer.from_pretrained(resolve("smollm2-135m", tell).path)
+    tokenizer = AutoTokenizer.from_pretrained(embedded.path)
     texts = [artifacts.qa_prompt("raw").messages(inputs)[0]["content"] for inputs in (first, second)]
     shared = next(n for n, pair in enumerate(zip(*texts, strict=False)) if len(set(pair)) > 1)
     fixed = len(tokenizer(texts[0][:shared]).input_ids)
     assert usage["prompt_tokens_details"]["cached_tokens"] >= fixed - 32 > 64
-
-
-@pytest.mark.parametrize("key", [None, "wrong"])
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/tokenize", "/invocations"])
-@pytest.mark.parametrize("name", ["qa_raw-prompt", "smollm2-135m"])
-def test_nobody_gets_past_the_key(server: Server, key: str | None, path: str, name: str) -> None:
-    headers = {"Authorization": f"Bearer {key}"} if key else {"Authorization": ""}
-    body = asking(name, QA) | {"prompt": "Hello"}
-    assert server.post(body, path, **headers).status_code == 401
-    assert server.get("/health", None).status_code == 200 and server.get("/v1/models", None).status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("path", "fields"),
-    [
-        ("/v1/completions", {"prompt": "Hello"}),
-        ("/v1/responses", {"input": "Hello"}),
-        ("/v1/messages", {"max_tokens": 5}),
-        ("/tokenize", {}),
-        ("/invocations", {}),
-        ("/inference/v1/generate", {"token_ids": [1]}),
-        ("/v1/chat/completions/batch", {}),
-        ("/v1/chat/completions/render", {}),
-        ("/v1/chat/completions/", {}),
-    ],
-)
-def test_a_variant_answers_on_no_other_route(server: Server, path: str, fields: dict[str, Any]) -> None:
-    refused = server.post(asking("qa-distilled", QA) | fields, path)
-    assert refused.status_code == 400 and "/v1/chat/completions only" in refused.json()["error"]["message"]
-
-
-def test_the_engines_own_name_of_the_adapter_is_no_model(server: Server) -> None:
-    served_as = server.ask("qa-distilled", QA).json()["system_fingerprint"]
-    refused = server.post(asking(served_as, QA))
-    assert refused.status_code == 404 and "qa-distilled, smollm2-135m" in refused.json()["error"]["message"]
 
 
 def test_the_base_is_stock_vllm(server: Server) -> None:
@@ -264,29 +141,6 @@ def test_the_base_is_stock_vllm(server: Server) -> None:
     )
     assert "Paris" in done.json()["choices"][0]["text"]
     assert server.post({"model": "smollm2-135m", "prompt": "a b"}, "/tokenize").json()["count"] == 2
-
-
-@pytest.mark.parametrize("name", ["qa_raw-prompt", "smollm2-135m"])
-@pytest.mark.parametrize(
-    "fields", [{"chat_template": "x"}, {"chat_template_kwargs": {"chat_template": "x"}}, {"seed": 1}]
-)
-def test_what_no_client_may_send(server: Server, name: str, fields: dict[str, Any]) -> None:
-    assert server.ask(name, QA, **fields).status_code == 400
-    assert server.get("/health").status_code == 200
-
-
-def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def running(server: Server) -> float:
-    lines = [line for line in server.get("/metrics").text.splitlines() if line.startswith("vllm:num_requests_running{")]
-    return sum(float(line.split()[-1]) for line in lines)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -314,96 +168,3 @@ def test_metrics_stand_behind_vllms(server: Server) -> None:
     assert values['promptstill_cached_prompt_tokens_total{variant="qa_raw-prompt"}'] > 64
     assert values['promptstill_errors_total{kind="disconnected",variant="tale-prompt"}'] >= 2
     assert any(name.startswith("vllm:") for name in values)
-
-
-def not_ours(body: bytes) -> bool:
-    """Whether a hostile body is the base's, which vLLM answers as it likes, or a right one of thousands of tokens."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    tokens = [value.get(key) for key in ("max_tokens", "max_completion_tokens")] if isinstance(value, dict) else []
-    return isinstance(value, dict) and (
-        any(isinstance(number, int) and number > 64 for number in tokens)
-        or value.get("model") in (None, "", "smollm2-135m")
-    )
-
-
-def test_hostile_bodies_never_make_it_fail(server: Server) -> None:
-    statuses: list[int] = []
-    with httpx.Client(timeout=60, trust_env=False) as client:
-
-        @settings(
-            max_examples=200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-        )
-        @given(bodies.bodies)
-        def hostile(body: bytes) -> None:
-            assume(not not_ours(body))
-            headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-            reply = client.post(f"{server.url}/v1/chat/completions", content=body, headers=headers)
-            statuses.append(reply.status_code)
-            assert reply.status_code < 500, (body, reply.text)
-
-        hostile()
-    assert len(statuses) >= 200 and server.get("/health").status_code == 200
-
-
-@pytest.mark.parametrize("length", ["5", "100000", "-1", "x"])
-def test_a_wrong_length_hurts_nobody(server: Server, length: str) -> None:
-    body = json.dumps(asking("feel-prompt", {"thing": "ice"}))
-    key = f"Authorization: Bearer {KEY}"
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{key}\r\nContent-Length: {length}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
-        raw.sendall((head + body).encode())
-        raw.shutdown(socket.SHUT_WR)
-        raw.settimeout(10)
-        assert b" 500 " not in raw.recv(200)
-    assert server.ask("feel-prompt", {"thing": "ice"}).status_code == 200
-
-
-def refused(server: Server) -> bool:
-    try:
-        server.get("/health")
-    except httpx.ConnectError:
-        return True
-    return False
-
-
-def test_sigterm_lets_running_requests_finish(server: Server) -> None:
-    """Last: it ends the server."""
-    tree = server.tree()
-
-    def tale(pool: ThreadPoolExecutor) -> Future[httpx.Response]:
-        return pool.submit(server.ask, "tale-prompt", TALE, max_tokens=60)
-
-    with ThreadPoolExecutor() as pool:
-        asked = [tale(pool) for _ in range(3)]
-        assert eventually(lambda: running(server) == 3)
-        server.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: refused(server), 3)
-        assert not any(future.done() for future in asked)
-        replies = [future.result(60) for future in asked]
-    assert {reply.json()["choices"][0]["finish_reason"] for reply in replies} <= {"length", "stop"}
-    assert server.process.wait(60) == 0
-    assert not [process for process in tree if process.is_running()]
-
-
-def test_a_killed_engine_ends_in_503_and_exit_code_1(tmp_path: Path, model: Model) -> None:
-    path = artifacts.write_best(tmp_path / "tale.json", "tale", artifacts.tale_prompt(), model.sha256)
-    server = start(tmp_path, str(path))
-    try:
-        tree = server.tree()
-        core = next(process for process in tree if "EngineCore" in " ".join(process.cmdline()))
-        with ThreadPoolExecutor(8) as pool:
-            asked = [pool.submit(server.ask, "tale-prompt", TALE, max_tokens=2000) for _ in range(8)]
-            assert eventually(lambda: running(server) == 8)
-            core.kill()
-            replies = [future.result(60) for future in asked]
-        assert [reply.status_code for reply in replies] == [503] * 8
-        assert "engine behind this server has died" in replies[0].json()["error"]["message"]
-        assert server.process.wait(60) == 1
-        said = (tmp_path / "stderr.log").read_text()
-        assert "error: vLLM has ended by itself." in said and "engine.log" in said
-        assert not [process for process in tree if process.is_running()]
-    finally:
-        finish(server)

@@ -1,31 +1,23 @@
-"""Artifacts into variants, options into vLLM's command; refusals, imports, the client, and the end by a signal."""
+"""Options into vLLM's command; refusals, imports, snippets and the client."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shlex
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from optimizer.errors import InfrastructureError, ReplyError, RequestRefused, UserError
-from optimizer.files import file_digest
 from optimizer.machine import Gpu, Machine
 from serving import Client
 from serving.server import Options, Plan, is_public, plan, printed
 from serving.settings import Settings
 from serving.shown import ready
-from serving.variants import load, read_distilled, read_prompt
+from serving.variants import load
 from tests import artifacts
 from tests.fake import FakeEndpoint
 
@@ -38,19 +30,6 @@ def silent(_line: str) -> None:
     """A `say` for tests that do not look at it."""
 
 
-def distilled(folder: Path, rank: object = 8, weights: bytes = b"weights", **config: Any) -> Path:
-    """A distilled folder as far as it is read before vLLM loads it."""
-    artifacts.write_best(folder / "prompt.json", "qa", artifacts.student_prompt())
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank} | config))
-    (folder / "adapter_model.safetensors").write_bytes(weights)
-    return folder
-
-
-@pytest.fixture
-def best(tmp_path: Path) -> Path:
-    return artifacts.write_best(tmp_path / "best.json", "qa", artifacts.qa_prompt("raw"))
-
-
 @pytest.fixture
 def model_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
@@ -60,97 +39,13 @@ def model_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def test_variants_are_named_by_recipe_and_kind(best: Path, tmp_path: Path) -> None:
-    served = load([best], [distilled(tmp_path / "distilled")])
-    assert list(served.variants) == ["qa-prompt", "qa-distilled"] and served.base == "smollm2-135m"
-    prompt, student = served.variants.values()
-    assert prompt.artifact == artifacts.qa_prompt("raw").id and prompt.served_as == "smollm2-135m"
-    assert student.served_as == f"qa-distilled@{student.artifact[:12]}"
-    assert prompt.score == {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
-
-
-def test_new_weights_are_a_new_artifact(tmp_path: Path) -> None:
-    first, second = (read_distilled(distilled(tmp_path / str(n), weights=bytes([n]))) for n in range(2))
-    assert first.prompt.id == second.prompt.id and first.served_as != second.served_as
-
-
-@pytest.mark.parametrize("scores", [None, {}, {"test": None}, {"test": {"winner": {}}}, [], {"test": {"mean": "high"}}])
-def test_a_prompt_that_was_not_tested_has_no_score(tmp_path: Path, scores: Any) -> None:
-    (tmp_path / "b.json").write_text(
-        json.dumps(artifacts.artifact("qa", artifacts.qa_prompt("raw")) | {"scores": scores})
-    )
-    assert not read_prompt(tmp_path / "b.json").score
-
-
-@pytest.mark.parametrize("shipped", ["student", "prompt"])
-def test_a_students_score_is_its_own(tmp_path: Path, shipped: str) -> None:
-    folder = distilled(tmp_path / "d")
-    scores = {"test": {"student": {"score": {"mean": 0.5, "n": 9}}, "gains": {}}}
-    written = json.loads((folder / "prompt.json").read_text()) | {"scores": scores, "shipped": shipped}
-    (folder / "prompt.json").write_text(json.dumps(written))
-    assert read_distilled(folder).score == {"mean": 0.5, "n": 9}
-
-
-def test_two_models_of_one_name(best: Path) -> None:
-    with pytest.raises(UserError, match=r"Two models would be called qa-prompt\."):
-        load([best, best], [])
-
-
-def test_two_base_models(best: Path, tmp_path: Path) -> None:
-    other = artifacts.write_best(tmp_path / "other.json", "feel", artifacts.feel_prompt(), "f" * 64)
-    with pytest.raises(UserError) as caught:
-        load([best, other], [])
-    assert str(caught.value).splitlines() == [
-        "qa-prompt and feel-prompt have different base models.",
-        "They are smollm2-135m and smollm2-135m (ffffffffffff); one server holds one.",
-        "Serve them on two ports.",
-    ]
-
-
-def test_nothing_to_serve() -> None:
-    with pytest.raises(UserError, match="Nothing to serve"):
-        load([], [])
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "a=b", "--host", "x" * 65, "a b", None, 5])
-def test_a_name_that_could_be_more_than_a_name(tmp_path: Path, name: Any) -> None:
-    (tmp_path / "b.json").write_text(json.dumps(artifacts.artifact(name, artifacts.qa_prompt("raw"))))
-    with pytest.raises(UserError, match="has the name"):
-        read_prompt(tmp_path / "b.json")
-
-
-def test_a_folder_in_place_of_best_json(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"write: --adapter {tmp_path}"):
-        read_prompt(tmp_path)
-
-
-def test_a_folder_that_distill_did_not_write(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no prompt\.json and no adapter_config\.json"):
-        read_distilled(tmp_path)
-
-
-def test_weights_that_the_scores_are_not_of(tmp_path: Path) -> None:
-    folder = distilled(tmp_path / "d")
-    written = json.loads((folder / "prompt.json").read_text())
-    for sha256, right in ((file_digest(folder / "adapter_model.safetensors"), True), ("0" * 64, False)):
-        (folder / "prompt.json").write_text(json.dumps(written | {"adapter": {"sha256": sha256, "r": 8}}))
-        with contextlib.nullcontext() if right else pytest.raises(UserError, match="is not what"):
-            assert read_distilled(folder).name == "qa-distilled"
-
-
-@pytest.mark.parametrize("rank", [0, 1000, "8", True, None])
-def test_an_adapter_that_vllm_would_refuse(tmp_path: Path, rank: Any) -> None:
-    with pytest.raises(UserError, match="describes no LoRA adapter"):
-        read_distilled(distilled(tmp_path / "d", rank))
-
-
 def planned(best: Path, model_dir: Path, machine: Machine = CPU, **options: Any) -> Plan:
     return plan(Options(artifacts=(best,), model=str(model_dir), **options), machine, silent)
 
 
 def test_lora_is_on_only_for_adapters(best: Path, model_dir: Path, tmp_path: Path) -> None:
     assert planned(best, model_dir).adapters is None
-    adapters = planned(best, model_dir, adapters=(distilled(tmp_path / "d", 12),)).adapters
+    adapters = planned(best, model_dir, adapters=(artifacts.sketch_distilled(tmp_path / "d", 12),)).adapters
     assert adapters is not None and adapters.rank == 16
     assert next(iter(adapters.paths)).startswith("qa-distilled@")
 
@@ -261,73 +156,3 @@ def test_the_client_says_what_went_wrong() -> None:
             client.models()
     with Client(fake.base_url) as client, pytest.raises(InfrastructureError, match="does not answer"):
         client.models()
-
-
-SERVER = """
-import asyncio, contextlib, sys, uvicorn
-from types import SimpleNamespace
-from pathlib import Path
-from serving.middleware import Setup, Variants
-from serving.settings import Settings
-from serving.variants import load
-from tests.upstream import Upstream
-
-class Slow(Upstream):
-    async def _wait(self, receive):
-        await asyncio.sleep(0.15)
-
-class Server(uvicorn.Server):  # as vLLM's: signals are its application's business
-    @contextlib.contextmanager
-    def capture_signals(self):
-        yield
-
-async def app(scope, receive, send):
-    await variants({**scope, "app": state}, receive, send)
-
-settings = Settings(artifacts=(), adapters=(), seeds=False, keyed=False, access_log=sys.argv[2])
-variants = Variants(Slow(), Setup(load([Path(sys.argv[1])], []), settings))
-server = Server(uvicorn.Config(app, port=int(sys.argv[3]), log_level="warning"))
-state = SimpleNamespace(state=SimpleNamespace(server=server))
-asyncio.run(server.serve())
-"""
-
-
-def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_running_requests_finish(tmp_path: Path, number: int) -> None:
-    best = artifacts.write_best(tmp_path / "b.json", "qa", artifacts.qa_prompt("raw", "fake"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    argv = [sys.executable, "-c", SERVER, str(best), str(tmp_path / "access.jsonl"), str(port)]
-    url = f"http://127.0.0.1:{port}"
-
-    def up() -> bool:
-        try:
-            return httpx.get(f"{url}/health", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    with subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
-        try:
-            assert eventually(up)
-            body = {"model": "qa-prompt", "messages": [{"role": "user", "content": '{"context": "", "question": ""}'}]}
-            with httpx.stream("POST", f"{url}/v1/chat/completions", json=body | {"stream": True}, trust_env=False,
-                              timeout=60) as reply:  # fmt: skip
-                lines = reply.iter_lines()
-                first = next(lines)
-                process.send_signal(number)
-                assert eventually(lambda: not up(), 3)
-                rest = [line for line in lines if line]
-            assert first.startswith("data: {") and rest[-1] == "data: [DONE]"
-            assert process.wait(10) == 0
-        finally:
-            process.kill()

@@ -9,7 +9,7 @@ from typing import Any
 
 from distill.encode import Encoder, encode
 from distill.hyper import Hyper
-from distill.job import Dev, Job
+from distill.job import Dev, Job, Progress, Trained
 from distill.student import Lesson, completion
 from distill.weights import load_tokenizer
 from optimizer.fields import Field
@@ -24,6 +24,7 @@ WORDS = ["crimson", "amber", "scarlet", "coral", "ruby", "orange", "azure", "nav
 HUES = {word: "warm" if i < 6 else "cold" for i, word in enumerate(WORDS)}
 PLACES = ["sea", "sky", "wall", "door", "lamp", "coat", "shoe", "vase", "boat", "roof"]
 LEARNS = Hyper(r=8, lr=1e-2, epochs=4, batch=8)
+Training = tuple[Trained, Path, list[Progress]]  # what it came to, in which folder, and what it told
 
 
 def model(folder: Path, *, chat: bool = True) -> Model:
@@ -112,3 +113,19 @@ def job(base: Model, work_dir: Path, hyper: Hyper = LEARNS, layout: str = "raw")
 
     prompts = [encoder.prompt_ids(lesson.messages) for lesson in dev]
     return Job(base, rows, Dev(prompts, which.decoding, score), hyper, work_dir)
+
+
+def whole_training(base: Model, folder: Path) -> Training:
+    """Train in `folder`, undisturbed."""
+    from distill.train import train
+
+    told: list[Progress] = []
+    return train(job(base, folder / "work"), folder / "adapter", told.append), folder, told
+
+
+def same_adapter(one: Path, other: Path, within: float = 1e-5) -> bool:
+    import torch
+    from safetensors.torch import load_file
+
+    left, right = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
+    return left.keys() == right.keys() and all(torch.allclose(left[k], right[k], atol=within) for k in left)

@@ -1,0 +1,101 @@
+"""Artifacts into variants: their names, scores and bases, and the files that are refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.errors import UserError
+from optimizer.files import file_digest
+from serving.variants import load, read_distilled, read_prompt
+from tests import artifacts
+
+
+def test_variants_are_named_by_recipe_and_kind(best: Path, tmp_path: Path) -> None:
+    served = load([best], [artifacts.sketch_distilled(tmp_path / "distilled")])
+    assert list(served.variants) == ["qa-prompt", "qa-distilled"] and served.base == "smollm2-135m"
+    prompt, student = served.variants.values()
+    assert prompt.artifact == artifacts.qa_prompt("raw").id and prompt.served_as == "smollm2-135m"
+    assert student.served_as == f"qa-distilled@{student.artifact[:12]}"
+    assert prompt.score == {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
+
+
+def test_new_weights_are_a_new_artifact(tmp_path: Path) -> None:
+    first, second = (
+        read_distilled(artifacts.sketch_distilled(tmp_path / str(n), weights=bytes([n]))) for n in range(2)
+    )
+    assert first.prompt.id == second.prompt.id and first.served_as != second.served_as
+
+
+@pytest.mark.parametrize("scores", [None, {}, {"test": None}, {"test": {"winner": {}}}, [], {"test": {"mean": "high"}}])
+def test_a_prompt_that_was_not_tested_has_no_score(tmp_path: Path, scores: Any) -> None:
+    (tmp_path / "b.json").write_text(
+        json.dumps(artifacts.artifact("qa", artifacts.qa_prompt("raw")) | {"scores": scores})
+    )
+    assert not read_prompt(tmp_path / "b.json").score
+
+
+@pytest.mark.parametrize("shipped", ["student", "prompt"])
+def test_a_students_score_is_its_own(tmp_path: Path, shipped: str) -> None:
+    folder = artifacts.sketch_distilled(tmp_path / "d")
+    scores = {"test": {"student": {"score": {"mean": 0.5, "n": 9}}, "gains": {}}}
+    written = json.loads((folder / "prompt.json").read_text()) | {"scores": scores, "shipped": shipped}
+    (folder / "prompt.json").write_text(json.dumps(written))
+    assert read_distilled(folder).score == {"mean": 0.5, "n": 9}
+
+
+def test_two_models_of_one_name(best: Path) -> None:
+    with pytest.raises(UserError, match=r"Two models would be called qa-prompt\."):
+        load([best, best], [])
+
+
+def test_two_base_models(best: Path, tmp_path: Path) -> None:
+    other = artifacts.write_best(tmp_path / "other.json", "feel", artifacts.feel_prompt(), "f" * 64)
+    with pytest.raises(UserError) as caught:
+        load([best, other], [])
+    assert str(caught.value).splitlines() == [
+        "qa-prompt and feel-prompt have different base models.",
+        "They are smollm2-135m and smollm2-135m (ffffffffffff); one server holds one.",
+        "Serve them on two ports.",
+    ]
+
+
+def test_nothing_to_serve() -> None:
+    with pytest.raises(UserError, match="Nothing to serve"):
+        load([], [])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a=b", "--host", "x" * 65, "a b", None, 5])
+def test_a_name_that_could_be_more_than_a_name(tmp_path: Path, name: Any) -> None:
+    (tmp_path / "b.json").write_text(json.dumps(artifacts.artifact(name, artifacts.qa_prompt("raw"))))
+    with pytest.raises(UserError, match="has the name"):
+        read_prompt(tmp_path / "b.json")
+
+
+def test_a_folder_in_place_of_best_json(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"write: --adapter {tmp_path}"):
+        read_prompt(tmp_path)
+
+
+def test_a_folder_that_distill_did_not_write(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no prompt\.json and no adapter_config\.json"):
+        read_distilled(tmp_path)
+
+
+def test_weights_that_the_scores_are_not_of(tmp_path: Path) -> None:
+    folder = artifacts.sketch_distilled(tmp_path / "d")
+    written = json.loads((folder / "prompt.json").read_text())
+    for sha256, right in ((file_digest(folder / "adapter_model.safetensors"), True), ("0" * 64, False)):
+        (folder / "prompt.json").write_text(json.dumps(written | {"adapter": {"sha256": sha256, "r": 8}}))
+        with contextlib.nullcontext() if right else pytest.raises(UserError, match="is not what"):
+            assert read_distilled(folder).name == "qa-distilled"
+
+
+@pytest.mark.parametrize("rank", [0, 1000, "8", True, None])
+def test_an_adapter_that_vllm_would_refuse(tmp_path: Path, rank: Any) -> None:
+    with pytest.raises(UserError, match="describes no LoRA adapter"):
+        read_distilled(artifacts.sketch_distilled(tmp_path / "d", rank))

@@ -1,0 +1,16 @@
+"""Waiting for what another process does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
+    """Whether it becomes true in time."""
+    deadline = time.monotonic() + limit_s
+    while not is_true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
