@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from jinja2 import Environment, StrictUndefined
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from distill.arms import Arm
 from distill.pipeline import Distillation
 from distill.verdict import Verdict, sentence
 from optimizer.stats import Gain, gain
+from optimizer.summary import told
 
 COLUMNS = (
     "arm",
@@ -102,14 +106,24 @@ def comparison(verdict: Verdict) -> list[tuple[str, str, str]]:
     ]
 
 
-def terminal(verdict: Verdict, seed: int) -> Table:
-    """The arms for the terminal."""
-    shown = Table(title=f"test: {verdict.best.score.n} rows, read once for each arm", title_justify="left")
-    for column in COLUMNS:
-        shown.add_column(column, justify="left" if column == "arm" else "right")
-    for row in rows(verdict, seed):
-        shown.add_row(*row)
-    return shown
+def terminal(verdict: Verdict, seed: int) -> RenderableType:
+    """The arms for the terminal, within 80 columns, and the paired differences below."""
+    shown = Table(
+        title=f"test: {verdict.best.score.n} rows, read once for each arm",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown.add_column("arm", no_wrap=True)
+    for column in ("score", "95 % interval", "unparsed", "tokens", "alone", "req/s"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for name, score, interval, _, unparsed, prompt_tokens, reply_tokens, alone, per_s in rows(verdict, seed):
+        shown.add_row(name, score, interval, unparsed, f"{prompt_tokens}+{reply_tokens}", alone, per_s)
+    lines = [f"student over the best prompt:       {told(verdict.over_best)}"]
+    if verdict.over_gold:
+        lines.append(f"student over the gold-label student: {told(verdict.over_gold)}")
+    note = "tokens: prompt + reply; alone: median latency of a lone request; req/s: with 32 in flight"
+    return Group(shown, Text(note, style="dim"), Text(""), *map(Text, lines))
 
 
 def markdown(header: tuple[str, ...], lines: list[list[str]] | list[tuple[str, str, str]]) -> str:
