@@ -13,7 +13,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from optimizer import engine as engines
@@ -21,7 +20,7 @@ from optimizer import startup
 from optimizer.errors import InfrastructureError
 from optimizer.machine import Gpu, Machine, this_machine
 from optimizer.models import Model
-from tests.waiting import eventually
+from tests.waiting import eventually, lives
 
 GUARD = Path(engines.__file__).with_name("guard.py")
 SMALL = Machine(cores=(0, 1), memory_gib=23.4, free_gib=20.0, preload=("/lib/libiomp5.so",))
@@ -160,7 +159,7 @@ def started_tree(pids_path: Path) -> list[int]:
 
 
 def all_gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+    return not any(lives(pid) for pid in pids)
 
 
 def guarded(pids_path: Path, trap: str = "") -> list[str]:

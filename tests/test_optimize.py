@@ -162,10 +162,10 @@ def test_an_endpoint_that_fails_half_the_time_gives_the_same_result(tmp_path: Pa
     calm.mkdir()
     rough.mkdir()
     with FakeEndpoint(knows_with_demos) as fake:
-        assert run(command(fake, calm), calm).returncode == 0
+        assert run(command(fake, calm, "--trials", "4"), calm).returncode == 0
     with FakeEndpoint(knows_with_demos) as fake:
         fake.misbehave = lambda number: 500 if number % 2 else None
-        done = run(command(fake, rough), rough)
+        done = run(command(fake, rough, "--trials", "4"), rough)
     assert done.returncode == 0, done.stderr
     assert best(rough)["id"] == best(calm)["id"]
 

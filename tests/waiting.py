@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import psutil
+
 
 def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
     """Whether it becomes true in time."""
@@ -14,3 +16,11 @@ def eventually(is_true: Callable[[], bool], limit_s: float = 20.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return psutil.Process(pid).status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
