@@ -41,6 +41,7 @@ def best_json(folder: Path, model: Model) -> Path:
     prompt = build(prepared.task, "chat", "Is the thing hot or cold?", pool, k=4)
     made = {"schema_version": 1, "id": prompt.id, "name": "feel", "recipe": lineage(prepared.loaded)}
     made |= {"model": {"name": model.name, "sha256": model.sha256}, "search": {"seed": 0}}
-    splits = {"sha256": prepared.splits.digests()}
+    sizes = {name: len(getattr(prepared.splits, name)) for name in ("train", "dev", "test")}
+    splits = {"sha256": prepared.splits.digests(), **sizes}
     write_json(folder / "best.json", {**made, "splits": splits, "prompt": prompt.model_dump(mode="json")})
     return folder / "best.json"
