@@ -159,8 +159,8 @@ def junk(answer: str | Exception, known: Sequence[str], rows: Sequence[Example])
         return "empty"
     if len(answer) > LONGEST:
         return f"longer than {LONGEST} characters"
-    if "[[ ##" in answer:
-        return "holds format markers"
+    if "[[ ##" in answer or answer.strip()[0] in "{[":  # what a small model makes of DSPy's formats
+        return "is markup, not a sentence"
     if any(near_duplicate(words(answer), words(other)) for other in known):
         return "says what another says"
     text = f" {' '.join(words(answer))} "

@@ -1,0 +1,35 @@
+"""Which proposed instructions are refused, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.examples import Example
+from optimizer.propose import junk, sift
+
+PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
+ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {})]
+GOOD = "Read the context and answer with the shortest phrase from it."
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (GOOD, ""),
+        ("  ", "empty"),
+        ("Do it", "empty"),
+        ("word " * 400, "longer than 1500 characters"),
+        ("[[ ## proposed ## ]] answer the question", "is markup, not a sentence"),
+        ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "is markup, not a sentence"),
+        ('["answer", "the", "question"]', "is markup, not a sentence"),
+        ("Answer the question using only the context!", "says what another says"),
+        (f"Answer like this: {PASSAGE}", "copies a row"),
+        (ValueError("no reply"), "the proposer failed (ValueError)"),
+    ],
+)
+def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) -> None:
+    assert junk(answer, ["Answer the question using only the context."], ROWS) == problem
+
+
+def test_a_proposal_is_kept_once() -> None:
+    assert sift([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["says what another says", "empty"])
