@@ -87,14 +87,14 @@ def comparison(verdict: Verdict) -> list[tuple[str, str, str]]:
     """Criterion, prompt engineering, fine-tuning: the classic table with this task's figures."""
     cost, best, student = verdict.cost, verdict.best, verdict.student
     before, after = cost.offtask
-    even = "never" if verdict.break_even is None else f"after {verdict.break_even:,.0f} requests"
+    even = "never saved" if verdict.break_even is None else f"saved after {verdict.break_even:,.0f} requests"
     return [
         ("training required", "none", f"{cost.training_seconds / 60:.1f} min on {cost.device}"),
         ("data needed", "dev rows to choose by", f"{cost.rows} lessons, from {cost.teacher_calls:,} teacher calls"),
         (
             "computational cost",
             f"{best.prompt_tokens:.0f} prompt tokens a request",
-            f"{student.prompt_tokens:.0f} prompt tokens a request; {cost.seconds / 60:.1f} min once, saved {even}",
+            f"{student.prompt_tokens:.0f} prompt tokens a request; {cost.seconds / 60:.1f} min once, {even}",
         ),
         (
             "flexibility",
@@ -113,15 +113,16 @@ def terminal(verdict: Verdict, seed: int) -> RenderableType:
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     shown.add_column("arm", no_wrap=True)
     for column in ("score", "95 % interval", "unparsed", "tokens", "alone", "req/s"):
         shown.add_column(column, justify="right", no_wrap=True)
     for name, score, interval, _, unparsed, prompt_tokens, reply_tokens, alone, per_s in rows(verdict, seed):
         shown.add_row(name, score, interval, unparsed, f"{prompt_tokens}+{reply_tokens}", alone, per_s)
-    lines = [f"student over the best prompt:       {told(verdict.over_best)}"]
+    lines = [f"over the best prompt:  {told(verdict.over_best)}"]
     if verdict.over_gold:
-        lines.append(f"student over the gold-label student: {told(verdict.over_gold)}")
+        lines.append(f"over the gold student: {told(verdict.over_gold)}")
     note = "tokens: prompt + reply; alone: median latency of a lone request; req/s: with 32 in flight"
     return Group(shown, Text(note, style="dim"), Text(""), *map(Text, lines))
 
