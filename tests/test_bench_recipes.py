@@ -54,9 +54,7 @@ def test_the_page_of_the_recipes_has_the_place_for_the_table() -> None:
 
 
 def test_the_demo_says_which_log_tells_why_serve_did_not_come_up(tmp_path: Path) -> None:
-    with (
-        subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]) as server,
-        pytest.raises(SystemExit, match=r"did not come up; .*serve\.log says why"),
-    ):
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]) as server:
         server.wait()
+    with pytest.raises(SystemExit, match=r"did not come up; .*serve\.log says why"):
         demo.wait(server, "http://127.0.0.1:9", tmp_path / "serve.log")
