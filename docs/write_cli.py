@@ -1,6 +1,8 @@
 """Writes docs/cli.md from what the three commands themselves answer to --help.
 
     python docs/write_cli.py
+
+To be run after every change of an option; tests/test_docs.py compares.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
 HEAD = """\
 # The command line
-`python docs/write_cli.py` writes this page from the commands' own `--help`; a test compares the two. `python -m optimizer`,
-`python -m distill` and `python -m serving` are the same commands.
+`python docs/write_cli.py` writes this page from the commands' own `--help`; a test compares the two.
+`python -m optimizer`, `python -m distill` and `python -m serving` are the same commands.
 """
 CODES = f"""
 ## Exit codes
