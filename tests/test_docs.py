@@ -149,7 +149,7 @@ def test_a_picture_of_a_report(finished_run: RunFolder, tmp_path: Path) -> None:
     with Image.open(picture) as seen:
         assert seen.size == (write_picture.WIDTH, write_picture.HEIGHT)
         band = seen.convert("L").crop((0, write_picture.HEIGHT - 100, *seen.size))
-        assert len(set(band.getdata())) > 8, "the page must reach the lower edge"
+        assert sum(count > 0 for count in band.histogram()) > 8, "the page must reach the lower edge"
     assert picture.stat().st_size < write_picture.MOST_BYTES
 
 
