@@ -13,7 +13,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -q --no-d
 ACCELERATOR ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 SIZE := $(if $(filter cpu,$(ACCELERATOR)),3 GB,10 GB)
 LOCK := locks/$(ACCELERATOR).txt
-SOURCES := $(wildcard optimizer distill serving recipes benchmarks tests)
+SOURCES := $(wildcard optimizer distill serving recipes benchmarks docs tests)
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
