@@ -39,11 +39,12 @@ from optimizer.prepare import Prepared
 from optimizer.probe import Abilities, constrains, probe, refuse_less
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
-from optimizer.propose import propose_instructions
+from optimizer.propose import account, propose_instructions
 from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
 from optimizer.search import Outcome, Problem, Progress, Search, pareto
 from optimizer.settings import Settings
+from optimizer.spelled import plural
 from optimizer.stats import estimate, visible_gain
 from optimizer.study import StoredStudy
 
@@ -207,7 +208,8 @@ class Steps:
         """The reading of test, or None where a hard budget forbids even that."""
         rows, metric = self.prepared.splits.test, self.prepared.loaded.recipe.metric
         self.client.meter.held = 0
-        self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows")
+        pace = self.watch.forecast(READINGS * len(rows))
+        self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows{pace}")
         try:
             readings = await read_test(task, (seed_prompt, winner), rows, metric, self.client, seed=self.settings.seed)
             return judge(readings, outcome.winner.value, self.settings.seed)
@@ -233,7 +235,8 @@ class Steps:
         most_nearest = demo_sizes(train, min(NEAREST_TOKENS, self.context / 2))[-1]
         count = 0 if settings.proposer == "none" else settings.proposals
         asked = settings.proposer or task.model
-        self.watch.say(f"building pools: {count} proposals by {asked}, bootstrapping on {BOOTSTRAP_ROWS} train rows")
+        by = f"{count} instructions proposed by {asked}, " if count else ""
+        self.watch.say(f"building pools (usually 10-60 s): {by}bootstrapped demos from {BOOTSTRAP_ROWS} train rows")
         (new, refused), boot = await asyncio.gather(
             propose_instructions(
                 task.signature,
@@ -249,9 +252,8 @@ class Steps:
         sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(sizes), settings.seed), **boot, **nearest_sets(task)}
         instructions = unique([task.signature.instructions, *recipe.instructions, *new])
         self.watch.say(
-            f"pools: {len(instructions)} instructions ({len(refused)} proposals refused"
-            + (f": {', '.join(sorted(set(refused)))}" if refused else "")
-            + f"), {len(sets)} demo sets of up to {max(sizes)}, {len(able.layouts)} layouts"
+            f"pools: {plural(len(instructions), 'instruction')}, {len(sets)} demo sets of up to {max(sizes)}, "
+            f"{plural(len(able.layouts), 'layout')}{account(refused, len(new))}"
         )
         return Pools(
             instructions,

@@ -104,7 +104,7 @@ def test_nothing_is_opened_before_a_question() -> None:
 
 def scored(metric: Metric, folder: Path) -> list[Scored]:
     """Four rows of a fresh recipe, scored by a judge."""
-    metric.judge = True  # type: ignore[attr-defined]
+    metric.judge = True  # type: ignore[attr-defined]  # a function takes any, its type none
     write_starter(folder / "fresh.py")
     ready = prepare(Settings(recipe=str(folder / "fresh.py")))
     prompt = build(ready.task, "chat", "Tell.")

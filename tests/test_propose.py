@@ -19,12 +19,12 @@ GOOD = "Read the context and answer with the shortest phrase from it."
         ("  ", "empty"),
         ("Do it", "empty"),
         ("word " * 400, "longer than 1500 characters"),
-        ("[[ ## proposed ## ]] answer the question", "is markup, not a sentence"),
-        ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "is markup, not a sentence"),
-        ('["answer", "the", "question"]', "is markup, not a sentence"),
-        ("Answer the question using only the context!", "says what another says"),
-        (f"Answer like this: {PASSAGE}", "copies a row"),
-        (ValueError("no reply"), "the proposer failed (ValueError)"),
+        ("[[ ## proposed ## ]] answer the question", "markup, not a sentence"),
+        ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "markup, not a sentence"),
+        ('["answer", "the", "question"]', "markup, not a sentence"),
+        ("Answer the question using only the context!", "said what another says"),
+        (f"Answer like this: {PASSAGE}", "copied a row"),
+        (ValueError("no reply"), "lost: the proposer failed (ValueError)"),
     ],
 )
 def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) -> None:
@@ -32,4 +32,4 @@ def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) 
 
 
 def test_a_proposal_is_kept_once() -> None:
-    assert sift([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["says what another says", "empty"])
+    assert sift([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["said what another says", "empty"])
