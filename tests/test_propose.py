@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dspy
 import pytest
+from dspy.utils.exceptions import AdapterParseError
 
 from optimizer.examples import Example
-from optimizer.propose import junk, sift
+from optimizer.propose import account, junk, sift
 
 PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
 ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {})]
@@ -33,3 +35,14 @@ def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) 
 
 def test_a_proposal_is_kept_once() -> None:
     assert sift([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["said what another says", "empty"])
+
+
+def test_what_became_of_the_proposals_is_said_in_plain_words() -> None:
+    unread = AdapterParseError("JSONAdapter", dspy.Signature("a -> b"), "no JSON")
+    _, refused = sift([unread, f"Answer like this: {PASSAGE}", unread, unread], [], ROWS)
+    assert account(refused, 0) == (
+        "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); the recipe's own "
+        "instruction is searched"
+    )
+    assert account(refused[:1], 1) == "; 1 proposal by the model was unusable (1 not in the asked form)"
+    assert account([], 3) == ", 3 of them proposed" and not account([], 0)
