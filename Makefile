@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help optimize test check lock clean
+.PHONY: help optimize demo test check lock clean
 
 PYTHON ?= python3
 RECIPE ?= recipes/qa.py
@@ -20,6 +20,9 @@ help: ## List the targets
 
 optimize: .venv/.installed ## Set up, then find the best prompt for RECIPE (recipes/qa.py)
 	$(BIN)/optimize $(RECIPE)
+
+demo: .venv/.installed ## The whole loop: optimize, distill, serve, and a question to both variants
+	$(BIN)/python -m benchmarks.demo $(RECIPE)
 
 test: .venv/.installed ## Run all tests, the end-to-end ones with the real engine included
 	$(BIN)/python -m pytest -q

@@ -144,8 +144,7 @@ def deal(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, li
     """A seeded deal by whole groups: rows that share their inputs, or the recipe's group field, stay together."""
     groups: dict[str, list[Example]] = {}
     for example in examples:
-        key = example.row.get(recipe.group) if recipe.group else example.inputs
-        groups.setdefault(canonical(key), []).append(example)
+        groups.setdefault(group_of(example, recipe.group), []).append(example)
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     wanted = targets(len(examples), recipe.split)
@@ -156,6 +155,11 @@ def deal(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, li
         if shortfalls[name] > 0:
             dealt[name] += groups[key]
     return dealt
+
+
+def group_of(example: Example, field: str | None) -> str:
+    """What a row shares with those that stay in its split: the recipe's group field, else its inputs."""
+    return canonical(example.row.get(field) if field else example.inputs)
 
 
 def targets(total: int, split: tuple[float, float, float]) -> dict[SplitName, int]:

@@ -29,6 +29,7 @@ REASONING = "reasoning"
 REASONING_TOKENS = 160
 REASONING_CHARS = 480  # so that a constrained answer still fits behind it
 MARKER_TOKENS = 16  # what `[[ ## name ## ]]` or a JSON key costs around one output
+LINE = r" [^\s][^\n]*\n"  # in raw text a small model often begins with a line end, which would be all of its answer
 Demo = Mapping[str, Any]
 
 
@@ -257,7 +258,7 @@ def decoding(task: Task, layout: Layout, reply: Reply) -> Decoding:
     json_form = {"type": "json_schema", "json_schema": {"name": "outputs", "schema": object_schema(task)}}
     return Decoding(
         max_tokens=task.max_tokens + extra,
-        min_tokens=int(layout == "raw" and not grammar),  # vLLM's own parameter, as the raw layout is vLLM's
+        min_tokens=int(layout == "raw" and not grammar),  # vLLM's own parameter
         stop=[] if grammar and "json" in grammar else stop,
         structured=grammar,
         response_format=json_form if reply.style == "json" and task.structured else None,
@@ -267,7 +268,8 @@ def decoding(task: Task, layout: Layout, reply: Reply) -> Decoding:
 def constraint(task: Task, layout: Layout, reply: Reply) -> dict[str, Any] | None:
     """vLLM's `structured_outputs` for typed outputs; None where every output is free text or has no grammar."""
     if reply.style == "json" or all(field.is_text for field in task.outputs):
-        return None
+        bare_line = layout == "raw" and reply.style == "text" and task.single_line
+        return {"regex": LINE} if bare_line else None
     space = " " if layout == "raw" else ""
     if reply.style == "text":
         field = task.outputs[0]

@@ -17,6 +17,8 @@ from optimizer.client import Client, Endpoint
 from optimizer.errors import BudgetReached, UserError
 from optimizer.evaluate import score_rows
 from optimizer.files import digest, write_json
+from optimizer.finals import Outcome, close, pareto, play_off
+from optimizer.forecast import READINGS, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model, markers
@@ -25,7 +27,6 @@ from optimizer.pools import (
     FIXED_TOKENS,
     NEAREST_TOKENS,
     NO_DEMOS,
-    REASONED_ROWS,
     DemoSet,
     Pools,
     bootstrapped_sets,
@@ -37,18 +38,17 @@ from optimizer.pools import (
 )
 from optimizer.prepare import Prepared
 from optimizer.probe import Abilities, constrains, probe, refuse_less
+from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.propose import account, propose_instructions
 from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
-from optimizer.search import Outcome, Problem, Progress, Search, pareto
+from optimizer.search import Progress, Search
 from optimizer.settings import Settings
 from optimizer.spelled import plural
-from optimizer.stats import estimate, visible_gain
+from optimizer.stats import estimate
 from optimizer.study import StoredStudy
-
-READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,16 @@ class Steps:
 
     async def run(self) -> Result:
         begun = time.monotonic()
-        self._refuse_small_budget()
+        meter, test = self.client.meter, len(self.prepared.splits.test)
+        refuse_small(meter.budget.calls, meter.held, test)
         served = [str(entry.get("id")) for entry in await self.client.models()]
         task = replace(self.prepared.task, model=self._served_name(served))
         structured = await constrains(self.client, task.model)
         task = replace(task, structured=structured, markers=markers(self.model))
         able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
-        self._tell(able)
         settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
+        for line in forecast(able, settings, len(splits.dev), test):
+            self.watch.say(line)
         study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)
         recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
         study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
@@ -125,19 +127,27 @@ class Steps:
         problem = Problem(
             task,
             pools,
+            splits.train,
             splits.dev,
             metric,
             settings.seed,
             settings.trials,
             self._study_worker(),
             settings.race,
+            self.prepared.loaded.recipe.group,
         )
         self.watch.begin(settings.trials)
         search = Search(problem, self.client, study, partial(self._follow, problem, study))
         outcome = await search.run()
-        self.watch.rest()
         if self.worker > 0:
+            self.watch.rest()
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
+        entrants = len(close(outcome.finalists))
+        if entrants > 1:
+            pace = self.watch.forecast(entrants * len(splits.dev))
+            self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on train rows new to them{pace}")
+        outcome = await play_off(problem, outcome, self.client)
+        self.watch.rest()
         self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
         self.run_folder.write_prompts(seed=seed_prompt, dspy=dspy_default(task), winner=winner)
@@ -179,6 +189,7 @@ class Steps:
             "spent": spending(self.client.meter),
             "seconds": round(time.monotonic() - begun, 1),
             "winner": dict(outcome.winner.params),
+            "playoff": [asdict(played) for played in outcome.playoff],
             "pareto": [{"score": t.value, "tokens": t.tokens, **t.params} for t in pareto(outcome.finalists)],
         }
 
@@ -274,25 +285,3 @@ class Steps:
         raise UserError(
             f"The endpoint does not serve {wanted}.", f"It serves {', '.join(served[:20])}.", "Name one with --model."
         )
-
-    def _refuse_small_budget(self) -> None:
-        limit, held = self.settings.budget.calls, self.client.meter.held
-        if limit is not None and limit <= held:
-            raise UserError(
-                f"--max-calls {limit} leaves nothing for the search.",
-                f"Reading test takes up to {held} calls ({READINGS} × {len(self.prepared.splits.test)} rows).",
-                "Allow more calls, or give fewer test rows.",
-            )
-
-    def _tell(self, able: Abilities) -> None:
-        """What the endpoint can do, what dev can see, and what the search will cost at most."""
-        for layout, why in able.refused.items():
-            self.watch.say(f"layout {layout} is left out: {why}")
-        if not able.structured:
-            self.watch.say("the endpoint does not constrain outputs: typed replies are checked instead")
-        splits, settings = self.prepared.splits, self.settings
-        dev, test = len(splits.dev), len(splits.test)
-        self.watch.say(f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search")
-        on_dev = settings.trials * dev
-        most = on_dev + READINGS * test + BOOTSTRAP_ROWS + REASONED_ROWS + 3 * settings.proposals
-        self.watch.say(f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev")

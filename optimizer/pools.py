@@ -22,6 +22,7 @@ from optimizer.prompt import Layout
 
 NO_DEMOS = "none"
 LABELED_SETS = 8
+BOOTSTRAPPED_SETS = 4
 BOOTSTRAP_ROWS = 48
 REASONED_ROWS = 16  # fewer, since a reasoned reply costs ten plain ones
 BOOTSTRAP_DEMOS = 4
@@ -166,7 +167,9 @@ async def bootstrapped_sets(
     own = right(await score_rows(plain, rows, metric, client))
     if own:
         demos: tuple[Demo, ...] = tuple({**to_demo(one.example), **(one.outputs or {})} for one in own)
-        sets["bootstrapped"] = DemoSet(demos[:most])
+        for i in range(BOOTSTRAPPED_SETS):
+            order = random.Random(f"{seed}-bootstrapped-{i}").sample(demos, min(most, len(demos)))
+            sets[f"bootstrapped-{i}"] = DemoSet(tuple(order))
     if task.can_reason:
         reasoned = build(task, layout, instruction, reasoning=True)
         thought = right(await score_rows(reasoned, rows[:REASONED_ROWS], metric, client))

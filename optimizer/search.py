@@ -1,67 +1,23 @@
-"""The search: generations of candidates raced over dev in blocks, then the finalists and the choice among them."""
+"""The search: generations of candidates raced over dev in blocks, then the finalists completed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import cast
-
-import numpy as np
 
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
 from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_rows
-from optimizer.examples import Example
-from optimizer.layouts import Task, build
-from optimizer.metrics import Metric
-from optimizer.pools import NO_DEMOS, Pools
-from optimizer.prompt import Layout, Prompt
+from optimizer.finals import Outcome, choose
+from optimizer.problem import Problem
+from optimizer.prompt import Prompt
 from optimizer.race import Scores, average, blocks, estimate, going_on, lost
-from optimizer.study import Params, Space, StoredStudy, Trial, suggest
+from optimizer.study import StoredStudy, Trial, suggest
 
 GENERATION = 8
 SUGGESTED = 8  # times as many are asked for, since some repeat what was tried
-FINALISTS = 3
-NOISE = 0.25  # standard errors of the paired difference within which a cheaper candidate is as good
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What the search works on. `dev` is in its one fixed order."""
-
-    task: Task
-    pools: Pools
-    dev: Sequence[Example]
-    metric: Metric
-    seed: int
-    trials: int
-    worker: int = 0
-    race: bool = True
-
-    @property
-    def space(self) -> Space:
-        return self.pools.space
-
-    def prompt(self, params: Params) -> Prompt:
-        """The candidate that a tuple of names stands for."""
-        name, layout = str(params["demos"]), cast(Layout, params["layout"])
-        k = self.pools.size(name, int(params["k"]))
-        instruction = self.pools.instructions[int(params["instruction"])]
-        reasoning = self.pools.demo_sets[name].reasoning
-        return build(self.task, layout, instruction, self.pools.demos(name), k=k, reasoning=reasoning)
-
-    def starters(self) -> list[dict[str, str | int]]:
-        """The first candidates: the seed prompt, then what has served small models best (demos, raw text)."""
-        few, many = self.pools.sizes[len(self.pools.sizes) // 2], self.pools.sizes[-1]
-        layouts = self.pools.layouts
-        text: Layout = "raw" if "raw" in layouts else layouts[0]
-        nearest = [name for name, one in self.pools.demo_sets.items() if one.nearest]
-        wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
-        wanted += [(layouts[0], nearest[-1], many), (text, nearest[-1], few)]
-        wanted += [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
-        wanted += [(text, "labeled-1", many)]
-        return [{"layout": layout, "demos": demos, "k": k, "instruction": 0} for layout, demos, k in wanted]
+COMPLETED = 3  # the best few, whose scores on dev are made whole
 
 
 @dataclass
@@ -105,16 +61,6 @@ class Progress:
     best: Trial | None
     bought: int
     full: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """All trials, the finalists (complete on dev), the chosen one, and which budget ended the search, if one did."""
-
-    trials: list[Trial]
-    finalists: list[Trial]
-    winner: Trial
-    stopped: str | None
 
 
 class Search:
@@ -202,7 +148,7 @@ class Search:
         """The complete trials, and the best few completed; what a budget leaves incomplete is no finalist."""
         complete = [trial for trial in trials if len(trial.scores) == len(self.problem.dev)]
         try:
-            for trial in sorted(trials, key=lambda t: -t.value)[:FINALISTS]:
+            for trial in sorted(trials, key=lambda t: -t.value)[:COMPLETED]:
                 if trial not in complete:
                     racer = Racer(trial.slot, trial.params, self.problem.prompt(trial.params))
                     await self._score(racer, range(len(self.problem.dev)))
@@ -227,28 +173,3 @@ def drop(racers: Sequence[Racer], incumbent: Scores, most: int) -> None:
     leader = max(ranked[0].scores, seen, key=average)
     for place, racer in enumerate(ranked):
         racer.lost = place >= most or lost(racer.scores, leader)
-
-
-def choose(finalists: Sequence[Trial]) -> Trial:
-    """The cheapest in tokens whose shortfall to the best is under a quarter of their difference's standard error."""
-    best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
-    as_good = [trial for trial in finalists if shortfall(trial, best) <= NOISE]
-    return min(as_good, key=lambda trial: (trial.tokens, -trial.value))
-
-
-def shortfall(trial: Trial, best: Trial) -> float:
-    """How far `trial` lies below `best`, in standard errors of the paired difference on dev."""
-    rows = sorted(best.scores)
-    difference = np.array([best.scores[row] - trial.scores[row] for row in rows])
-    error = float(difference.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
-    mean = float(difference.mean())
-    return mean / error if error > 0 else (0.0 if mean <= 0 else float("inf"))
-
-
-def pareto(trials: Sequence[Trial]) -> list[Trial]:
-    """The complete trials that no other beats in both score and tokens, the cheapest first."""
-    front: list[Trial] = []
-    for trial in sorted(trials, key=lambda t: (t.tokens, -t.value)):
-        if not front or trial.value > front[-1].value:
-            front.append(trial)
-    return front

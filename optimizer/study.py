@@ -26,6 +26,7 @@ from optimizer.errors import UserError
 from optimizer.files import digest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+SETTLED = 16
 Params = Mapping[str, str | int]
 Space = Mapping[str, Sequence[str | int]]
 
@@ -62,8 +63,9 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 def suggest(space: Space, history: Sequence[Trial], count: int, seed: str) -> list[dict[str, str | int]]:
     """`count` candidates from multivariate TPE over `history`: a pure function of its arguments.
 
-    Every other one has the best trial's layout: layouts differ most, and once they are told apart the demos within the
-    best one are where the search pays. TPE alone needs more trials than a small budget has to see it.
+    Half of them have the best trial's layout, three quarters after `SETTLED` trials: layouts differ most, and once they
+    are told apart the demos within the best one are where the search pays. TPE alone needs more trials than a small
+    budget has to see it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -73,9 +75,10 @@ def suggest(space: Space, history: Sequence[Trial], count: int, seed: str) -> li
     for trial in history:
         study.add_trial(create_trial(params=dict(trial.params), distributions=dists, value=trial.value))
     best = max((trial for trial in history if not trial.lost), key=lambda trial: trial.value, default=None)
+    free = 2 if len(history) < SETTLED else 4  # every so many is left to TPE alone
     asked = []
     for number in range(count):
-        if best and number % 2 == 0:
+        if best and number % free:
             study.enqueue_trial({"layout": best.params["layout"]})
         asked.append(dict(study.ask(fixed_distributions=dists).params))
     return asked

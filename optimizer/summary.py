@@ -74,6 +74,9 @@ def costs(result: Result) -> list[str]:
     roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(meter.spent.items()))
     share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
     lines = [f"{len(trials)} trials bought {share}; racing saved the rest"]
+    if played := result.outcome.playoff:
+        rows = max(one.rows for one in played)
+        lines.append(f"play-off: {len(played)} that dev cannot tell apart met on {rows} train rows")
     usd = f", {meter.usd:.2f} USD" if meter.usd else ""
     lines.append(f"{meter.total.calls:,} calls ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused")
     return lines

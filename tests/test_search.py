@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from optimizer.finals import choose, pareto
 from optimizer.race import blocks, estimate, going_on, lost
-from optimizer.search import choose, pareto
 from optimizer.study import Space, Trial, suggest
 
 
@@ -62,14 +62,16 @@ def test_the_pareto_front_holds_what_nothing_beats_in_score_and_tokens() -> None
     assert [t.slot for t in pareto(trials)] == [3, 0]
 
 
-def test_half_of_the_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed() -> None:
+@pytest.mark.parametrize(("tried", "free"), [(3, 2), (16, 4)])
+def test_most_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed(tried: int, free: int) -> None:
     space: Space = {"layout": ("chat", "raw", "json"), "demos": ("a", "b"), "k": (1, 2)}
-    done: list[dict[str, str | int]] = [{"layout": one, "demos": "a", "k": 1} for one in space["layout"]]
+    layouts = [str(space["layout"][n % 3]) for n in range(tried)]
     values = {"chat": 0.1, "raw": 0.5, "json": 0.2}
     history = [
-        Trial(0, n, dict(p), str(n), values[str(p["layout"])], {0: 0.0}, False, 0, 1.0, 1.0) for n, p in enumerate(done)
+        Trial(0, n, {"layout": one, "demos": "a", "k": 1}, str(n), values[one], {0: 0.0}, False, 0, 1.0, 1.0)
+        for n, one in enumerate(layouts)
     ]
-    asked = suggest(space, history, 12, "seed")
-    assert all(params["layout"] == "raw" for params in asked[::2])
-    assert {params["layout"] for params in asked[1::2]} != {"raw"}
-    assert asked == suggest(space, history, 12, "seed")
+    asked = suggest(space, history, 24, "seed")
+    assert all(params["layout"] == "raw" for n, params in enumerate(asked) if n % free)
+    assert {params["layout"] for params in asked[::free]} != {"raw"}
+    assert asked == suggest(space, history, 24, "seed")

@@ -1,0 +1,38 @@
+"""What a run will cost at most and what its dev rows can tell, said before anything is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optimizer.errors import UserError
+from optimizer.finals import ENTRANTS
+from optimizer.pools import BOOTSTRAP_ROWS, REASONED_ROWS
+from optimizer.probe import Abilities
+from optimizer.settings import Settings
+from optimizer.stats import visible_gain
+
+READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
+PROPOSAL_CALLS = 3  # what one proposal takes at most
+
+
+def refuse_small(limit: int | None, held: int, test: int) -> None:
+    """Raises `UserError` where the budget of calls leaves nothing beside the reading of `test` rows."""
+    if limit is not None and limit <= held:
+        raise UserError(
+            f"--max-calls {limit} leaves nothing for the search.",
+            f"Reading test takes up to {held} calls ({READINGS} × {test} rows).",
+            "Allow more calls, or give fewer test rows.",
+        )
+
+
+def forecast(able: Abilities, settings: Settings, dev: int, test: int) -> Iterator[str]:
+    """What the endpoint can do, what `dev` rows can see, and the calls of the whole run at most; a line each."""
+    for layout, why in able.refused.items():
+        yield f"layout {layout} is left out: {why}"
+    if not able.structured:
+        yield "the endpoint does not constrain outputs: typed replies are checked instead"
+    yield f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search"
+    on_dev = settings.trials * dev
+    pools = BOOTSTRAP_ROWS + REASONED_ROWS + PROPOSAL_CALLS * settings.proposals
+    most = on_dev + pools + ENTRANTS * dev + READINGS * test
+    yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"

@@ -1,0 +1,60 @@
+"""The table of recipes/README.md comes from artifacts, and the demo says why it ends early."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import demo, recipes
+
+
+def scored(mean: float) -> dict[str, Any]:
+    return {"score": {"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "n": 90}}
+
+
+def artifacts(folder: Path, *, verdict: bool) -> None:
+    gain = {"mean": 0.4, "low": 0.3, "high": 0.5}
+    test = {"seed": scored(0.1), "dspy": scored(0.2), "winner": scored(0.5)}
+    best = {"scores": {"test": {**test, "gains": {"over_seed": gain, "over_dspy": gain}}}, "search": {"seed": 3}}
+    (folder / "distilled").mkdir(parents=True)
+    (folder / "best.json").write_text(json.dumps({**best, "created_at": "2026-01-02T03:04:05+00:00"}))
+    if verdict:
+        arms = {"student + bare prompt": scored(0.6)}
+        (folder / "distilled" / "verdict.json").write_text(json.dumps({"arms": arms}))
+
+
+def test_the_table_tells_what_the_artifacts_hold_and_what_was_not_measured(tmp_path: Path) -> None:
+    artifacts(tmp_path / "one", verdict=True)
+    artifacts(tmp_path / "two", verdict=False)
+    found = [recipes.read(tmp_path / name) for name in ("one", "two", "three")]
+    assert found[2] is None
+    head, rule, one, two = recipes.table([each for each in found if each]).splitlines()
+    cells = ["`one.py`", "90", "10.0 (5.0 to 15.0)", "20.0 (15.0 to 25.0)", "50.0 (45.0 to 55.0)"]
+    cells += ["+40.0 (+30.0 to +50.0)"] * 2 + ["60.0 (55.0 to 65.0)", "not measured", "3", "2026-01-02"]
+    assert one == "| " + " | ".join(cells) + " |"
+    assert two.count("not measured") == 2
+    assert head.count("|") == rule.count("|") == one.count("|")
+
+
+def test_the_table_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{recipes.BEGIN}\nold\n{recipes.END}\nafter\n")
+    for text in ("first", "second"):
+        recipes.write(page, text)
+    assert page.read_text() == f"before\n{recipes.BEGIN}\nsecond\n{recipes.END}\nafter\n"
+
+
+def test_the_page_of_the_recipes_has_the_place_for_the_table() -> None:
+    assert recipes.README.read_text(encoding="utf-8").count(recipes.BEGIN) == 1
+
+
+def test_the_demo_says_which_log_tells_why_serve_did_not_come_up(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]) as server:
+        server.wait()
+    with pytest.raises(SystemExit, match=r"did not come up; .*serve\.log says why"):
+        demo.wait(server, "http://127.0.0.1:9", tmp_path / "serve.log")

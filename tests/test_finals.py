@@ -1,0 +1,124 @@
+"""The play-off: who enters, which train rows are fresh to all of them, and that it mends a lucky lead on dev."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from optimizer.budget import Budget, Meter
+from optimizer.calls import SqliteCalls
+from optimizer.client import Client, Endpoint
+from optimizer.examples import Example
+from optimizer.finals import Outcome, close, fresh_rows, play_off, without
+from optimizer.layouts import Task
+from optimizer.metrics import exact_match
+from optimizer.pools import NO_DEMOS, DemoSet, Pools, demo_pool, labeled_sets, nearest_sets
+from optimizer.problem import Problem
+from optimizer.study import Trial
+from tests.fake import Body, FakeEndpoint
+
+ROWS = 64
+
+
+class Code(dspy.Signature):
+    """Say the code."""
+
+    word: str = dspy.InputField()
+    code: str = dspy.OutputField()
+
+
+def examples(name: str, count: int) -> list[Example]:
+    rows = [{"word": f" {name} word {i}", "code": "yes", "passage": f"{name}-{i // 4}"} for i in range(count)]
+    return [Example(row["word"], row["word"], {"word": row["word"]}, {"code": "yes"}, row) for row in rows]
+
+
+def problem(group: str | None = "passage") -> Problem:
+    train, task = examples("train", ROWS), Task(Code, "fake", 16)
+    sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, 4, 0), **nearest_sets(task)}
+    pools = Pools(("Say the code.", "Guess the code."), sets, demo_pool(train), (1, 4), 4, ("chat",), True)
+    return Problem(task, pools, train, examples("dev", 40), exact_match("code"), seed=0, trials=8, group=group)
+
+
+def trial(given: Problem, slot: int, right: int, **params: str | int) -> Trial:
+    """A complete trial that was right on `right` dev rows, others for each slot."""
+    params = {"layout": "chat", "demos": "labeled-0", "k": 4, "instruction": 0, **params}
+    scores = {row: float((row + 7 * slot) % len(given.dev) < right) for row in range(len(given.dev))}
+    name = given.prompt(params).id
+    return Trial(0, slot, dict(params), name, right / len(given.dev), scores, False, 0, 10.0 + slot, 1.0)
+
+
+def test_only_those_that_dev_cannot_tell_apart_enter() -> None:
+    given = problem()
+    trials = [trial(given, slot, right) for slot, right in enumerate((20, 21, 5))]
+    assert [one.slot for one in close(trials)] == [1, 0]
+    assert [one.slot for one in close(trials[2:])] == [2]
+
+
+def test_fresh_rows_share_no_group_with_what_an_entrant_shows() -> None:
+    given = problem()
+    entrants = [trial(given, n, 20, demos=f"labeled-{n}") for n in range(2)]
+    rows = fresh_rows(given, entrants)
+    demos = [demo for n in range(2) for demo in given.pools.demo_sets[f"labeled-{n}"].demos[:4]]
+    shown = {row.row["passage"] for row in given.train if row.inputs["word"].strip() in {d["word"] for d in demos}}
+    assert 16 <= len(rows) <= ROWS // 2
+    assert shown and not shown & {row.row["passage"] for row in rows}
+    assert rows == fresh_rows(given, entrants), "the same rows after a kill"
+
+
+def test_nearest_demos_do_not_come_from_the_groups_that_are_asked() -> None:
+    given = problem()
+    rows = fresh_rows(given, [trial(given, 0, 20, demos="nearest")])
+    asked = {row.row["passage"] for row in rows}
+    words = {demo["word"] for demo in without(given, rows).pools.pool}
+    kept = {row.row["passage"] for row in given.train if row.inputs["word"].strip() in words}
+    assert kept and not kept & asked
+
+
+def played(given: Problem, finalists: list[Trial], folder: Path, budget: Budget | None = None) -> tuple[Outcome, int]:
+    """The outcome at an endpoint that knows train's words only when told to guess; and the calls it took."""
+
+    def knows(body: Body) -> str:
+        return "yes" if "Guess" in str(body["messages"][0]["content"]) else "no"
+
+    async def work(fake: FakeEndpoint) -> Outcome:
+        store = SqliteCalls(folder / "calls.db")
+        async with Client(Endpoint(fake.base_url, "fake"), store, Meter(budget or Budget(), {})) as client:
+            return await play_off(given, Outcome(finalists, finalists, finalists[0], None), client)
+
+    with FakeEndpoint(knows) as fake:
+        return asyncio.run(work(fake)), sum(fake.calls.values())
+
+
+def test_a_lucky_lead_on_dev_is_lost_in_the_play_off(tmp_path: Path) -> None:
+    given = problem()
+    lucky, able = trial(given, 0, 21), trial(given, 1, 20, instruction=1)
+    outcome, calls = played(given, [lucky, able], tmp_path)
+    assert outcome.winner is able and outcome.stopped is None
+    assert {(one.dev, one.train) for one in outcome.playoff} == {(0.525, 0.0), (0.5, 1.0)}
+    assert calls == sum(one.rows for one in outcome.playoff) <= ROWS, "who lost by the paired test is asked no further"
+
+
+def test_a_clear_winner_meets_nobody(tmp_path: Path) -> None:
+    given = problem()
+    clear, other = trial(given, 0, 39), trial(given, 1, 5)
+    outcome, calls = played(given, [clear, other], tmp_path)
+    assert outcome.winner is clear and outcome.playoff == () and calls == 0
+
+
+def test_a_budget_that_ends_it_leaves_the_choice_to_dev(tmp_path: Path) -> None:
+    given = problem()
+    lucky, able = trial(given, 0, 21), trial(given, 1, 20, instruction=1)
+    outcome, _ = played(given, [lucky, able], tmp_path, Budget(calls=5))
+    assert outcome.stopped == "--max-calls 5" and outcome.winner is lucky
+
+
+@pytest.mark.parametrize("group", [None, "passage"])
+def test_too_few_fresh_rows_are_no_play_off(tmp_path: Path, group: str | None) -> None:
+    given = problem(group)
+    few: Any = Problem(**{**vars(given), "train": given.train[:20]})
+    outcome, calls = played(few, [trial(few, 0, 21), trial(few, 1, 20, instruction=1)], tmp_path)
+    assert calls == 0 and outcome.winner.slot == 0
