@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jinja2 import Environment, StrictUndefined
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -9,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.arms import Arm
-from distill.pipeline import Distillation
 from distill.verdict import Verdict, sentence
 from optimizer.stats import Gain, gain
 from optimizer.summary import told
+
+if TYPE_CHECKING:  # loads torch
+    from distill.pipeline import Distillation
 
 COLUMNS = (
     "arm",

@@ -5,86 +5,46 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from distill.settings import Settings
+from distill.options import instead, student, task, teacher
 from optimizer.errors import UserError
 from optimizer.exits import exit_codes
+from optimizer.help import Command
+from optimizer.shell import near, pasted
+
+if TYPE_CHECKING:  # heavy: aiohttp, and what counts tokens
+    from distill.settings import Settings
 
 WAIT_S = 2.0
-FILE = click.Path(path_type=Path, dir_okay=False)
+EXAMPLES = """
+distill --from-prompt best.json           # after: optimize recipes/qa.py
+distill --from-prompt best.json --unlabelled more.jsonl -m 2 --search 8
+distill --resume distilled                # after a stop
+"""
+CODES = (
+    ("0", "done, whatever the verdict says"),
+    ("1", "the machinery failed: engine, endpoint, memory, disk"),
+    ("2", "a mistake in prompt, recipe, rows or options"),
+    ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
+)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--from-prompt", type=FILE, metavar="BEST.json", help="The prompt to distil, as optimize wrote it.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("distilled"),
-    show_default=True,
-    help="Where the adapter, its card and the verdict go.",
-)
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Go on with a folder; no stored call and no finished epoch is repeated.",
-)
-@click.option("--student", metavar="MODEL", help="The model to train.  [default: the prompt's]")
-@click.option("--teacher", type=FILE, metavar="BEST.json", help="Another prompt that answers, say of a larger model.")
-@click.option("--recipe", type=FILE, help="Where the recipe lies, if it has moved.")
-@click.option("--base-url", help="Ask the teacher at this OpenAI-compatible endpoint (…/v1).")
-@click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="Variable that holds its key.")
-@click.option("--window", type=click.IntRange(1, 4096), default=64, show_default=True, help="Requests in flight.")
-@click.option("--unlabelled", type=FILE, metavar="ROWS.jsonl", help="More inputs for the teacher to answer.")
-@click.option(
-    "-k", type=click.IntRange(0), default=4, show_default=True, help="Sampled replies a row, beside a greedy one."
-)
-@click.option("--temperature", type=click.FloatRange(0), default=0.8, show_default=True, help="Of the sampled replies.")
-@click.option(
-    "--keep",
-    type=click.FloatRange(0, 1),
-    help="Learn from answers that score so much.  [default: 1, or 0.8 of a graded metric]",
-)
-@click.option(
-    "-m", "most", type=click.IntRange(1), default=1, show_default=True, help="Distinct right answers kept a row."
-)
-@click.option("--gold", is_flag=True, help="Add the labels of rows that the teacher never got right.")
-@click.option("--drop-leaks", is_flag=True, help="Leave out train rows that nearly equal a dev or test row.")
-@click.option(
-    "--layout", type=click.Choice(["raw", "chat"]), default="raw", show_default=True, help="Of the student's prompt."
-)
-@click.option(
-    "--rank", "r", type=click.Choice(["8", "16", "32", "64"]), default="16", show_default=True, help="LoRA's rank."
-)
-@click.option("--alpha", type=click.IntRange(1), help="LoRA's alpha.  [default: twice the rank]")
-@click.option("--targets", default="all-linear", show_default=True, help="Modules to adapt, with commas between.")
-@click.option("--rslora", is_flag=True, help="Scale by the root of the rank.")
-@click.option("--lr", type=float, default=5e-4, show_default=True, help="Learning rate.")
-@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="At most; dev may end it earlier.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Lessons an update.")
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Of the base."
-)
-@click.option(
-    "--search", type=click.IntRange(0), default=0, show_default=True, help="Trainings to try, over lr, rank and epochs."
-)
-@click.option("--no-gold-arm", is_flag=True, help="Train no student on the labels to compare with.")
-@click.option("--merge", is_flag=True, help="Also write base and adapter as one model.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
+@click.command(cls=Command, examples=EXAMPLES, codes=CODES)
+@task
+@teacher
+@student
+@instead
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def distill(context: click.Context, /, **options: Any) -> None:
-    """Train a small model to do with a bare prompt what the best prompt does, and measure whether it was worth it.
-
-    \b
-    distill --from-prompt best.json
-    distill --from-prompt best.json --unlabelled more.jsonl -m 2 --search 8
-    """
+    """Train a small model to do with a bare prompt what the best prompt does; measure whether it was worth it."""
+    if options["report"]:
+        report(options["report"])
+        return
     if not options["from_prompt"] and not options["resume"]:
         raise UserError("Which prompt?", "distill takes --from-prompt best.json, or --resume DIR.", "")
     if options["resume"]:
@@ -126,15 +86,35 @@ def work(options: dict[str, Any]) -> None:
         try:
             made = Steps(planned, settings, folder, watch).run()
         except BaseException:
-            watch.say(f"to go on: distill --resume {folder.path}")
+            watch.say(f"to go on: {pasted('distill', '--resume', folder.path)}")
             raise
         from distill.artifact import write
 
         write(folder, made)
     out.print(terminal(made.verdict, settings.seed))
     out.print(f"\n{sentence(made.verdict)}\n", soft_wrap=True)
-    out.print(f"model card  {folder.path / 'README.md'}\nlook at it  {folder.path / 'report.html'}")
-    out.print(f"serve both  serve {settings.from_prompt} --adapter {folder.path}")
+    for line in whereabouts(folder.path, Path(settings.from_prompt) if planned.together else None):
+        click.echo(line)
+
+
+def whereabouts(folder: Path, best: Path | None) -> list[str]:
+    """Files, and the command to type next; `best` is the prompt that the same server can hold."""
+    serve = pasted("serve", best, "--adapter", folder) if best else pasted("serve", "--adapter", folder)
+    return [
+        f"model card  {near(folder / 'README.md')}",
+        f"look at it  {near(folder / 'report.html')}",
+        f"{'serve both' if best else 'serve it  '}  {serve}",
+    ]
+
+
+def report(path: Path) -> None:
+    """A folder's page, made again; of an unfinished one, how far it has come."""
+    from distill.folder import Distilled
+    from distill.report import write_report
+
+    folder, _ = Distilled.open(path)
+    write_report(folder)
+    click.echo(near(folder.path / "report.html"))
 
 
 def follow(path: Path) -> None:
@@ -159,6 +139,7 @@ def to_settings(options: dict[str, Any]) -> Settings:
     """The settings that the command line states."""
     from distill.hyper import ALL_LINEAR, Hyper
     from distill.ladder import Rules
+    from distill.settings import Settings
     from optimizer.endpoints import Source
 
     targets = options["targets"]

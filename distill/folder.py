@@ -10,6 +10,7 @@ result.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from distill.settings import Settings
 from optimizer.errors import UserError
 from optimizer.files import write_json
+from optimizer.shell import pasted
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -36,7 +38,8 @@ class Distilled:
     def create(cls, path: Path, settings: Settings) -> Distilled:
         """A new folder. Raises `UserError` where something is in the way."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            going = f"distill --resume {path}" if (path / "work" / "settings.json").is_file() else f"rm -r {path}"
+            begun = (path / "work" / "settings.json").is_file()
+            going = pasted("distill", "--resume", path) if begun else shlex.join(["rm", "-r", str(path)])
             raise UserError(
                 f"{path} already holds something.",
                 "A new distillation would mix with it.",

@@ -57,14 +57,20 @@ class Liveness:
     @property
     def sentence(self) -> str:
         said = {
-            "live": "The endpoint serves the adapter",
+            "live": "The endpoint serves the adapter, as it should",
             "dead": "The adapter is dead: the endpoint answers as the base does",
             "differs": "The endpoint's answers are neither the adapter's nor the base's",
         }[self.state]
         return (
-            f"{said} (over {self.tokens} tokens log-probabilities differ by at most {self.engine_to_on:.4f} from the "
-            f"adapter's and {self.engine_to_off:.4f} from the base's; tolerance {self.tolerance})."
+            f"{said}. On {self.tokens} tokens its log-probabilities differ by {nats(self.engine_to_on)} from PEFT's "
+            f"with the adapter, by {nats(self.engine_to_off)} from PEFT's without it; "
+            f"up to {self.tolerance:g} counts as equal."
         )
+
+
+def nats(distance: float) -> str:
+    """A difference in two digits; one that is only rounding, as less than anything that matters."""
+    return f"up to {distance:.2g}" if distance >= 0.0001 else "less than 0.0001"
 
 
 def compare_logprobs(

@@ -16,13 +16,13 @@ from distill.encode import Encoder, context_limit, encode
 from distill.folder import ADAPTER_FILES, Distilled
 from distill.forgetting import Recall
 from distill.hyper import Hyper
-from distill.job import Dev, Job, Trained
+from distill.job import Dev, Job, Progress, Report, Trained
 from distill.ladder import labels
 from distill.plan import Plan
-from distill.progress import ticking
+from distill.progress import Ticker, ticking
 from distill.search import search
 from distill.settings import Settings
-from distill.teach import BARE, BEST, Taught, Teaching, recall_taught
+from distill.teach import BARE, BEST, READING, Taught, Teaching, recall_taught
 from distill.verdict import Cost, Verdict, judge
 from optimizer.calls import SqliteCalls
 from optimizer.client import Endpoint
@@ -77,11 +77,18 @@ class Steps:
 
     def run(self) -> Distillation:
         store = SqliteCalls(self.folder.calls_path)
+        self.folder.keep("plan", self.plan.told)
         try:
             taught = recall_taught(self.folder, self.plan)
-            taught = taught or Teaching(self.plan, self.settings, self.folder, self.watch, store).run()
+            if taught is None:
+                draw(self.folder, running=True)
+                taught = Teaching(self.plan, self.settings, self.folder, self.watch, store).run()
+            draw(self.folder, running=True)
             student, gold = self.train(taught)
             return self.compare(taught, student, gold, store)
+        except BaseException:
+            draw(self.folder)
+            raise
         finally:
             store.close()
 
@@ -111,10 +118,23 @@ class Steps:
         if trials:
             found = search(once, job.hyper, trials, self.folder.work / "search", self.tell)
             job = replace(job, hyper=found.hyper, work_dir=found.work_dir)
-        self.watch.say(f"training the {name} on {len(job.rows)} lessons, up to {job.hyper.epochs} epochs")
+        self.watch.say(
+            f"training the {name} on {len(job.rows)} lessons, up to {job.hyper.epochs} epochs "
+            "(usually 3-10 minutes on two cores; the time left is shown)"
+        )
         with ticking(self.watch, name) as ticker:
-            trained = train(job, job.work_dir / "adapter", ticker.follow)
+            trained = train(job, job.work_dir / "adapter", self.shown(ticker))
         return Schooled(job.work_dir / "adapter", job.work_dir / "metrics.jsonl", job.hyper, trained)
+
+    def shown(self, ticker: Ticker) -> Report:
+        """The ticker, with the page renewed after each epoch."""
+
+        def follow(progress: Progress) -> None:
+            ticker.follow(progress)
+            if progress.dev is not None:
+                draw(self.folder, running=True)
+
+        return follow
 
     def tell(self, number: int, hyper: Hyper, score: float | None) -> None:
         came = "given up" if score is None else f"dev {100 * score:.1f}"
@@ -179,6 +199,7 @@ class Steps:
 
     def prove(self, name: str, schooled: Schooled, endpoint: Endpoint) -> logprobs.Liveness:
         """That the endpoint serves this adapter, by log-probabilities. Raises `InfrastructureError` else."""
+        self.watch.say(f"checking that the endpoint answers with {name}, against PEFT (usually 10-30 s)")
         rows = [row.inputs for row in self.plan.prepared.splits.dev[:PROBES]]
         spoken = asyncio.run(logprobs.ask(endpoint.base_url, name, self.plan.student, rows))
         on, off = logprobs.peft_logprobs(self.plan.student_model, schooled.adapter_dir, spoken)
@@ -195,7 +216,7 @@ class Steps:
 
     async def measure(self, name: str, endpoint: Endpoint, store: SqliteCalls) -> Arm:
         splits = self.plan.prepared.splits
-        self.watch.say(f"reading test: {name} + bare prompt, {len(splits.test)} rows")
+        self.watch.say(f"reading test: {name} + bare prompt, {len(splits.test)} rows{READING}")
         bench = Bench(splits.test, splits.dev, self.plan.metric, store, self.settings.seed)
         return await bench.measure(self.plan.student.model_copy(update={"model": name}), endpoint)
 
@@ -205,6 +226,7 @@ class Steps:
         from distill.forgetting import recall
         from distill.weights import best_device, load_base, load_tokenizer
 
+        self.watch.say("checking what the student forgot, on the off-task probe (usually 10-30 s)")
         model = self.plan.student_model
         adapted = load_adapter(load_base(model, "auto", best_device()), schooled.adapter_dir)
         return recall(adapted, load_tokenizer(model))
@@ -212,8 +234,15 @@ class Steps:
     def merge(self, schooled: Schooled) -> float:
         from distill.adapter import merge
 
-        self.watch.say("merging the adapter into the base's weights")
+        self.watch.say("merging the adapter into the base's weights (usually under a minute)")
         return merge(self.plan.student_model, schooled.adapter_dir, self.folder.path / "merged")
+
+
+def draw(folder: Distilled, *, running: bool = False) -> None:
+    """Renew report.html. Matplotlib loads here, so that a distillation does not wait for it to begin."""
+    from distill.report import write_report
+
+    write_report(folder, running=running)
 
 
 def lineage(made: Distillation) -> dict[str, Any]:

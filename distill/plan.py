@@ -19,6 +19,7 @@ from optimizer.models import Model, markers, resolve
 from optimizer.prepare import Prepared, prepare
 from optimizer.prompt import Prompt, read_artifact
 from optimizer.settings import Settings as Run
+from optimizer.shell import pasted
 
 Say = Callable[[str], None]
 
@@ -47,6 +48,18 @@ class Plan:
     @property
     def metric(self) -> Metric:
         return self.prepared.loaded.recipe.metric
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the page says of it."""
+        names = {"student": self.student_model.name, "teacher": self.teacher_model.name}
+        return {"name": self.name, **names, "rows": len(self.rows)}
+
+    @property
+    def together(self) -> bool:
+        """Whether one server can hold the prompt and the student."""
+        model = self.artifact["model"]
+        return (self.student_model.name, self.student_model.sha256) == (model["name"], model["sha256"])
 
     @property
     def teaches_itself(self) -> bool:
@@ -92,7 +105,7 @@ def open_recipe(artifact: dict[str, Any], settings: Settings) -> Prepared:
         raise UserError(
             f"{settings.from_prompt} is of another {what} than {path} now has.",
             "Its test rows may be among the rows that would now be trained on.",
-            f"Restore the {what}, or make a new best.json: optimize {path}",
+            f"Restore the {what}, or make a new best.json: {pasted('optimize', path)}",
         )
     return prepared
 

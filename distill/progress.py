@@ -12,6 +12,7 @@ from rich.progress import Progress as Bars
 
 from distill.job import Progress
 from optimizer.progress import Watch
+from optimizer.spelled import duration
 
 EVERY_S = 20.0
 
@@ -22,15 +23,26 @@ class Ticker:
     def __init__(self, watch: Watch, name: str) -> None:
         self.watch, self.name = watch, name
         self.bars: Bars | None = None
-        self.told = time.monotonic()
+        self.told = self.begun = time.monotonic()
+        self.first: int | None = None
 
     def tick(self, done: int, total: int, line: str = "") -> None:
-        """Show where it stands; off a terminal at most every 20 s, and at the end."""
+        """Show where it stands, by `line` or the time left; off a terminal at most every 20 s, and at the end."""
+        line = line or self.left(done, total)
         if self.bars:
             self.bars.update(self.bars.task_ids[0], completed=done, total=total, line=line)
         elif done == total or time.monotonic() - self.told >= EVERY_S:
             self.told = time.monotonic()
             self.watch.say(f"{self.name} {done}/{total}  {line}".rstrip())
+
+    def left(self, done: int, total: int) -> str:
+        """The time left at the pace so far; what was done before the first call was not done now."""
+        if self.first is None:
+            self.first, self.begun = done, time.monotonic()
+        made = done - self.first
+        if not made or done == total:
+            return ""
+        return f"{duration((time.monotonic() - self.begun) * (total - done) / made)} left"
 
     def follow(self, progress: Progress) -> None:
         """As a training's reporter: the end of an epoch is always a line."""

@@ -1,4 +1,7 @@
-"""distilled/report.html: what a distillation came to, for looking at. Made from the folder's files alone."""
+"""distilled/report.html: what a distillation came to, for looking at. Made from the folder's files alone.
+
+Until there is a result, the page shows how far the distillation has come (underway.py).
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,22 @@ def answers_of(arm: Arm) -> list[Answer]:
     return [Answer(round(score, 6), *reply) for score, reply in zip(arm.scores, replies, strict=True)]
 
 
-def write_report(folder: Distilled) -> None:
-    """Write report.html anew."""
+def write_report(folder: Distilled, *, running: bool = False) -> None:
+    """Write report.html anew; while the distillation works the page reloads itself. Raises `UserError`."""
+    from distill import underway
+
+    if running or not folder.prompt_path.is_file():
+        text = underway.page(folder, Distilled.open(folder.path)[1], running=running)
+    else:
+        text = page(folder)
+    write_text(folder.path / "report.html", text)
+
+
+def page(folder: Distilled) -> str:
+    """The page of a result."""
     verdict = Verdict.from_json(load(folder.path / "verdict.json"))
     trained = load(folder.path / "train.json")
-    page = render(
+    return render(
         "distilled.html.jinja",
         FOLDER,
         name=trained["from_prompt"]["name"],
@@ -67,7 +81,6 @@ def write_report(folder: Distilled) -> None:
         rows=views([shown(row) for row in read_rows(folder.path / "test.jsonl")]),
         trained=trained,
     )
-    write_text(folder.path / "report.html", page)
 
 
 def drawn(verdict: Verdict) -> dict[str, Any]:
@@ -111,8 +124,9 @@ def shown(row: Answered) -> Shown:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The values of a JSON-lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """The values of a JSON-lines file; none of one that is not there, and not the last one where it is half-written."""
+    *whole, _ = path.read_text(encoding="utf-8").split("\n") if path.is_file() else [""]
+    return [json.loads(line) for line in whole if line]
 
 
 def load(path: Path) -> Any:

@@ -24,6 +24,7 @@ from optimizer.progress import Watch
 
 TEACHER = "teacher"
 BARE, BEST = "bare", "best"
+READING = " (scored, then timed: usually 1-3 minutes on two cores)"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ class Teaching:
     async def ask(self, endpoint: Endpoint) -> list[Answer]:
         plan, settings = self.plan, self.settings
         per_row = settings.k + 1
-        self.watch.say(f"asking the teacher for {per_row} answers to each of {len(plan.rows)} rows")
+        self.watch.say(
+            f"asking the teacher for {per_row} answers to each of {len(plan.rows)} rows "
+            "(usually 2-8 minutes on two cores; the time left is shown)"
+        )
         meter = Meter(Budget(), self.store.totals())
         with ticking(self.watch, "answers") as ticker:
             async with Client(endpoint, self.store, meter) as client:
@@ -116,6 +120,6 @@ class Teaching:
         bench = Bench(splits.test, splits.dev, self.plan.metric, self.store, self.settings.seed)
         arms = {}
         for name, prompt in prompts.items():
-            self.watch.say(f"reading test: base + {name} prompt, {len(splits.test)} rows")
+            self.watch.say(f"reading test: base + {name} prompt, {len(splits.test)} rows{READING}")
             arms[name] = await bench.measure(prompt, endpoint)
         return arms

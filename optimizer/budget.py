@@ -60,7 +60,7 @@ class Meter:
         }
         for option, (used, limit) in limits.items():
             if limit is not None and used > limit:
-                raise BudgetReached(f"{option} {limit:g}")
+                raise BudgetReached(f"{option} {limit:.12g}")
         self.in_flight += 1
 
     def release(self) -> None:

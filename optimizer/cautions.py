@@ -43,8 +43,8 @@ def refused(pools: Pools | None) -> Iterator[str]:
     """Proposals that were junk, by reason."""
     reasons = Counter(pools.refused if pools else ())
     if reasons:
-        told = ", ".join(f"{n} × {reason}" for reason, n in reasons.most_common())
-        yield f"Proposed instructions that were refused: {told}."
+        told = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+        yield f"Proposed instructions that were unusable: {told}."
 
 
 def leaked(prompt: Prompt, rows: Sequence[Answered]) -> Iterator[str]:

@@ -14,105 +14,43 @@ from typing import Any, cast
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from optimizer.budget import Budget
 from optimizer.errors import BudgetReached, PromptstillError, UserError
 from optimizer.exits import exit_codes
 from optimizer.files import write_text
+from optimizer.help import Command, files
+from optimizer.options import instead, search, task
 from optimizer.prompt import Layout, Prompt
+from optimizer.shell import near, pasted
 from optimizer.starter import write_starter
 
-EXAMPLE = "optimize recipes/qa.py"
+EXAMPLES = """
+optimize recipes/qa.py                    # the embedded model: no key, no GPU
+optimize recipes/qa.py -p data=mine.jsonl --check
+optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
+optimize --new mine.py                    # a recipe of your own
+"""
+CODES = (
+    ("0", "done; also when a limit ended the search"),
+    ("1", "the machinery failed: engine, endpoint, disk"),
+    ("2", "a mistake in recipe, rows or options"),
+    ("3", "--gate: the prompt dropped"),
+    ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
+)
 BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("targets", nargs=-1, metavar="RECIPE.py[:NAME]")
-@click.option("-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe.")
-@click.option("--check", is_flag=True, help="Check the recipe and its rows; ask no model.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("best.json"),
-    show_default=True,
-    help="Where the best prompt goes, besides the run folder.",
-)
-@click.option("--model", help="Not the recipe's model but: smollm2-135m, a folder, a hub id, a remote name.")
-@click.option("--base-url", help="Ask this OpenAI-compatible endpoint (…/v1) instead of starting vLLM.")
-@click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="Variable that holds its key.")
-@click.option("--proposer", help="Model there that proposes instructions, or 'none'.  [default: the model]")
-@click.option("--proposals", type=click.IntRange(0, 100), default=4, show_default=True, help="Instructions to ask for.")
-@click.option(
-    "--layout",
-    "layouts",
-    multiple=True,
-    metavar="LAYOUT",
-    type=click.Choice(["chat", "inline", "raw", "dspy-chat", "json"]),
-    help="Search only chat, inline, raw, dspy-chat or json; may be repeated.",
-)
-@click.option("--trials", type=click.IntRange(1), default=16, show_default=True, help="Candidates to try.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
-@click.option("--max-calls", type=click.IntRange(1), help="Stop before more calls than this, test included.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Stop at so many prompt and reply tokens.")
-@click.option("--max-usd", type=click.FloatRange(0), help="Stop at this cost; needs --price.")
-@click.option("--max-minutes", type=click.FloatRange(0), help="Stop after so long.")
-@click.option("--price", metavar="IN,OUT", help="USD per million prompt and reply tokens.")
-@click.option("--window", type=click.IntRange(1, 4096), default=64, show_default=True, help="Requests in flight.")
-@click.option("--no-race", is_flag=True, help="Score every trial on all of dev.")
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="RUN",
-    help="Go on with a run folder; no stored call is repeated.",
-)
-@click.option("--storage", help="Optuna URL of a study to share.  [default: the run folder]")
-@click.option("--study", help="The study's name in --storage.  [default: the recipe's]")
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Where run folders go.",
-)
-@click.option(
-    "--show",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="BEST.json",
-    help="Print the prompt of a best.json as Markdown.",
-)
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="RUN",
-    help="Make a run's report.html again from its files.",
-)
-@click.option("--compare", is_flag=True, help="Compare runs on the same test rows: optimize --compare RUN RUN…")
-@click.option(
-    "--gate",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="BEST.json",
-    help="Score a prompt on its dev rows again; exit code 3 on a drop.",
-)
-@click.option(
-    "--max-drop", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="What --gate lets pass as noise."
-)
-@click.option(
-    "--new",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.py",
-    help="Write a commented recipe to start from.",
-)
+@click.command(cls=Command, examples=EXAMPLES, codes=CODES)
+@click.argument("targets", nargs=-1, metavar="RECIPE.py[:NAME]", shell_complete=files)
+@task
+@search
+@instead
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
-    """Find the best prompt for a recipe's task, and measure its gain once on rows the search never saw.
-
-    \b
-    optimize recipes/qa.py                                  the embedded model, no key, no GPU
-    optimize recipes/qa.py -p data=mine.jsonl --check       is my data in order?
-    optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
-    """
+    """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     if options["compare"]:
         compare(options, chosen)
@@ -120,7 +58,8 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     options["recipe"] = to_recipe(options["targets"])
     if options["new"]:
         write_starter(options["new"])
-        click.echo(f"{options['new']} is written. Put your rows into it, then: optimize {options['new']} --check")
+        check = pasted("optimize", options["new"], "--check")
+        click.echo(f"{options['new']} is written. Put your rows into it, then: {check}")
     elif options["show"]:
         click.echo(Prompt.load(options["show"]).to_markdown())
     elif options["report"]:
@@ -130,7 +69,9 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     elif options["recipe"] or options["resume"]:
         work(options, chosen)
     else:
-        raise UserError("Which recipe?", "optimize takes a recipe file, or --resume RUN.", f"Try: {EXAMPLE}")
+        raise UserError(
+            "Which recipe?", "optimize takes a recipe file, or --resume RUN.", "Try: optimize recipes/qa.py"
+        )
 
 
 def compare(options: dict[str, Any], chosen: set[str]) -> None:
@@ -138,8 +79,10 @@ def compare(options: dict[str, Any], chosen: set[str]) -> None:
     from optimizer.compare import compare as side_by_side
 
     output = options["output"] if "output" in chosen else Path("compare.html")
-    Console(highlight=False).print(side_by_side([Path(target) for target in options["targets"]], output))
-    click.echo(f"page  {output}")
+    table, highest = side_by_side([Path(target) for target in options["targets"]], output)
+    Console(highlight=False).print(table)
+    click.echo(f"look at it        {near(output)}")
+    click.echo(f"read the highest  {pasted('optimize', '--show', highest)}")
 
 
 def report(path: Path) -> None:
@@ -170,6 +113,10 @@ def gate(options: dict[str, Any]) -> None:
     )
     for line in outcome.lines():
         click.echo(line)
+    if outcome.failed:
+        click.echo(f"search again: {pasted('optimize', outcome.recipe)}")
+    else:
+        click.echo(f"serve it: {pasted('serve', options['gate'])}")
     sys.exit(FAILED if outcome.failed else 0)
 
 
@@ -179,7 +126,7 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     from optimizer.endpoints import answering
     from optimizer.examples import described
     from optimizer.progress import Watch
-    from optimizer.summary import summary
+    from optimizer.summary import summary, twice, whereabouts
 
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     settings = to_settings(options, chosen)
@@ -187,7 +134,8 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     if options["check"]:
         for line in described(prepared.splits):
             out.print(line)
-        out.print(f"{prepared.loaded.path}: the recipe {prepared.name} is in order")
+        out.print(Text(f"{prepared.loaded.path}: the recipe {prepared.name} is in order"), soft_wrap=True)
+        click.echo(f"next: {pasted('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
         return
     with Watch(err) as watch:
         for line in described(prepared.splits):
@@ -202,13 +150,19 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
                 steps = pipeline.optimize(prepared, settings, served, model, run, watch, worker)
                 result = asyncio.run(steps)
         except (KeyboardInterrupt, PromptstillError):
-            watch.say(f"to go on: optimize --resume {run.path}")
+            watch.say(f"to go on: {pasted('optimize', '--resume', run.path)}")
             raise
+        except BudgetReached as reached:
+            watch.say(f"{reached} is reached before any prompt was scored on dev: nothing to choose from")
+            watch.say(f"to go on: {twice(run.path, str(reached))}")
+            return
     if result.artifact is None:
-        out.print(f"Worker {worker} has done its part; worker 0 chooses, reads test and writes {run.best_path}.")
+        click.echo(f"Worker {worker} has done its part; worker 0 chooses, reads test and writes {run.best_path}.")
         return
     write_text(options["output"], run.best_path.read_text(encoding="utf-8"))
-    out.print(summary(result, options["output"]))
+    out.print(summary(result))
+    for line in whereabouts(result, options["output"]):
+        click.echo(line)
 
 
 def to_settings(options: dict[str, Any], chosen: set[str]) -> Any:
@@ -273,10 +227,7 @@ def to_price(text: str | None) -> tuple[float, float]:
 def main() -> None:
     """The console entry."""
     with exit_codes():
-        try:
-            optimize(standalone_mode=False)
-        except BudgetReached as reached:
-            click.echo(f"{reached} is reached before any prompt was scored on dev: nothing to choose from.", err=True)
+        optimize(standalone_mode=False)
 
 
 if __name__ == "__main__":

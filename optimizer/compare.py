@@ -24,6 +24,7 @@ from optimizer.page import count, percent, points, render, signed
 from optimizer.report import Facts, ink, interval, read
 from optimizer.rows import Answer, Answered
 from optimizer.run import RunFolder
+from optimizer.shell import pasted
 from optimizer.stats import Gain, gain
 
 INKS = ("winner", "dspy", "good", "bad", "seed")
@@ -77,11 +78,12 @@ class Entry:
         ]
 
 
-def compare(paths: Sequence[Path], output: Path) -> RenderableType:
-    """Write the page to `output`; its figures for the terminal. Raises `UserError`."""
+def compare(paths: Sequence[Path], output: Path) -> tuple[RenderableType, Path]:
+    """Write the page to `output`; its figures for the terminal, and the highest run's best.json. Raises `UserError`."""
     entries = open_runs(paths)
     write_text(output, page(entries))
-    return told(entries)
+    highest = max(range(len(entries)), key=lambda n: float(entries[n].test["winner"]["score"]["mean"]))
+    return told(entries), RunFolder(paths[highest]).best_path
 
 
 def open_runs(paths: Sequence[Path]) -> list[Entry]:
@@ -102,7 +104,7 @@ def tested(path: Path, one: Facts) -> Mapping[str, Any]:
         raise UserError(
             f"{path} has no test scores to compare.",
             "Its run has not ended, a budget kept it from reading test, or it has no test.jsonl.",
-            f"Go on with it: optimize --resume {path}",
+            f"Go on with it: {pasted('optimize', '--resume', path)}",
         )
     return one.best
 

@@ -110,6 +110,8 @@ def running(
         )
     machine = this_machine()
     check_memory(model, machine)
+    if not model.is_local:
+        say(f"{model.name} is a model of the hub: it is downloaded on first use, which takes as long as its size does")
     port = _port(extra.host, port)
     argv, environment = command(model, port, machine, adapters, extra)
     log_path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from optimizer.models import Say, cache_root
 from optimizer.prepare import Prepared, prepare
 from optimizer.prompt import Prompt, read_artifact
 from optimizer.settings import Settings
+from optimizer.shell import pasted
 from optimizer.stats import Estimate, estimate, gain
 
 FAILED = 3  # the exit code
@@ -33,7 +34,7 @@ FAILED = 3  # the exit code
 
 @dataclass(frozen=True)
 class Gate:
-    """The dev score then and now, from 0 to 1, and the interval of the change over `n` rows."""
+    """The dev score then and now, from 0 to 1, and the interval of the change over `n` rows of `recipe`."""
 
     before: float
     after: float
@@ -42,6 +43,7 @@ class Gate:
     n: int
     paired: bool
     max_drop: float
+    recipe: Path
 
     @property
     def failed(self) -> bool:
@@ -94,7 +96,7 @@ def gate(
     log_path = cache_root() / "logs" / "gate.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with answering(source, served, log_path, say) as (endpoint, _):
-        say(f"asking {len(subject.prepared.splits.dev)} dev rows")
+        say(f"asking {len(subject.prepared.splits.dev)} dev rows (usually under a minute)")
         results = asyncio.run(ask(prompt, subject.prepared, endpoint))
     return judge(subject, results, max_drop)
 
@@ -127,17 +129,18 @@ def find_recipe(best_path: Path, recorded: Mapping[str, Any]) -> Path:
         raise UserError(
             f"The recipe {was} of {best_path} is not there.",
             f"Nor is there a {was.name} in {folder}.",
-            f"Say where it lies: optimize --gate {best_path} RECIPE.py",
+            f"Say where it lies: {pasted('optimize', '--gate', best_path)} RECIPE.py",
         )
     return next((path for path in there if file_digest(path) == recorded["sha256"]), there[0])
 
 
 def changed(best_path: Path, recipe: str, what: str) -> UserError:
     """The refusal to compare scores of two kinds."""
+    again = pasted("optimize", Path(recipe))
     return UserError(
         f"{what} of {recipe} changed since {best_path} was made.",
         "Its stored scores are of what was there before.",
-        f"Restore it, or make a new best.json: optimize {recipe}",
+        f"Restore it, or make a new best.json: {again}",
     )
 
 
@@ -153,15 +156,17 @@ async def ask(prompt: Prompt, prepared: Prepared, endpoint: Endpoint) -> list[Sc
 
 def judge(subject: Subject, results: Sequence[Scored], max_drop: float) -> Gate:
     """Paired by row where the row's score is stored, else mean against mean."""
-    stored = subject.artifact["scores"]["dev"]
+    stored, recipe = subject.artifact["scores"]["dev"], subject.prepared.loaded.path
     known = stored.get("shipped_rows") or {}
-    pairs = [(result.score, float(known[result.example.id])) for result in results if result.example.id in known]
+    # Stored scores are rounded to six digits.
+    pairs = [(round(one.score, 6), float(known[one.example.id])) for one in results if one.example.id in known]
     if pairs:
         after, before = (list(scores) for scores in zip(*pairs, strict=True))
         change = gain(after, before, subject.seed)
         n = len(pairs)
-        return Gate(sum(before) / n, sum(after) / n, change.low, change.high, n, True, max_drop)
+        return Gate(sum(before) / n, sum(after) / n, change.low, change.high, n, True, max_drop, recipe)
     then, now = Estimate(**stored["winner"]), estimate([result.score for result in results], subject.seed)
     wide = hypot((then.high - then.low) / 2, (now.high - now.low) / 2)
     change_by = now.mean - then.mean
-    return Gate(then.mean, now.mean, change_by - wide, change_by + wide, len(results), False, max_drop)
+    low, high = change_by - wide, change_by + wide
+    return Gate(then.mean, now.mean, low, high, len(results), False, max_drop, recipe)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import bm25s
 import numpy as np
 
 from optimizer.fields import as_text
+
+if TYPE_CHECKING:  # loads numba and SciPy, which takes longer than all else that a command loads to begin with
+    import bm25s
 
 DUPLICATE = 0.85  # Jaccard similarity of word sets from which two inputs count as the same question
 
@@ -44,6 +46,8 @@ class NearestIndex:
 
     @cached_property
     def bm25(self) -> bm25s.BM25:
+        import bm25s
+
         index = bm25s.BM25()
         index.index([terms(self._text(row, self.fields)) or ["^"] for row in self.pool], show_progress=False)
         return index

@@ -17,7 +17,7 @@ from optimizer.client import Client, Endpoint
 from optimizer.errors import BudgetReached, UserError
 from optimizer.evaluate import score_rows
 from optimizer.files import digest, write_json
-from optimizer.finals import Outcome, pareto, play_off
+from optimizer.finals import Outcome, close, pareto, play_off
 from optimizer.forecast import READINGS, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
@@ -41,11 +41,12 @@ from optimizer.probe import Abilities, constrains, probe, refuse_less
 from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
-from optimizer.propose import propose_instructions
+from optimizer.propose import account, propose_instructions
 from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
 from optimizer.search import Progress, Search
 from optimizer.settings import Settings
+from optimizer.spelled import plural
 from optimizer.stats import estimate
 from optimizer.study import StoredStudy
 
@@ -141,6 +142,10 @@ class Steps:
         if self.worker > 0:
             self.watch.rest()
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
+        entrants = len(close(outcome.finalists))
+        if entrants > 1:
+            pace = self.watch.forecast(entrants * len(splits.dev))
+            self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on train rows new to them{pace}")
         outcome = await play_off(problem, outcome, self.client)
         self.watch.rest()
         self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
@@ -214,7 +219,8 @@ class Steps:
         """The reading of test, or None where a hard budget forbids even that."""
         rows, metric = self.prepared.splits.test, self.prepared.loaded.recipe.metric
         self.client.meter.held = 0
-        self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows")
+        pace = self.watch.forecast(READINGS * len(rows))
+        self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows{pace}")
         try:
             readings = await read_test(task, (seed_prompt, winner), rows, metric, self.client, seed=self.settings.seed)
             return judge(readings, outcome.winner.value, self.settings.seed)
@@ -240,7 +246,8 @@ class Steps:
         most_nearest = demo_sizes(train, min(NEAREST_TOKENS, self.context / 2))[-1]
         count = 0 if settings.proposer == "none" else settings.proposals
         asked = settings.proposer or task.model
-        self.watch.say(f"building pools: {count} proposals by {asked}, bootstrapping on {BOOTSTRAP_ROWS} train rows")
+        by = f"{count} instructions proposed by {asked}, " if count else ""
+        self.watch.say(f"building pools (usually 10-60 s): {by}bootstrapped demos from {BOOTSTRAP_ROWS} train rows")
         (new, refused), boot = await asyncio.gather(
             propose_instructions(
                 task.signature,
@@ -256,9 +263,8 @@ class Steps:
         sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(sizes), settings.seed), **boot, **nearest_sets(task)}
         instructions = unique([task.signature.instructions, *recipe.instructions, *new])
         self.watch.say(
-            f"pools: {len(instructions)} instructions ({len(refused)} proposals refused"
-            + (f": {', '.join(sorted(set(refused)))}" if refused else "")
-            + f"), {len(sets)} demo sets of up to {max(sizes)}, {len(able.layouts)} layouts"
+            f"pools: {plural(len(instructions), 'instruction')}, {len(sets)} demo sets of up to {max(sizes)}, "
+            f"{plural(len(able.layouts), 'layout')}{account(refused, len(new))}"
         )
         return Pools(
             instructions,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from optimizer.budget import Meter
 from optimizer.search import Progress
+from optimizer.spelled import duration
 
 
 class Spent(ProgressColumn):
@@ -34,6 +35,7 @@ class Watch:
         self.meter: Meter | None = None
         self.started = time.monotonic()
         self.searching = self.started
+        self.called = 0
         self.best = -1.0
         self.bar: Bar | None = None
 
@@ -45,11 +47,12 @@ class Watch:
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(f"[dim]{self._clock()}[/dim]  {text}", highlight=False, soft_wrap=True)
+        self.console.print(Text.assemble((self._clock(), "dim"), f"  {text}"), highlight=False, soft_wrap=True)
 
     def begin(self, trials: int) -> None:
         """The search starts."""
         self.searching = time.monotonic()
+        self.called = self.meter.total.calls if self.meter else 0
         if self.console.is_terminal:
             columns = (SpinnerColumn(), TextColumn("trials"), BarColumn(24), MofNCompleteColumn(), Spent(self))
             self.bar = Bar(*columns, TextColumn("{task.fields[line]}"), console=self.console, transient=True)
@@ -79,6 +82,13 @@ class Watch:
             f"best on dev {best}  rows bought {progress.bought}, saved by racing "
             f"{progress.full - progress.bought} ({saved:.0%})  {left / 60:.1f} min left"
         )
+
+    def forecast(self, calls: int) -> str:
+        """How long so many calls take at the pace of the search so far; nothing where it has made none."""
+        made = self.meter.total.calls - self.called if self.meter else 0
+        if made <= 0:
+            return ""
+        return f", about {duration(calls * (time.monotonic() - self.searching) / made)} at the search's pace"
 
     def rest(self) -> None:
         """Take the live line away."""

@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +20,13 @@ import dspy
 from dspy.lm15 import Message, Request, Response, Usage
 from dspy.propose.dataset_summary_generator import create_dataset_summary
 from dspy.propose.grounded_proposer import TIPS, GroundedProposer
+from dspy.utils.exceptions import AdapterParseError
 
 from optimizer.client import Client
 from optimizer.errors import BudgetReached, PromptstillError
 from optimizer.examples import Example
 from optimizer.nearest import near_duplicate, words
+from optimizer.spelled import plural
 
 LONGEST = 1_500  # characters; beyond it an instruction is rambling
 COPIED_WORDS = 10  # a run of so many words of a row is a copy of the row
@@ -151,21 +154,31 @@ def sift(
     return kept, refused
 
 
+def account(refused: Sequence[str], kept: int) -> str:
+    """What became of the proposals, for the terminal; empty where none was asked for."""
+    if not refused:
+        return f", {kept} of them proposed" if kept else ""
+    why = ", ".join(f"{n} {reason}" for reason, n in Counter(refused).most_common())
+    said = f"{plural(len(refused), 'proposal')} by the model {'was' if len(refused) == 1 else 'were'} unusable ({why})"
+    return f"; {said}" + ("" if kept else "; the recipe's own instruction is searched")
+
+
 def junk(answer: str | Exception, known: Sequence[str], rows: Sequence[Example]) -> str:
     """Why a proposal is useless, or an empty string."""
     if isinstance(answer, Exception):
-        return f"the proposer failed ({type(answer).__name__})"
+        unread = isinstance(answer, AdapterParseError)
+        return "not in the asked form" if unread else f"lost: the proposer failed ({type(answer).__name__})"
     if len(words(answer)) < 3:
         return "empty"
     if len(answer) > LONGEST:
         return f"longer than {LONGEST} characters"
     if "[[ ##" in answer or answer.strip()[0] in "{[":  # what a small model makes of DSPy's formats
-        return "is markup, not a sentence"
+        return "markup, not a sentence"
     if any(near_duplicate(words(answer), words(other)) for other in known):
-        return "says what another says"
+        return "said what another says"
     text = f" {' '.join(words(answer))} "
     copied = any(run in text for row in rows for value in row.inputs.values() for run in runs(str(value)))
-    return "copies a row" if copied else ""
+    return "copied a row" if copied else ""
 
 
 def runs(text: str) -> list[str]:

@@ -6,6 +6,7 @@ import keyword
 from pathlib import Path
 
 from optimizer.errors import UserError
+from optimizer.shell import pasted
 
 STARTER = '''"""Tell whether a guest liked the stay. (Say here in one line what your task is.)"""
 
@@ -54,7 +55,8 @@ def NAME(model: str = "smollm2-135m") -> Recipe:
 def write_starter(path: Path) -> None:
     """Write the starter to `path`, its recipe named after the file. Raises `UserError`; overwrites nothing."""
     if path.suffix != ".py":
-        raise UserError(f"{path} is not a Python file.", "A recipe is one.", f"Try: optimize --new {path.stem}.py")
+        again = pasted("optimize", "--new", path.with_suffix(".py"))
+        raise UserError(f"{path} is not a Python file.", "A recipe is one.", f"Try: {again}")
     usable = path.stem.isidentifier() and not keyword.iskeyword(path.stem)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

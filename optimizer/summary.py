@@ -1,4 +1,4 @@
-"""The end of a run in words: the three prompts on test with intervals, what it cost, and what to do next."""
+"""The end of a run in words: the three prompts on test with intervals, what it cost, and what to type next."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.measure import Reading, Verdict
+from optimizer.models import EMBEDDED
 from optimizer.pipeline import Result
+from optimizer.shell import near, pasted
 from optimizer.stats import Gain
 
 
-def summary(result: Result, best_path: Path) -> RenderableType:
-    """What the terminal shows when a run has ended."""
+def summary(result: Result) -> RenderableType:
+    """What the terminal shows when a run has ended; `whereabouts` follows."""
     parts: list[RenderableType] = []
     if result.verdict:
         parts += [table(result.verdict), Text(""), *map(Text, conclusion(result.verdict))]
@@ -22,7 +24,7 @@ def summary(result: Result, best_path: Path) -> RenderableType:
         parts.append(Text("Test was not read, so nothing is claimed: best.json holds the seed prompt."))
     if result.outcome.stopped:
         parts.append(Text(f"The search stopped early: {result.outcome.stopped} is reached. The best so far stands."))
-    parts += [Text(""), *map(Text, costs(result)), Text(""), *map(Text, whereabouts(result, best_path))]
+    parts += [Text(""), *map(Text, costs(result)), Text("")]
     return Group(*parts)
 
 
@@ -81,10 +83,31 @@ def costs(result: Result) -> list[str]:
 
 
 def whereabouts(result: Result, best_path: Path) -> list[str]:
-    """Files, and the next command."""
-    return [
-        f"best prompt  {best_path}",
-        f"run folder   {result.run.path}",
-        f"look at it   {result.run.report_path}",
-        f"read it      optimize --show {best_path}",
+    """Files, and the commands to type next; none may be wrapped, for they are to be pasted."""
+    settings = result.run.record["settings"]
+    lines = [
+        f"best prompt  {near(best_path)}",
+        f"run folder   {near(result.run.path)}",
+        f"look at it   {near(result.run.report_path)}",
+        f"read it      {pasted('optimize', '--show', best_path)}",
+        *following(best_path, settings["base_url"], settings["api_key_env"]),
     ]
+    if result.outcome.stopped:
+        lines.append(f"search on    {twice(result.run.path, result.outcome.stopped)}")
+    return lines
+
+
+def twice(run_path: Path, reached: str) -> str:
+    """The command that goes on with a run at twice the limit that it reached, such as `--max-calls 400`."""
+    option, limit = reached.split(" ")
+    return pasted("optimize", "--resume", run_path, option, f"{2 * float(limit):.12g}")
+
+
+def following(best_path: Path, base_url: str | None, key_name: str) -> list[str]:
+    """What can be done with the prompt; a model that only answers elsewhere can teach, but is not served from here."""
+    if base_url is None:
+        distil = pasted("distill", "--from-prompt", best_path)
+        return [f"serve it     {pasted('serve', best_path)}", f"distil it    {distil}"]
+    elsewhere = ["--base-url", base_url] + (["--api-key-env", key_name] if key_name != "OPENAI_API_KEY" else [])
+    distil = pasted("distill", "--from-prompt", best_path, *elsewhere, "--student", EMBEDDED)
+    return [f"distil it    {distil}"]

@@ -17,42 +17,55 @@ from optimizer import startup
 from optimizer.engine import Engine
 from optimizer.errors import InfrastructureError
 from optimizer.exits import exit_codes
+from optimizer.help import Command, files, option
 from optimizer.machine import this_machine
 from serving.server import DRAIN_S, Options, Plan, plan, printed, running
 from serving.settings import BODY_LIMIT, KEY_VARIABLE
 from serving.shown import FROM_ENVIRONMENT, ready
 
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path), metavar="[BEST.json]...")
-@click.option("--adapter", "adapters", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
-              help="A folder that distill wrote; may be repeated.")  # fmt: skip
-@click.option("--model", help="Where the artifacts' model lies here, if not under its own name: a folder or a hub id.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
-@click.option("--api-key", envvar=KEY_VARIABLE, help=f"Key that clients must send.  [env: {KEY_VARIABLE}]")
-@click.option("--insecure", is_flag=True, help="Listen on a public address without a key.")
-@click.option("--max-concurrency", type=click.IntRange(1), help="Refuse (429) more requests at once than this.")
-@click.option(
-    "--max-body", type=click.IntRange(1024), default=BODY_LIMIT, show_default=True, help="Largest body, bytes."
+WHAT, WHERE, LIMITS, INSTEAD = "What is served", "Where", "Limits and logs", "Instead"
+EXAMPLES = """
+serve best.json                      # qa-prompt and the base, on 127.0.0.1
+serve best.json --adapter distilled  # qa-distilled as well
+serve best.json --host 0.0.0.0 --api-key KEY
+serve best.json --print              # the command for a container
+"""
+CODES = (
+    ("0", "stopped by Ctrl-C or SIGTERM when it was up"),
+    ("1", "the machinery failed: engine, port, memory"),
+    ("2", "a mistake in artifacts or options"),
+    ("130, 143", "stopped by Ctrl-C, by SIGTERM, before it was up"),
 )
-@click.option("--log-inputs", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl",
-              help="Append every request's inputs, as rows that optimize and distill read.")  # fmt: skip
-@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
-              help="Where the folder with the logs goes.")  # fmt: skip
-@click.option("--vllm-args", default="", metavar="'--FLAG VALUE …'", help="More arguments for vLLM, as one string.")
-@click.option("--print", "only_print", is_flag=True, help="Print vLLM's command, environment included; start nothing.")
+
+
+@click.command(cls=Command, examples=EXAMPLES, codes=CODES)
+@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path), metavar="[BEST.json]...")
+@option(WHAT, "--adapter", "adapters", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
+        help="A folder that distill wrote; may be repeated.")  # fmt: skip
+@option(WHAT, "--model", metavar="MODEL", shell_complete=files,
+        help="Where the artifacts' model lies here: a folder or a hub id.")  # fmt: skip
+@option(WHERE, "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@option(WHERE, "--port", type=click.IntRange(1, 65535), metavar="N", default=8000, show_default=True,
+        help="Port to listen on.")  # fmt: skip
+@option(
+    WHERE, "--api-key", metavar="KEY", envvar=KEY_VARIABLE, help=f"Key that clients must send.  [env: {KEY_VARIABLE}]"
+)
+@option(WHERE, "--insecure", rare=True, is_flag=True, help="Listen on a public address without a key.")
+@option(LIMITS, "--max-concurrency", rare=True, type=click.IntRange(1), metavar="N",
+        help="Refuse (429) more requests at once.")  # fmt: skip
+@option(LIMITS, "--max-body", rare=True, type=click.IntRange(1024), metavar="BYTES", default=BODY_LIMIT,
+        show_default=True, help="Largest body.")  # fmt: skip
+@option(LIMITS, "--log-inputs", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl",
+        help="Append the inputs, as rows that optimize and distill read.")  # fmt: skip
+@option(LIMITS, "--runs", rare=True, type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+        default=Path("runs"), show_default=True, help="Where the folder with the logs goes.")  # fmt: skip
+@option(LIMITS, "--vllm-args", rare=True, default="", metavar="'--FLAG VALUE …'",
+        help="More arguments for vLLM, as one string.")  # fmt: skip
+@option(INSTEAD, "--print", "only_print", is_flag=True, help="Print vLLM's command, environment included.")
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def serve(context: click.Context, /, *, runs: Path, only_print: bool, **options: Any) -> None:
-    """Serve optimized prompts and distilled models behind one vLLM endpoint. A client sends only its inputs.
-
-    \b
-    serve best.json                            the model qa-prompt, and the base model, on 127.0.0.1:8000
-    serve best.json --adapter distilled/       qa-distilled as well
-    serve best.json --host 0.0.0.0 --api-key KEY
-    serve best.json --print                    the command for a container or a systemd unit
-    """
+    """Serve optimized prompts and distilled models behind one vLLM endpoint. A client sends only its inputs."""
     machine = this_machine()
     prepared = plan(Options(**options), machine, say)
     if only_print:

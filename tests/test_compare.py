@@ -25,7 +25,8 @@ def test_runs_on_the_same_rows_stand_side_by_side(finished_run: RunFolder, tmp_p
     argv = [sys.executable, "-m", "optimizer", "--compare", str(finished_run.path), str(worse.path), "-o", "both.html"]
     done = run(argv, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "the same 40 rows in every run" in done.stdout and "both.html" in done.stdout
+    assert "the same 40 rows in every run" in done.stdout and "look at it        both.html\n" in done.stdout
+    assert done.stdout.endswith(f"optimize --show {finished_run.best_path}\n"), "the first run is the better one"
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert page.count('<details class="differ loss"') > 0 and "2 runs compared" in page
     first, second = open_runs([finished_run.path, worse.path])

@@ -28,9 +28,14 @@ def test_an_engine_that_agrees_with_the_adapter_is_live() -> None:
     assert found.state == "live" and found.tokens == 3
     assert found.engine_to_on == pytest.approx(0.001) and found.engine_to_off == pytest.approx(3.7)
     assert found.sentence == (
-        "The endpoint serves the adapter (over 3 tokens log-probabilities differ by at most 0.0010 from the adapter's "
-        "and 3.7000 from the base's; tolerance 0.01)."
+        "The endpoint serves the adapter, as it should. On 3 tokens its log-probabilities differ by up to 0.001 from "
+        "PEFT's with the adapter, by up to 3.7 from PEFT's without it; up to 0.01 counts as equal."
     )
+
+
+def test_equal_log_probabilities_are_said_in_words() -> None:
+    found = compare_logprobs(ON, ON, OFF, 0.01)
+    assert "differ by less than 0.0001 from PEFT's with the adapter, by up to 3.7 from" in found.sentence
 
 
 def test_an_engine_that_answers_as_the_base_is_dead() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from distill.arms import Arm
 from distill.artifact import write
+from distill.cli import whereabouts
 from distill.dataset import compose, write_dataset
 from distill.folder import Distilled
 from distill.forgetting import Recall
@@ -33,6 +35,7 @@ from optimizer.run import RunFolder
 from optimizer.settings import Settings as Run
 from tests.finished import HOSTILE
 from tests.test_distill_verdict import COST, arm
+from tests.test_optimize import run
 
 
 def spoken(right: float, tokens: float, per_s: float) -> Arm:
@@ -93,3 +96,62 @@ def test_a_verdict_and_an_arm_survive_their_file() -> None:
     again = Verdict.from_json(json.loads(json.dumps(made.to_json())))
     assert again.to_json() == made.to_json() and again.over_best == made.over_best and again.gold is None
     assert Arm.from_json(json.loads(json.dumps(made.best.to_json()))) == made.best
+
+
+def half_way(finished_run: RunFolder, tmp_path: Path, name: str = "half way") -> Distilled:
+    """A folder whose teacher has answered, and whose student has trained one epoch."""
+    made = Distilled.create(tmp_path / name, Settings(from_prompt="best.json"))
+    done, _ = distilled(finished_run, made)
+    made.keep("plan", done.plan.told)
+    arms = {"best": done.verdict.best, "bare": done.verdict.bare}
+    made.keep("taught", replace(done.taught, arms=arms).to_json())
+    return made
+
+
+def test_the_page_grows_while_distill_works(finished_run: RunFolder, tmp_path: Path) -> None:
+    folder = Distilled.create(tmp_path / "new", Settings(from_prompt="best.json"))
+    write_report(folder, running=True)
+    begun = (folder.path / "report.html").read_text(encoding="utf-8")
+    assert "The distillation is running: the teacher is being asked." in begun and "<svg" not in begun
+    folder = half_way(finished_run, tmp_path)
+    write_report(folder, running=True)
+    grown = (folder.path / "report.html").read_text(encoding="utf-8")
+    assert '<meta http-equiv="refresh" content="20">' in grown and grown.count("<svg") == 2
+    assert "is running: 1 of up to 3 epochs are trained, the best scores 75.0 on dev." in grown
+    assert "5 rejected: scored too low" in grown and "fake · taught by fake · 40 rows to learn from" in grown
+    assert grown.count("<script") == 1 and "<img" not in grown
+
+
+def test_a_half_written_line_of_metrics_is_left_out(finished_run: RunFolder, tmp_path: Path) -> None:
+    folder = half_way(finished_run, tmp_path)
+    with (folder.work / "student" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "epo')
+    write_report(folder, running=True)
+    assert "1 of up to 3 epochs" in (folder.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_makes_the_page_again(folder: Distilled, finished_run: RunFolder, tmp_path: Path) -> None:
+    page = folder.path / "report.html"
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    stopped = half_way(finished_run, tmp_path)
+    done, half, none = (
+        run([sys.executable, "-m", "distill", "--report", path], tmp_path)
+        for path in (str(folder.path), stopped.path.name, "nothing")
+    )
+    assert (done.returncode, done.stdout) == (0, "distilled/report.html\n"), done.stderr
+    assert page.read_text(encoding="utf-8") == before
+    assert (half.returncode, half.stdout) == (0, "half way/report.html\n"), half.stderr
+    text = (stopped.path / "report.html").read_text(encoding="utf-8")
+    assert "This distillation has not ended" in text and "--resume &#39;half way&#39;</code>" in text
+    assert "refresh" not in text
+    assert none.returncode == 2 and "nothing is no distillation to go on with." in none.stderr
+
+
+def test_the_commands_to_type_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = whereabouts(tmp_path / "my student", Path("best.json"))
+    assert both[1] == "look at it  my student/report.html"
+    assert both[2].startswith("serve both  ") and both[2].endswith("serve best.json --adapter 'my student'")
+    alone = whereabouts(Path("distilled"), None)[2]
+    assert alone.startswith("serve it    ") and alone.endswith("serve --adapter distilled")

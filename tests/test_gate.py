@@ -37,6 +37,7 @@ def test_a_prompt_that_keeps_its_score_passes_wherever_it_was_moved(finished_run
     done, fake = gate(folder, knows_with_demos)
     assert done.returncode == 0, done.stderr
     assert "passed" in done.stdout and "+0.0 points on 40 dev rows, paired" in done.stdout
+    assert done.stdout.endswith("serve moved/best.json\n")
     assert sum(fake.calls.values()) == 40, "every dev row is asked anew, and no test row"
 
 
@@ -45,6 +46,7 @@ def test_a_drop_beyond_doubt_exits_with_three(finished_run: RunFolder, tmp_path:
     done, _ = gate(folder, lambda body: "c?")
     assert done.returncode == 3, done.stderr
     assert "FAILED" in done.stdout and "its interval lies below zero" in done.stdout and "Traceback" not in done.stderr
+    assert "\nsearch again: " in done.stdout and done.stdout.endswith("optimize moved/codes.py\n")
     allowed, _ = gate(folder, lambda body: "c?", "--max-drop", "1")
     assert allowed.returncode == 0 and "passed" in allowed.stdout
 

@@ -104,7 +104,7 @@ def test_nothing_is_opened_before_a_question() -> None:
 
 def scored(metric: Metric, folder: Path) -> list[Scored]:
     """Four rows of a fresh recipe, scored by a judge."""
-    metric.judge = True  # type: ignore[attr-defined]
+    metric.judge = True  # type: ignore[attr-defined]  # a function takes any, its type none
     write_starter(folder / "fresh.py")
     ready = prepare(Settings(recipe=str(folder / "fresh.py")))
     prompt = build(ready.task, "chat", "Tell.")
@@ -188,11 +188,12 @@ def test_a_new_recipe_is_in_order_and_nothing_is_overwritten(tmp_path: Path) -> 
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     argv = [sys.executable, "-m", "optimizer", "--new", "mine.py"]
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "mine.py is written. Put your rows into it, then: optimize mine.py --check\n", done.stderr
+    assert done.stdout.startswith("mine.py is written. Put your rows into it, then: "), done.stderr
+    assert done.stdout.endswith("optimize mine.py --check\n")
     assert prepare(Settings(recipe=str(tmp_path / "mine.py"))).name == "mine"
     with pytest.raises(UserError, match="exists already"):
         write_starter(tmp_path / "mine.py")
-    with pytest.raises(UserError, match=r"Try: optimize --new mine\.py"):
+    with pytest.raises(UserError, match=r"Try: \S*optimize --new \S*mine\.py"):
         write_starter(tmp_path / "mine.txt")
     write_starter(tmp_path / "2nd try.py")
     assert prepare(Settings(recipe=str(tmp_path / "2nd try.py"))).name == "task"

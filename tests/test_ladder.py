@@ -114,7 +114,7 @@ def test_a_judge_scores_unlabelled_rows_too() -> None:
     def judge(row: Any, prediction: Any) -> float:
         return 1.0 if prediction["answer"] == "b" else 0.0
 
-    judge.judge = True  # type: ignore[attr-defined]
+    judge.judge = True  # type: ignore[attr-defined]  # a function takes any, its type none
     sifted = sift(says(example(1), "a", "a", "a", "b"), judge, ["answer"], Rules())
     assert kept(sifted) == [("b", 3)] and reasons(sifted) == ["scored too low: 0.00 below 1"] * 3
 
@@ -125,7 +125,7 @@ def test_an_answer_without_a_mark_is_not_learned() -> None:
             raise ReplyError("no mark")
         return 1.0
 
-    judge.judge = True  # type: ignore[attr-defined]
+    judge.judge = True  # type: ignore[attr-defined]  # a function takes any, its type none
     sifted = sift(says(example(1), "a", "b"), judge, ["answer"], Rules())
     assert kept(sifted) == [("b", 1)] and len(sifted.rejected) == 1
 

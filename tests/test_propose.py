@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dspy
 import pytest
+from dspy.utils.exceptions import AdapterParseError
 
 from optimizer.examples import Example
-from optimizer.propose import junk, sift
+from optimizer.propose import account, junk, sift
 
 PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
 ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {})]
@@ -19,12 +21,12 @@ GOOD = "Read the context and answer with the shortest phrase from it."
         ("  ", "empty"),
         ("Do it", "empty"),
         ("word " * 400, "longer than 1500 characters"),
-        ("[[ ## proposed ## ]] answer the question", "is markup, not a sentence"),
-        ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "is markup, not a sentence"),
-        ('["answer", "the", "question"]', "is markup, not a sentence"),
-        ("Answer the question using only the context!", "says what another says"),
-        (f"Answer like this: {PASSAGE}", "copies a row"),
-        (ValueError("no reply"), "the proposer failed (ValueError)"),
+        ("[[ ## proposed ## ]] answer the question", "markup, not a sentence"),
+        ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "markup, not a sentence"),
+        ('["answer", "the", "question"]', "markup, not a sentence"),
+        ("Answer the question using only the context!", "said what another says"),
+        (f"Answer like this: {PASSAGE}", "copied a row"),
+        (ValueError("no reply"), "lost: the proposer failed (ValueError)"),
     ],
 )
 def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) -> None:
@@ -32,4 +34,15 @@ def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) 
 
 
 def test_a_proposal_is_kept_once() -> None:
-    assert sift([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["says what another says", "empty"])
+    assert sift([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["said what another says", "empty"])
+
+
+def test_what_became_of_the_proposals_is_said_in_plain_words() -> None:
+    unread = AdapterParseError("JSONAdapter", dspy.Signature("a -> b"), "no JSON")
+    _, refused = sift([unread, f"Answer like this: {PASSAGE}", unread, unread], [], ROWS)
+    assert account(refused, 0) == (
+        "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); the recipe's own "
+        "instruction is searched"
+    )
+    assert account(refused[:1], 1) == "; 1 proposal by the model was unusable (1 not in the asked form)"
+    assert account([], 3) == ", 3 of them proposed" and not account([], 0)
