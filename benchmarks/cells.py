@@ -1,4 +1,4 @@
-"""The store of measurements: one line of JSON a cell, in benchmarks/results/<part>.jsonl, so that a killed bench goes on.
+"""The store of measurements: one line of JSON a cell, in benchmarks/results/<part>.jsonl, so a killed bench goes on.
 
 A cell is one measurement under its key. What is stored is not measured again: to measure anew, delete its line. A line
 that a kill tore is dropped when the file is next opened. The fast mode has a folder of its own.
@@ -12,7 +12,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,13 @@ def mend(path: Path) -> None:
 
 def now() -> str:
     """The time in UTC, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
     """Python, and the installed ones of the packages that a figure may depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            pass
     return found
