@@ -1,6 +1,6 @@
 """An endpoint that answers at once, in a process of its own, so that what is measured beside it is our own work.
 
-    python -m benchmarks.fake_engine     # prints its port; ends when its standard input is closed
+python -m benchmarks.fake_engine     # prints its port; ends when its standard input is closed
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """benchmarks/RESULTS.md, written from the stored cells alone: machine, versions, dates, and the command of each part.
 
-    python -m benchmarks.results     # write the page again; measures nothing
+python -m benchmarks.results     # write the page again; measures nothing
 """
 
 from __future__ import annotations
