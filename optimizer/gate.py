@@ -1,7 +1,7 @@
 """`optimize --gate`: does a prompt under version control still score on dev what it scored when it was found?
 
 Every dev row is asked anew and held against the row's own stored score. The gate fails where two things hold together:
-the mean fell by more than the allowed drop, and the 95 % interval of the paired difference (bootstrap, BCa) lies below
+the mean fell by more than the allowed drop, and the 95 % interval of the paired difference lies below
 zero. So neither noise nor a trifle fails a build. For a best.json that holds no scores by row the interval is that of
 two independent means, which sees less. Test is never read.
 """

@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def shipped(self) -> str:
-        return "winner" if self.over_seed.low > 0 else "seed"
+        return "winner" if self.over_seed.clear else "seed"
 
 
 async def read_test(

@@ -1,4 +1,10 @@
-"""Intervals and tests on per-example scores; paired wherever two prompts answered the same rows."""
+"""Intervals and tests on per-example scores from 0 to 1; paired wherever two prompts answered the same rows.
+
+Few rows, and rows that all say the same, are the rule here. A percentile or BCa bootstrap then promises too much:
+thirty right answers of thirty have no spread to resample, and its interval is a point. So both intervals weigh in what
+the rows did not show, as half a row at either end. `python -m benchmarks honesty` measures how often they cover the
+truth.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 9_999
+UNSEEN = 0.5  # rows at each end that are added to those seen: Jeffreys' prior, where scores are 0 or 1
 
 
 @dataclass(frozen=True)
@@ -31,36 +38,62 @@ class Gain:
     p: float
     n: int
 
+    @property
+    def clear(self) -> bool:
+        """Whether the whole interval lies above zero: the gain that a prompt is shipped for."""
+        return self.low > 0
+
 
 def estimate(scores: Sequence[float], seed: int) -> Estimate:
-    """The mean with a bootstrap interval (BCa; Efron 1987, by scipy)."""
-    mean = float(np.mean(scores))
-    low, high = interval(np.asarray(scores, dtype=float), seed)
-    return Estimate(mean, low, high, len(scores))
+    """The mean of scores from 0 to 1, with its interval."""
+    values = np.asarray(scores, dtype=float)
+    return Estimate(float(values.mean()), *score_interval(values, seed), len(values))
 
 
 def gain(candidate: Sequence[float], reference: Sequence[float], seed: int) -> Gain:
-    """How much better `candidate` is on the same rows: bootstrap interval and sign-flip permutation test, paired."""
+    """How much better `candidate` is on the same rows: paired interval, and p of the sign-flip permutation test."""
     difference = np.asarray(candidate, dtype=float) - np.asarray(reference, dtype=float)
-    mean = float(difference.mean())
-    if not difference.any():
-        return Gain(0.0, 0.0, 0.0, 1.0, len(difference))
-    low, high = interval(difference, seed)
+    low, high = gain_interval(difference)
+    return Gain(float(difference.mean()), low, high, sign_flip(difference, seed), len(difference))
+
+
+def score_interval(scores: np.ndarray, seed: int) -> tuple[float, float]:
+    """The 95 % interval of the mean: Bayesian bootstrap (Rubin 1981) with half a row of 0 and half a row of 1 added.
+
+    For scores that are 0 or 1 it is the Jeffreys interval (Brown, Cai & DasGupta 2001). Equal scores share one weight.
+    """
+    values, counts = np.unique(np.concatenate([[0.0, 1.0], scores]), return_counts=True)
+    rows = np.where((values == 0) | (values == 1), counts - 1 + UNSEEN, counts)
+    weights = np.random.default_rng(seed).standard_gamma(rows, size=(RESAMPLES, len(rows)))
+    low, high = np.quantile(weights @ values / weights.sum(axis=1), [0.025, 0.975])
+    mean = float(scores.mean())
+    return min(float(low), mean), max(float(high), mean)
+
+
+def gain_interval(difference: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a mean paired difference: Student's t, with half a row won and half a row lost added.
+
+    A whole row each is Bonett & Price's (2012) interval for answers that are right or wrong. The added rows differ as
+    much as those that differ do (root mean square), and by 1 where none does.
+    """
+    n, ties = len(difference), float(np.mean(difference == 0))
+    square = float(np.mean(difference**2))
+    unseen = square / (1 - ties) if square > 0 else 1.0
+    rows = n + 2 * UNSEEN
+    mean = float(difference.sum()) / rows
+    error = np.sqrt(((n * square + 2 * UNSEEN * unseen) / rows - mean**2) / rows)
+    half = float(stats.t.ppf(0.975, max(n - 1, 1)) * error)
+    return max(mean - half, -1.0), min(mean + half, 1.0)
+
+
+def sign_flip(difference: np.ndarray, seed: int) -> float:
+    """The two-sided p-value of no difference, by flipping signs of paired differences at random."""
+    if not difference.any() or len(difference) == 1:
+        return 1.0
     test = stats.permutation_test(
         (difference,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=np.random.default_rng(seed)
     )
-    return Gain(mean, low, high, float(test.pvalue), len(difference))
-
-
-def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """The 95 % interval of the mean. Equal values have no spread to resample: the interval is the point."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.mean()), float(values.mean())
-    result = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(seed), batch=500
-    )
-    bounds = result.confidence_interval
-    return float(bounds.low), float(bounds.high)
+    return float(test.pvalue)
 
 
 def visible_gain(n: int, spread: float = 0.45) -> float:

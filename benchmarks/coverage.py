@@ -1,0 +1,153 @@
+"""How often the product's 95 % intervals hold the truth, and how often its rule would ship a gain that is none.
+
+Scores and paired differences are drawn from populations whose mean is known, and go through `optimizer.stats` as it is.
+Beside each stands what a BCa bootstrap (scipy) makes of the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from optimizer.stats import RESAMPLES, Gain, gain_interval, score_interval
+
+POPULATION = 100_000
+STEPS = 20  # F1 takes few values; so do the graded scores here
+Draw = Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Scores as token F1 gives them: shares of 0 and of 1, and between them Beta(a, b)."""
+
+    zeros: float
+    ones: float
+    a: float
+    b: float
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        kind, between = rng.random(count), rng.beta(self.a, self.b, count)
+        graded = np.round(between * STEPS) / STEPS
+        return np.where(kind < self.zeros, 0.0, np.where(kind < self.zeros + self.ones, 1.0, graded))
+
+
+LOW, MIDDLE, HIGH = Graded(0.25, 0.03, 1.2, 4), Graded(0.35, 0.35, 2, 2), Graded(0.04, 0.85, 3, 1.5)
+JUDGED = Graded(0.0, 0.0, 8, 8)
+
+
+def accuracy(least: float, most: float) -> Draw:
+    """Right or wrong, with a true accuracy anywhere in a band: a fixed one would show the steps of the binomial."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.uniform(least, most, sims)
+        return (rng.random((sims, n)) < truth[:, None]).astype(float), truth
+
+    return draw
+
+
+def disagreement(least: float, most: float, *, gains: bool) -> Draw:
+    """Two prompts, right or wrong, that disagree on a share of the rows in a band; the gain is 0 or up to all of it."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        differ = rng.uniform(least, most, sims)
+        truth = differ * rng.uniform(0, 1, sims) if gains else np.zeros(sims)
+        at = rng.random((sims, n))
+        won, lost = (differ + truth) / 2, (differ - truth) / 2
+        return (at < won[:, None]).astype(float) - (at > 1 - lost[:, None]), truth
+
+    return draw
+
+
+def resampled(population: np.ndarray) -> Draw:
+    """Rows drawn from a known population, whose mean is then the truth."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return rng.choice(population, (sims, n)), np.full(sims, population.mean())
+
+    return draw
+
+
+def exchanged(differences: np.ndarray) -> Draw:
+    """Paired differences of two prompts whose names are dealt anew on each row: a difference that is none."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return rng.choice(differences, (sims, n)) * rng.choice([-1.0, 1.0], (sims, n)), np.zeros(sims)
+
+    return draw
+
+
+def graded(kind: Graded) -> Draw:
+    return resampled(kind.draw(POPULATION, np.random.default_rng(1)))
+
+
+def graded_pair(ties: float, candidate: Graded, reference: Graded) -> Draw:
+    """Differences of two graded prompts that answer a share of the rows alike."""
+    rng = np.random.default_rng(1)
+    difference = candidate.draw(POPULATION, rng) - reference.draw(POPULATION, rng)
+    difference[rng.random(POPULATION) < ties] = 0.0
+    return exchanged(difference) if candidate == reference else resampled(difference)
+
+
+SCORES: Mapping[str, Draw] = {
+    "0/1, accuracy 1 to 10 %": accuracy(0.01, 0.1),
+    "0/1, accuracy 10 to 90 %": accuracy(0.1, 0.9),
+    "0/1, accuracy 90 to 99 %": accuracy(0.9, 0.99),
+    "F1, mostly wrong": graded(LOW),
+    "F1, half right": graded(MIDDLE),
+    "F1, mostly right": graded(HIGH),
+}
+GAINS: Mapping[str, Draw] = {
+    "0/1, 2 to 10 % of rows differ, no gain": disagreement(0.02, 0.1, gains=False),
+    "0/1, 10 to 50 % differ, no gain": disagreement(0.1, 0.5, gains=False),
+    "0/1, 2 to 10 % differ, a gain": disagreement(0.02, 0.1, gains=True),
+    "0/1, 10 to 50 % differ, a gain": disagreement(0.1, 0.5, gains=True),
+    "F1, half of rows alike, no gain": graded_pair(0.5, MIDDLE, MIDDLE),
+    "F1, a fifth alike, a gain": graded_pair(0.2, MIDDLE, LOW),
+    "marks in small steps, no gain": graded_pair(0.1, JUDGED, JUDGED),
+}
+
+
+def score_coverage(draw: Draw, n: int, sims: int, bca_sims: int) -> dict[str, Any]:
+    """Shares of simulations whose interval holds the truth, for ours and for BCa."""
+    draws, truth = draw(sims, n, np.random.default_rng([n, 0]))
+    ours = np.array([score_interval(row, seed) for seed, row in enumerate(draws)])
+    return figures(ours, truth) | {"bca": bca_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+
+
+def gain_coverage(draw: Draw, n: int, sims: int, bca_sims: int) -> dict[str, Any]:
+    """As for scores; and how often the rule ships the candidate, and ships one that is no better."""
+    draws, truth = draw(sims, n, np.random.default_rng([n, 1]))
+    ours = np.array([gain_interval(row) for row in draws])
+    shipped = np.array([Gain(0.0, low, high, 1.0, n).clear for low, high in ours])
+    told = {"shipped": float(shipped.mean()), "false": float((shipped & (truth <= 0)).mean())}
+    return figures(ours, truth) | told | {"bca": bca_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+
+
+def figures(bounds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    width = float(np.mean(bounds[:, 1] - bounds[:, 0]))
+    return {"covered": covered(bounds, truth), "width": width, "sims": len(truth)}
+
+
+def covered(bounds: np.ndarray, truth: np.ndarray) -> float:
+    tiny = 1e-12  # a mean of floats may miss its own value
+    return float(np.mean((bounds[:, 0] <= truth + tiny) & (truth <= bounds[:, 1] + tiny)))
+
+
+def bca_covered(draws: np.ndarray, truth: np.ndarray, sims: int) -> float | None:
+    """The share for BCa, on the first `sims` of the draws; None for none."""
+    if not sims:
+        return None
+    return covered(np.array([bca(row, seed) for seed, row in enumerate(draws[:sims])]), truth[:sims])
+
+
+def bca(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """The BCa bootstrap interval (Efron 1987); equal values have nothing to resample."""
+    if np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    rng = np.random.default_rng(seed)
+    found = scipy_stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=rng, batch=500)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -1,0 +1,214 @@
+"""Does our own work for a call grow with the rows? Whole runs on more and more dev rows, and prompts that pick their
+demos from larger and larger pools, on a fake engine.
+
+    python -m benchmarks.growth [--fast]
+
+Each size is a process of its own: it first makes a small run, so that what is imported and cached once is left out, and
+then counts CPU seconds and resident memory of the run that is asked for, its pages and files included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fake_engine
+from benchmarks.cells import FAST, RESULTS, cell, read
+from benchmarks.results import table
+
+DEV, POOL = (50, 150, 500, 1_500, 5_000), (10, 30, 100, 300, 1_000)
+FAST_DEV, FAST_POOL = (50, 500, 2_000), (10, 100, 1_000)
+TRIALS, FAST_TRIALS = 16, 8
+TRAIN, TEST, WARM_UP = 60, 50, 30
+ASKED = 300  # inputs that each pool's prompt renders
+RECIPE = """
+import dspy
+from optimizer import Recipe, exact_match, recipe
+
+class Even(dspy.Signature):
+    "Is the number of the item even?"
+    item: str = dspy.InputField()
+    answer: str = dspy.OutputField()
+
+def row(i, split):
+    said = f"item number {i} of the long list, which lies beside item {i * 7919 % 10007} in row {i % 97}"
+    return {"item": said, "answer": ("yes", "no")[i % 2], "split": split}
+
+@recipe
+def even(dev: int = 50, train: int = 60, test: int = 50) -> Recipe:
+    names = ["train"] * int(train) + ["dev"] * int(dev) + ["test"] * int(test)
+    return Recipe(signature=Even, examples=[row(i, name) for i, name in enumerate(names)],
+                  metric=exact_match("answer"), model="fake")
+"""
+
+
+def run(fast: bool) -> None:
+    folder = FAST if fast else RESULTS
+    trials = FAST_TRIALS if fast else TRIALS
+    for rows in FAST_DEV if fast else DEV:
+        make = partial(child, "dev", rows, trials)
+        cell("growth", {"what": "dev", "size": rows, "trials": trials, "seed": 0}, make, folder=folder)
+    for rows in FAST_POOL if fast else POOL:
+        cell("growth", {"what": "pool", "size": rows}, partial(child, "pool", rows, 0), folder=folder)
+
+
+def child(what: str, size: int, trials: int) -> dict[str, Any]:
+    """The figures of one size, from a fresh process."""
+    argv = [sys.executable, "-m", "benchmarks.growth", "--measure", what, str(size), str(trials)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(what: str, size: int, trials: int) -> dict[str, float]:
+    return on_dev(size, trials) if what == "dev" else on_pool(size)
+
+
+def on_dev(rows: int, trials: int) -> dict[str, float]:
+    """A whole run of `optimize` with so many dev rows: calls, CPU seconds and MiB that it took, and its files' MiB."""
+    with tempfile.TemporaryDirectory() as name, fake_engine.answering() as url:
+        folder = Path(name)
+        optimize(url, folder, WARM_UP, trials)
+        begun, held = time.process_time(), peak_mib()
+        calls, run_dir = optimize(url, folder, rows, trials)
+        spent = time.process_time() - begun
+        written = sum(path.stat().st_size for path in run_dir.rglob("*") if path.is_file()) / 2**20
+    return {"calls": calls, "cpu_s": spent, "memory_mib": peak_mib() - held, "files_mib": written}
+
+
+def optimize(url: str, folder: Path, rows: int, trials: int) -> tuple[int, Path]:
+    """One run in this process: its calls and its folder."""
+    from rich.console import Console
+
+    from optimizer import pipeline, prepare
+    from optimizer.endpoints import answering
+    from optimizer.progress import Watch
+    from optimizer.settings import Settings
+
+    recipe = folder / "even.py"
+    recipe.write_text(RECIPE)
+    wanted = {"dev": str(rows), "train": str(TRAIN), "test": str(TEST)}
+    settings = Settings(recipe=str(recipe), parameters=wanted, base_url=url, trials=trials, proposer="none")
+    prepared = prepare.prepare(settings)
+    with Watch(Console(file=io.StringIO())) as watch:
+        run_folder = prepare.open_run(settings, prepared, folder / "runs", None)
+        model = prepare.model_for(settings, prepared, watch)
+        with answering(settings.source, model, run_folder.logs_dir / "engine.log", watch.say) as served:
+            done = asyncio.run(pipeline.optimize(prepared, settings, served, model, run_folder, watch, 0))
+    return done.meter.total.calls, run_folder.path
+
+
+def on_pool(rows: int) -> dict[str, float]:
+    """A prompt with nearest demos over a pool of so many rows: milliseconds once, and of each request; MiB held."""
+    import dspy
+
+    from optimizer.layouts import NearestDemos, Task, build
+
+    signature = dspy.Signature("item -> answer", "Is the number of the item even?")
+    task, pool = Task(signature, "fake", 8), [demo(i) for i in range(rows)]
+    build(task, "raw", "Answer.", NearestDemos(("item",), tuple(pool[:5])), k=4).request({"item": demo(1)["item"]})
+    begun, held = time.process_time(), peak_mib()
+    prompt = build(task, "raw", "Answer.", NearestDemos(("item",), tuple(pool)), k=4)
+    prompt.request({"item": demo(-1)["item"]})
+    once = time.process_time() - begun
+    asked = [{"item": demo(rows + i)["item"]} for i in range(ASKED)]
+    begun = time.process_time()
+    for inputs in asked:
+        prompt.request(inputs)
+    each = (time.process_time() - begun) / ASKED
+    return {"once_ms": 1000 * once, "each_ms": 1000 * each, "memory_mib": peak_mib() - held}
+
+
+def demo(i: int) -> dict[str, str]:
+    said = f"item number {i} of the long list, which lies beside item {i * 7919 % 10007} in row {i % 97}"
+    return {"item": said, "answer": ("yes", "no")[i % 2]}
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The exponent b of cost = a · size^b, by least squares on the logarithms: 0 is flat, 1 grows in proportion."""
+    x, y = [math.log(size) for size in sizes], [math.log(max(cost, 1e-9)) for cost in costs]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+
+
+def section(cells: list[dict[str, Any]]) -> str:
+    by = {what: sorted((one for one in cells if one["key"]["what"] == what), key=size) for what in ("dev", "pool")}
+    lines = [
+        "## Growth",
+        "",
+        "Our own CPU time and memory on a fake engine that answers at once. The slope is the exponent of cost over size:",
+        "0 is flat, 1 grows in proportion.",
+        "",
+    ]
+    return "\n".join([*lines, *dev_lines(by["dev"]), "", *pool_lines(by["pool"])])
+
+
+def size(record: dict[str, Any]) -> int:
+    return int(record["key"]["size"])
+
+
+def dev_lines(cells: Sequence[dict[str, Any]]) -> list[str]:
+    """What a call of a whole run costs us; the slope over what each size adds to the one before it."""
+    if not cells:
+        return []
+    found = [one["result"] for one in cells]
+    rows = [
+        [f"{size(one):,}", f"{got['calls']:,.0f}", f"{got['cpu_s']:.1f}", f"{1000 * got['cpu_s'] / got['calls']:.2f}",
+         f"{got['memory_mib']:.0f}", f"{1024 * got['memory_mib'] / got['calls']:.0f}", f"{got['files_mib']:.1f}"]
+        for one, got in zip(cells, found, strict=True)
+    ]  # fmt: skip
+    head = ["dev rows", "calls", "CPU s", "CPU ms a call", "memory MiB", "KiB a call", "files MiB"]
+    lines = [f"Whole runs of {cells[0]['key']['trials']} trials:", "", *table(head, rows)]
+    added = [(b["calls"] - a["calls"], b["cpu_s"] - a["cpu_s"]) for a, b in zip(found, found[1:], strict=False)]
+    if len(added) > 1:
+        told = ", ".join(f"{1000 * cpu / calls:.2f}" for calls, cpu in added)
+        flat = slope([size(one) for one in cells[1:]], [cpu / calls for calls, cpu in added])
+        lines += ["", f"CPU ms of each call that a size adds to the one before: {told}; slope {flat:+.2f}."]
+    return lines
+
+
+def pool_lines(cells: Sequence[dict[str, Any]]) -> list[str]:
+    if not cells:
+        return []
+    found = [one["result"] for one in cells]
+    rows = [
+        [f"{size(one):,}", f"{got['each_ms']:.3f}", f"{got['once_ms']:.1f}", f"{got['memory_mib']:.1f}"]
+        for one, got in zip(cells, found, strict=True)
+    ]
+    head = ["pool rows", "CPU ms a request", "CPU ms once a prompt", "memory MiB"]
+    flat = slope([size(one) for one in cells], [got["each_ms"] for got in found])
+    return ["Rendering with the 4 nearest demos of a pool:", "", *table(head, rows), "",
+            f"CPU a request: slope {flat:+.2f}."]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--measure", nargs=3, metavar=("WHAT", "SIZE", "TRIALS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        what, rows, trials = options.measure
+        print(json.dumps(measure(what, int(rows), int(trials))))
+        return
+    run(options.fast)
+    print(section(read("growth", FAST if options.fast else RESULTS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""benchmarks/RESULTS.md, written from the stored cells alone: machine, versions, dates, and the command of each part.
+
+python -m benchmarks.results     # write the page again; measures nothing
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import FAST, RESULTS, read
+from optimizer.files import write_json, write_text
+from optimizer.machine import this_machine
+
+PAGE = Path(__file__).parent / "RESULTS.md"
+PARTS = ("contest", "ablations", "honesty", "client", "middleware", "training", "variants", "growth")
+MACHINE = "machine"
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+HEAD = """# Results
+
+Written by `make bench`; do not edit. Full results are in `benchmarks/results/`, those of `make bench FAST=1` in
+`benchmarks/results/fast/`, one line a cell. A part shows its full results, and its fast ones only where it has no others.
+"""
+
+
+def machine() -> dict[str, str | int]:
+    """What of this machine a figure may depend on; no names."""
+    found = this_machine()
+    flags = [flag for flag in FLAGS if flag in processor("flags").split()]
+    return {
+        "cores": len(found.cores),
+        "processor": processor("model name"),
+        "memory_gib": round(found.memory_gib),
+        "flags": " ".join(flags),
+        "gpus": len(found.gpus),
+    }
+
+
+def processor(entry: str) -> str:
+    """An entry of /proc/cpuinfo; empty where there is none."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(entry)), "")
+
+
+def note(folder: Path, part: str, problem: str | None) -> None:
+    """Keep how the last run of a part ended."""
+    path = folder / "ended.json"
+    ended = json.loads(path.read_text()) if path.exists() else {}
+    write_json(path, {**ended, part: problem})
+
+
+def write_page(page: Path = PAGE, full: Path = RESULTS, fast: Path = FAST) -> None:
+    """Render the page from what both folders hold."""
+    write_text(page, "\n".join([HEAD, *(section(part, full, fast) for part in PARTS)]))
+
+
+def section(part: str, full: Path, fast: Path) -> str:
+    """One part: its own Markdown, below it how it was measured; or why there is none."""
+    folder, fast_only = (full, False) if read(part, full) else (fast, True)
+    records = read(part, folder)
+    problem = ended(folder, part)
+    if not records:
+        return "\n".join([f"## {part}", "", f"Not measured: {absent(part, problem)}", ""])
+    text = importlib.import_module(f"benchmarks.{part}").section(records).rstrip()
+    lines = [text, "", *provenance(part, records, folder, fast=fast_only)]
+    if problem:
+        lines += ["", f"**The last run of this part stopped early:** {problem}"]
+    return "\n".join([*lines, ""])
+
+
+def absent(part: str, problem: str | None) -> str:
+    """Why a part has no cells."""
+    if problem:
+        return problem
+    there = importlib.util.find_spec(f"benchmarks.{part}") is not None
+    return f"`{command(part)}` has not been run." if there else f"there is no `benchmarks/{part}.py`."
+
+
+def ended(folder: Path, part: str) -> str | None:
+    path = folder / "ended.json"
+    return json.loads(path.read_text()).get(part) if path.exists() else None
+
+
+def command(part: str, *, fast: bool = False) -> str:
+    return f"python -m benchmarks {'--fast ' if fast else ''}{part}"
+
+
+def provenance(part: str, records: Sequence[dict[str, Any]], folder: Path, *, fast: bool) -> list[str]:
+    """The command, how long it took, when, on what, with which versions and seeds."""
+    first, last = min(one["at"] for one in records), max(one["at"] for one in records)
+    minutes = sum(one["seconds"] for one in records) / 60
+    seeds = sorted({one["key"]["seed"] for one in records if "seed" in one["key"]}) or [0]
+    versions = {name: value for one in records for name, value in one["versions"].items()}
+    return [
+        f"> {'Fast mode (small sizes). ' if fast else ''}`{command(part, fast=fast)}`: {len(records)} cells,"
+        f" {minutes:.1f} min of measuring, {first} to {last}. Seeds {', '.join(map(str, seeds))}.",
+        f"> {machines(folder)}",
+        "> " + ", ".join(f"{name} {value}" for name, value in versions.items()) + ".",
+    ]
+
+
+def machines(folder: Path) -> str:
+    """The machines that the folder's cells were measured on."""
+    return " / ".join(dict.fromkeys(told(one["key"]) for one in read(MACHINE, folder))) or "Machine not noted."
+
+
+def told(found: dict[str, Any]) -> str:
+    gpus = f", {found['gpus']} GPU" if found["gpus"] else ", no GPU"
+    return f"{found['cores']} cores ({found['processor']}; {found['flags']}), {found['memory_gib']} GiB{gpus}."
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table: the first column to the left, the others to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|"]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+if __name__ == "__main__":
+    write_page()

@@ -1,0 +1,75 @@
+"""Intervals: that they cover the truth as often as they say, above all on few rows, and that they never are a point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from optimizer.stats import estimate, gain, gain_interval, score_interval
+
+SIMULATIONS = 600
+
+
+def covers(draws: np.ndarray, truth: np.ndarray) -> float:
+    """How often the score's interval holds the truth, over one row of `draws` a simulation."""
+    bounds = [score_interval(row, seed) for seed, row in enumerate(draws)]
+    return float(np.mean([low <= mean <= high for (low, high), mean in zip(bounds, truth, strict=True)]))
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.01, 0.1), (0.1, 0.9), (0.9, 0.99)])
+def test_thirty_right_or_wrong_answers_cover_the_true_accuracy(least: float, most: float) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(least, most, SIMULATIONS)
+    draws = (rng.random((SIMULATIONS, 30)) < truth[:, None]).astype(float)
+    assert 0.92 <= covers(draws, truth) <= 0.98  # a BCa bootstrap covers about 0.75 near the edges
+
+
+def test_thirty_graded_scores_cover_the_true_mean() -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.random((SIMULATIONS, 30))
+    draws = np.where(kind < 0.04, 0.0, np.where(kind < 0.89, 1.0, rng.beta(3, 1.5, kind.shape)))
+    truth = np.full(SIMULATIONS, 0.85 + 0.11 * 3 / 4.5)
+    assert 0.92 <= covers(draws, truth) <= 0.98
+
+
+@pytest.mark.parametrize(("disagree", "delta"), [(0.06, 0.04), (0.3, 0.0), (0.3, 0.15), (0.5, 0.4)])
+def test_thirty_paired_rows_cover_the_true_gain(disagree: float, delta: float) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.random((SIMULATIONS, 30))
+    won = drawn < (disagree + delta) / 2
+    lost = drawn > 1 - (disagree - delta) / 2
+    bounds = np.array([gain_interval(row) for row in won.astype(float) - lost])
+    covered = np.mean((bounds[:, 0] <= delta) & (delta <= bounds[:, 1]))
+    assert covered >= 0.92  # Student's t alone covers 0.78 where few rows disagree
+    if delta == 0:
+        assert np.mean(bounds[:, 0] > 0) <= 0.05
+
+
+def test_all_right_is_no_proof_of_perfection() -> None:
+    perfect, none = estimate([1.0] * 30, 0), estimate([0.0] * 30, 0)
+    assert perfect.mean == perfect.high == 1.0 and 0.85 < perfect.low < 0.95
+    assert none.mean == none.low == 0.0 and none.high == pytest.approx(1 - perfect.low, abs=0.01)
+
+
+def test_equal_answers_leave_room_for_a_difference_that_shrinks_with_the_rows() -> None:
+    few, many = gain([1.0] * 30, [1.0] * 30, 0), gain([1.0] * 300, [1.0] * 300, 0)
+    assert few.mean == 0.0 and few.p == 1.0 and not few.clear
+    assert few.low == -few.high and many.low == -many.high and 0 < many.high < 0.2 * few.high
+
+
+def test_the_interval_is_of_the_rows_not_of_the_scale_of_their_scores() -> None:
+    rng = np.random.default_rng(1)
+    difference = rng.normal(0.05, 0.1, 50)
+    low, high = gain_interval(difference)
+    assert gain_interval(0.1 * difference) == pytest.approx((0.1 * low, 0.1 * high))
+
+
+def test_one_row_says_nothing() -> None:
+    one = gain([1.0], [0.0], 0)
+    assert (one.mean, one.low, one.high, one.p, one.n) == (1.0, -1.0, 1.0, 1.0, 1)
+
+
+def test_a_seed_repeats_and_the_mean_lies_within() -> None:
+    scores = list(np.random.default_rng(2).random(40))
+    assert estimate(scores, 3) == estimate(scores, 3)
+    assert estimate(scores, 3).low < np.mean(scores) < estimate(scores, 3).high
