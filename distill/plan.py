@@ -17,7 +17,7 @@ from optimizer.layouts import bare
 from optimizer.metrics import Metric
 from optimizer.models import Model, markers, resolve
 from optimizer.prepare import Prepared, prepare
-from optimizer.prompt import Prompt, read_artifact
+from optimizer.prompt import Prompt, read_best
 from optimizer.settings import Settings as Run
 from optimizer.shell import pasted
 
@@ -70,7 +70,7 @@ class Plan:
 def plan(settings: Settings, say: Say) -> Plan:
     """Open and check all inputs. Raises `UserError`; no model is asked, but the embedded one may be converted."""
     path = Path(settings.from_prompt)
-    artifact = read_artifact(path)
+    artifact = read_best(path)
     best = Prompt.from_artifact(artifact, str(path))
     prepared = open_recipe(artifact, settings)
     student_model = resolve_student(settings.student or str(artifact["model"]["name"]), say)
@@ -126,7 +126,7 @@ def open_teacher(settings: Settings, artifact: dict[str, Any], best: Prompt, say
     """The prompt that teaches, and its model. Raises `UserError` where it is of another task."""
     teacher = artifact
     if settings.teacher:
-        teacher = read_artifact(Path(settings.teacher))
+        teacher = read_best(Path(settings.teacher))
     prompt = Prompt.from_artifact(teacher, settings.teacher or settings.from_prompt)
     if [f.name for f in prompt.inputs] != [f.name for f in best.inputs] or teacher["name"] != artifact["name"]:
         raise UserError(

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from optimizer.addresses import on_this_machine
 from optimizer.budget import Meter
 from optimizer.calls import CallStore, Completion, Total
 from optimizer.errors import InfrastructureError, RequestRefused, UserError
@@ -61,7 +62,10 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=self.endpoint.timeout_s, sock_connect=10)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         self._session = aiohttp.ClientSession(
-            timeout=timeout, connector=connector, headers=self.endpoint.headers, trust_env=True
+            timeout=timeout,
+            connector=connector,
+            headers=self.endpoint.headers,
+            trust_env=not on_this_machine(self.endpoint.base_url),
         )
         return self
 

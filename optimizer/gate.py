@@ -24,7 +24,7 @@ from optimizer.evaluate import Scored, score_rows
 from optimizer.files import file_digest
 from optimizer.models import Say, cache_root
 from optimizer.prepare import Prepared, prepare
-from optimizer.prompt import Prompt, read_artifact
+from optimizer.prompt import Prompt, read_best
 from optimizer.settings import Settings
 from optimizer.shell import pasted
 from optimizer.stats import Estimate, estimate, gain
@@ -103,7 +103,7 @@ def gate(
 
 def open_subject(best_path: Path, recipe: str | None, parameters: Mapping[str, str]) -> Subject:
     """best.json with its recipe, held together. Raises `UserError` where recipe, rows or scores are not to be had."""
-    artifact = read_artifact(best_path)
+    artifact = read_best(best_path)
     prompt = Prompt.from_artifact(artifact, str(best_path))
     stored = artifact["scores"]["dev"]
     if not stored.get("shipped_rows") and artifact["shipped"] != "winner":

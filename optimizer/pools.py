@@ -29,7 +29,7 @@ BOOTSTRAP_DEMOS = 4
 POOL_ROWS = 1_000
 POOL_BYTES = 512 * 1024
 KS = (1, 2, 3, 4, 8, 16)
-FIXED_TOKENS = 2048  # the prefix cache makes them cheap; more than this wins little
+FIXED_TOKENS = 1536  # the prefix cache makes them cheap, but not free
 NEAREST_TOKENS = 512  # they differ from input to input, so the engine's prefix cache does not help
 BYTES_PER_TOKEN = 4
 

@@ -1,4 +1,4 @@
-"""What an endpoint can do, found out with one call each before the search: layouts, and constrained outputs."""
+"""What an endpoint can do, found out with a call or two each before the search: layouts, and constrained outputs."""
 
 from __future__ import annotations
 
@@ -36,13 +36,21 @@ async def constrains(client: Client, model: str) -> bool:
 
 
 async def refusal(task: Task, layout: Layout, row: Example, client: Client) -> str | None:
-    """Why the endpoint refuses a layout, or None; one reply token is enough to know."""
+    """Why the endpoint refuses a layout, or None; one reply token is enough to know.
+
+    A server that ignores `chat_template` takes `raw` and wraps it in chat markup: the prompt then counts as many tokens
+    as it does without the field.
+    """
     body = build(task, layout, task.signature.instructions).request(row.inputs) | {"max_tokens": 1}
     try:
-        await client.complete(body, "probe")
+        asked = await client.complete(body, "probe")
+        if "chat_template" not in body:
+            return None
+        templated = await client.complete({key: body[key] for key in body if key != "chat_template"}, "probe")
     except RequestRefused as error:
         return str(error)
-    return None
+    ignored = asked.prompt_tokens == templated.prompt_tokens > 0
+    return "the endpoint ignores chat_template" if ignored else None
 
 
 def refuse_less(able: Abilities, pools: Pools) -> None:

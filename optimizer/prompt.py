@@ -244,3 +244,15 @@ def read_artifact(path: Path) -> dict[str, Any]:
             "Upgrade promptstill: pip install --upgrade promptstill",
         )
     return dict(artifact)
+
+
+def read_best(path: Path) -> dict[str, Any]:
+    """A decoded best.json with what its search measured, as distill and the gate need it. Raises `UserError`."""
+    artifact = read_artifact(path)
+    if "search" not in artifact:
+        raise UserError(
+            f"{path} is not what optimize wrote.",
+            "It holds a prompt, but no search: distill's prompt.json is such a file.",
+            "Give the best.json that it came from.",
+        )
+    return artifact

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from optimizer.addresses import on_this_machine
 from optimizer.errors import InfrastructureError, ReplyError, RequestRefused
 
 
@@ -21,7 +20,7 @@ class Client:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # A proxy must not see this machine's own address.
         self._http = httpx.Client(
-            base_url=base_url, headers=headers, timeout=timeout_s, trust_env=not is_local(urlsplit(base_url).hostname)
+            base_url=base_url, headers=headers, timeout=timeout_s, trust_env=not on_this_machine(base_url)
         )
 
     def ask(self, variant: str, /, **inputs: Any) -> dict[str, Any]:
@@ -69,11 +68,3 @@ def message_in(response: httpx.Response) -> str:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return response.text[:300]
-
-
-def is_local(host: str | None) -> bool:
-    """Whether a URL's host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False

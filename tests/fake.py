@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 Body = dict[str, Any]
+MARKUP = 12  # tokens that a chat template adds
 Answer = Callable[[Body], str]
 
 
@@ -95,7 +96,11 @@ class FakeEndpoint:
         self.calls[json.dumps(body, sort_keys=True)] += 1
         self.bodies.append(body)
         text = self.answer(body)
-        length = len(json.dumps(body["messages"])) // 4
+        length = len(json.dumps(body["messages"])) // 4 + self.markup(body)
         usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + 1, "total_tokens": length}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def markup(self, body: Body) -> int:
+        """Tokens that the chat template adds: none where the request brings its own."""
+        return 0 if "chat_template" in body else MARKUP
