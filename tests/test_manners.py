@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,15 @@ def test_a_run_in_a_folder_with_a_space_ends_with_commands_that_work(tmp_path: P
     assert f"--from-prompt 'best one.json' --base-url {fake.base_url} --student smollm2-135m" in said["distil it"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C reaches what a test starts, even where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_says_how_it_goes_on(number: int, code: int, tmp_path: Path) -> None:
     folder = tmp_path / "my work"
@@ -155,4 +165,4 @@ def test_numbers_as_people_say_them() -> None:
 def test_a_wrong_option_names_the_program_as_it_was_called(module: str, tmp_path: Path) -> None:
     done = run([sys.executable, "-m", module, "--nonsense"], tmp_path)
     assert done.returncode == 2 and done.stderr.startswith(f"Usage: python -m {module} [OPTIONS]")
-    assert f"Try 'python -m {module} -h' for help." in done.stderr
+    assert f"Try 'python -m {module} --help' for help." in done.stderr
