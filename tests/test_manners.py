@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from optimizer.spelled import duration, plural
 from optimizer.summary import following, twice
 from tests.fake import FakeEndpoint
 from tests.test_optimize import ROOT, command, knows_with_demos, run
+from tests.waiting import eventually
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
 BARS = """
@@ -48,7 +48,7 @@ def on_a_terminal(argv: list[str], folder: Path, **environment: str) -> str:
     except OSError:  # a terminal whose last writer has gone
         pass
     os.close(ours)
-    assert process.wait(60) == 0, written.decode()
+    assert process.wait(300) == 0, written.decode()
     return written.decode()
 
 
@@ -144,13 +144,13 @@ def test_a_stopped_run_says_how_it_goes_on(number: int, code: int, tmp_path: Pat
     with FakeEndpoint(knows_with_demos) as fake:
         fake.delay_s = 0.2
         argv = command(fake, folder, "--runs", "my runs", "--window", "4")
-        process = subprocess.Popen(argv, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
-        while not fake.calls:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        with subprocess.Popen(argv, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert eventually(lambda: bool(fake.calls), 300)
+                process.send_signal(number)
+                _, err = process.communicate(timeout=300)
+            finally:
+                process.kill()
     (run_folder,) = (folder / "my runs").iterdir()
     assert process.returncode == code and "Traceback" not in err
     assert err.rstrip().endswith(f"optimize --resume 'my runs/{run_folder.name}'"), err
