@@ -19,13 +19,18 @@ def summary(result: Result) -> RenderableType:
     """What the terminal shows when a run has ended; `whereabouts` follows."""
     parts: list[RenderableType] = []
     if result.verdict:
-        parts += [table(result.verdict), Text(""), *map(Text, conclusion(result.verdict))]
+        parts += [table(result.verdict), Text(""), *map(unbroken, conclusion(result.verdict))]
     else:
         parts.append(Text("Test was not read, so nothing is claimed: best.json holds the seed prompt."))
     if result.outcome.stopped:
         parts.append(Text(f"The search stopped early: {result.outcome.stopped} is reached. The best so far stands."))
-    parts += [Text(""), *map(Text, costs(result)), Text("")]
+    parts += [Text(""), *map(unbroken, costs(result)), Text("")]
     return Group(*parts)
+
+
+def unbroken(line: str) -> Text:
+    """A line that a narrow terminal may break where it likes, but not we."""
+    return Text(line, no_wrap=True, overflow="ignore")
 
 
 def table(verdict: Verdict) -> Table:

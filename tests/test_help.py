@@ -28,7 +28,7 @@ def command(program: str) -> Command:
 def said(program: str, *words: str, columns: int = 100) -> str:
     argv = [sys.executable, "-m", PROGRAMS[program], *words]
     env = {**os.environ, "COLUMNS": str(columns)}
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout
 
@@ -85,7 +85,7 @@ def scripts(tmp_path: Path) -> Path:
 def asked(scripts: Path, program: str, **variables: str) -> str:
     env = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     argv = [str(scripts / program)]
-    done = subprocess.run(argv, cwd=scripts, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=scripts, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert not done.stderr, done.stderr
     return done.stdout
 
@@ -128,7 +128,7 @@ def test_bash_itself_completes(scripts: Path) -> None:
         '_optimize_completion optimize; printf "%s\\n" "${COMPREPLY[@]}"; complete -p optimize'
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{scripts}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.splitlines()[:5] == ["--max-minutes", "--max-calls", "--max-tokens", "--max-usd", "--max-drop"]
     assert "_optimize_completion optimize" in done.stdout.splitlines()[5], done.stderr
 
@@ -146,7 +146,7 @@ def test_help_and_completion_load_nothing_slow(program: str) -> None:
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.stdout == "plain,--help-all\nplain,--help\n\n", done.stdout + done.stderr
