@@ -29,6 +29,7 @@ from optimizer.stats import estimate
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 TRIES = 2
 Key = Mapping[str, str | int]
+Search = Callable[[Job, Proxy, Sequence[int]], dict[str, Any]]
 # A peer by its name here: the module that runs it, and the interpreter.
 PEERS = {
     "bootstrap": ("contestants_dspy", sys.executable),
@@ -123,14 +124,19 @@ class Arena:
         return self.kept("searches", key, make)
 
     def ours(
-        self, task: BenchTask, seed: int, caps: Sequence[int], name: str = "ours", options: Sequence[str] = ()
+        self,
+        task: BenchTask,
+        seed: int,
+        caps: Sequence[int],
+        name: str = "ours",
+        search: Search = contestant_ours.search,
     ) -> dict[str, Any]:
-        """Our own points, with options of the command for a variant of it."""
+        """Our own points, or by another `search` those of a variant."""
         key = {**self.key(task), "contestant": name, "seed": seed, "caps": "/".join(map(str, caps))}
 
         def make() -> dict[str, Any]:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
-            return contestant_ours.search(self.job(task, name, seed), self.proxy, caps, options) | self.conditions
+            return search(self.job(task, name, seed), self.proxy, caps) | self.conditions
 
         return self.kept("searches", key, make)
 

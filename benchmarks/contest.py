@@ -74,10 +74,10 @@ def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
 
 
 def shown(arena: Arena, task: BenchTask, found: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
-    """A point without its program, with its reading of test. Without any program a peer has the one it began with."""
+    """A point without its program, with its reading of test; `found` says whether anything was scored by then."""
     reading = arena.reading(task, point["program"])
     spent = {name: value for name, value in point.items() if name != "program"}
-    about = {"found": point["program"] is not None, "side_by_side": found["side_by_side"], "try": found.get("try", 1)}
+    about = {"found": point["dev"] is not None, "side_by_side": found["side_by_side"], "try": found.get("try", 1)}
     return {"test": reading, "failed": found["failed"], **spent, **about}
 
 

@@ -31,11 +31,11 @@ class Shown:
         return [mean(row) for row in zip(*(one["result"]["test"]["scores"] for one in self.records), strict=True)]
 
     def spent(self, name: str) -> float:
-        return mean(one["result"].get(name, 0) for one in self.records)
+        return mean(float(one["result"].get(name, 0)) for one in self.records)
 
     @property
     def unparsed(self) -> float:
-        return mean(one["result"]["test"]["unparsed"] for one in self.records)
+        return mean(float(one["result"]["test"]["unparsed"]) for one in self.records)
 
     @property
     def score(self) -> str:

@@ -43,13 +43,14 @@ class Noting:
 
     notes: Notes
     attempt: int
+    eval_cache: dict[tuple[str, str, str], float]
 
     def evaluate(self, prompts: Any, predictor: Any, *rest: Any, **options: Any) -> Any:
-        before = set(self.eval_cache)  # type: ignore[attr-defined]
+        before = set(self.eval_cache)
         result = super().evaluate(prompts, predictor, *rest, **options)  # type: ignore[misc]
         bought: dict[str, list[float]] = {}
-        for key in self.eval_cache.keys() - before:  # type: ignore[attr-defined]
-            bought.setdefault(key[0], []).append(float(self.eval_cache[key]))  # type: ignore[attr-defined]
+        for key in self.eval_cache.keys() - before:
+            bought.setdefault(key[0], []).append(float(self.eval_cache[key]))
         for text, scores in bought.items():
             self.notes.add({"kind": "capo", "attempt": self.attempt, "prompt": text}, scores)
         return result
@@ -125,15 +126,17 @@ def search(job: Job) -> None:
     np.random.seed(job.seed)
     description = guide(prepared.task, prepared.task.signature.instructions)
     first = [f"{description}\n{how}" for how in default_prompts[:POPULATION]]
+    task = to_task(job, prepared, description)
+    task.notes.begin({"kind": "capo", "attempt": job.attempt, "prompt": first[0]})
     capo = CAPO(
         predictor=predictor(job, prepared),
-        task=to_task(job, prepared, description),
+        task=task,
         meta_llm=model(job, PROPOSAL_TOKENS),
         initial_prompts=first,
         df_few_shots=frame(prepared, prepared.splits.train),
     )
     best = capo.optimize(UNBOUNDED)
-    capo.task.notes.finish({"kind": "capo", "attempt": job.attempt, "prompt": str(best[0])})
+    task.notes.finish({"kind": "capo", "attempt": job.attempt, "prompt": str(best[0])})
 
 
 def test(job: Job, program: Program) -> None:

@@ -10,12 +10,12 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import Ended, Job, Point, Program, watch
-from benchmarks.proxy import Account, Proxy
+from benchmarks.contestants import Job, Point, Program, watch
+from benchmarks.proxy import Proxy
 from benchmarks.tasks import Marked, mark
 from optimizer.budget import Budget, Meter
 from optimizer.calls import SqliteCalls
@@ -26,6 +26,7 @@ from optimizer.prepare import Prepared
 from optimizer.prompt import Prompt
 from optimizer.run import RunFolder
 
+Won = tuple[Prompt, float]  # the winner and its dev score
 TRIALS = 1_000  # more than any cap pays for: the calls end the search
 
 
@@ -40,20 +41,30 @@ def to_program(prompt: Prompt) -> Program:
 
 
 def search(job: Job, proxy: Proxy, caps: Sequence[int], options: Sequence[str] = ()) -> dict[str, Any]:
-    """The winner at each cap."""
+    """The winner at each cap; `options` of the command make a variant."""
+    return step_by_step(job, proxy, caps, lambda url, cap: command(job, url, cap, options), lambda: winner(job))
+
+
+def step_by_step(
+    job: Job,
+    proxy: Proxy,
+    caps: Sequence[int],
+    command: Callable[[str, int], list[str]],
+    winner: Callable[[], Won | None],
+) -> dict[str, Any]:
+    """Run a command to each cap in turn; it must end there by itself. Without a winner yet the seed prompt stands."""
     name = Path(job.folder).name
     account = proxy.open(name, cap=caps[-1])
-    made: list[Point] = []
+    made = []
     for cap in caps:
-        ended = watch(command(job, proxy.base_url(name), cap, options), account, Path(job.folder) / "log")
+        ended = watch(command(proxy.base_url(name), cap), account, Path(job.folder) / "log")
         if ended.error or ended.stopped:
-            return {"points": [one.to_json() for one in made], "failed": told(ended)}
-        made.append(point(cap, account, RunFolder(run_path(job))))
-    return {"points": [one.to_json() for one in made], "failed": ""}
-
-
-def told(ended: Ended) -> str:
-    return ended.error or f"ended by {ended.stopped}, which its own --max-calls should have prevented"
+            raise RuntimeError(f"{name} did not end by itself at {cap} calls: {ended.error or ended.stopped}")
+        won = winner()
+        program, dev = (to_program(won[0]), won[1]) if won else (seed_program(job.field.prepared(job.model)), None)
+        spent = {**vars(account.spent), "seconds": round(account.now().seconds, 1)}
+        made.append(Point(cap, **spent, dev=dev, program=program).to_json())
+    return {"points": made, "failed": ""}
 
 
 def command(job: Job, base_url: str, cap: int, options: Sequence[str]) -> list[str]:
@@ -62,7 +73,7 @@ def command(job: Job, base_url: str, cap: int, options: Sequence[str]) -> list[s
     argv += ["-o", str(folder / "best.json")]
     if (folder / "runs").is_dir():
         return [*argv, "--resume", str(run_path(job))]
-    argv += [job.recipe, "-p", f"data={Path(job.rows) / 'search.jsonl'}", "--runs", str(folder / "runs")]
+    argv += [job.recipe, "-p", f"data={job.field.search_path}", "--runs", str(folder / "runs")]
     return [*argv, "--model", job.model, "--seed", str(job.seed), "--trials", str(TRIALS), *options]
 
 
@@ -70,20 +81,13 @@ def run_path(job: Job) -> Path:
     return next((Path(job.folder) / "runs").iterdir())
 
 
-def point(cap: int, account: Account, run: RunFolder) -> Point:
-    """The winner of a run that has come to a cap, with its score on dev."""
-    winner = run.prompts()["winner"]
+def winner(job: Job) -> Won | None:
+    """The search's winner, whether or not its one test row let it be shipped; None where the cap left none."""
+    run = RunFolder(run_path(job))
+    if not run.best_path.is_file():
+        return None
     artifact = json.loads(run.best_path.read_text(encoding="utf-8"))
-    spent = account.spent
-    return Point(
-        cap,
-        spent.calls,
-        spent.prompt_tokens,
-        spent.completion_tokens,
-        round(account.now().seconds, 1),
-        float(artifact["scores"]["dev"]["winner"]["mean"]),
-        to_program(winner),
-    )
+    return run.prompts()["winner"], float(artifact["scores"]["dev"]["winner"]["mean"])
 
 
 def test(prepared: Prepared, program: Program, base_url: str) -> list[Marked]:

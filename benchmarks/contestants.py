@@ -120,9 +120,13 @@ def candidates(folder: Path) -> list[Candidate]:
 
 
 def best_so_far(found: Sequence[Candidate], calls: int) -> Candidate | None:
-    """The highest dev score among the programs' latest scores by `calls`; the earlier where they tie."""
+    """The highest dev score among the programs' latest scores by `calls`; the earlier where they tie.
+
+    Before any was scored it is the one that the contestant began with, noted first.
+    """
     latest = {digest(one.program): one for one in found if one.calls <= calls and one.rows >= FEWEST_ROWS}
-    return max(latest.values(), key=lambda one: (one.dev, -one.calls), default=None)
+    begun = found[0] if found else None
+    return max(latest.values(), key=lambda one: (one.dev, -one.calls), default=begun)
 
 
 @dataclass(frozen=True)
@@ -142,14 +146,15 @@ class Point:
 
 
 def points(account: Account, caps: Sequence[int], found: Sequence[Candidate], final: Program | None) -> list[Point]:
-    """A point for each cap: what it returned where it was done by then, else the best so far (None: the seed)."""
+    """A point for each cap: what the contestant returned where it was done by then, else its best so far."""
     made = []
     for cap in caps:
         spent = account.at(cap)
         best = best_so_far(found, spent.calls)
         whole = final is not None and account.spent.calls <= cap
         program = final if whole else best.program if best else None
-        made.append(Point(cap, **asdict(spent), dev=best.dev if best else None, program=program))
+        dev = best.dev if best and best.rows else None
+        made.append(Point(cap, **asdict(spent), dev=dev, program=program))
     return made
 
 
@@ -194,6 +199,10 @@ class Notes:
     job: Job
     sums: dict[str, tuple[float, int]]
 
+    def begin(self, program: Program) -> None:
+        """Note what the search begins with, before any call."""
+        self._write(Candidate(program, 0.0, 0, 0))
+
     def add(self, program: Program, scores: Sequence[float]) -> None:
         """Note `scores` on further rows of dev, unless refused calls may be among them."""
         spent = account_of(self.job.base_url)
@@ -202,9 +211,11 @@ class Notes:
         total, rows = self.sums.get(digest(program), (0.0, 0))
         total, rows = total + sum(scores), rows + len(scores)
         self.sums[digest(program)] = (total, rows)
-        line = asdict(Candidate(program, total / rows, rows, int(spent["calls"])))
+        self._write(Candidate(program, total / rows, rows, int(spent["calls"])))
+
+    def _write(self, one: Candidate) -> None:
         with (Path(self.job.folder) / "candidates.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(asdict(one)) + "\n")
 
     def finish(self, program: Program) -> None:
         write_json(Path(self.job.folder) / "final.json", program)

@@ -137,6 +137,7 @@ def search(job: Job) -> None:
     random.Random(job.seed).shuffle(train)  # the bootstrap's own seeds are fixed: the order is its one chance
     notes = Notes(job, {})
     configure(job, prepared, [Recorder(notes, {id(row) for row in dev}, job.attempt)])
+    notes.begin(to_program(dspy.Predict(prepared.task.signature), job.attempt))
     notes.finish(to_program(compiled(job, Judge(prepared), train, dev), job.attempt))
 
 

@@ -137,7 +137,10 @@ class Proxy:
         account = self.accounts.get(request.match_info["account"])
         if account is None:
             return error(404, "no such account")
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:  # its sender was ended
+            return error(400, "the request broke off")
         if b'"stream"' in body and json.loads(body).get("stream"):
             return error(400, "this endpoint does not stream")
         if not account.enter():

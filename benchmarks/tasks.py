@@ -56,15 +56,23 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Field:
-    """A task whose rows lie in `folder`: `rows.jsonl` for peers and scorer, `search.jsonl` for our own command."""
+    """A task whose rows lie in `folder`: all of them for peers and scorer, and those that our own command may see."""
 
     task: str
     recipe: Path
     folder: Path
 
+    @property
+    def rows_path(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def search_path(self) -> Path:
+        return self.folder / "search.jsonl"
+
     def prepared(self, model: str) -> Prepared:
         """The recipe over these rows, as `optimize` itself prepares it."""
-        data = {"data": str(self.folder / "rows.jsonl")}
+        data = {"data": str(self.rows_path)}
         return prepare(Settings(recipe=str(self.recipe), parameters=data, model=model, seed=SPLIT_SEED))
 
 
@@ -75,10 +83,11 @@ def lay_out(task: BenchTask, sizes: Sizes, folder: Path) -> Field:
     bare = Task(recipe.signature, recipe.model, 1)
     splits = split_examples(recipe, bare.inputs, bare.outputs, SPLIT_SEED)
     rows = [{**ex.row, "split": name} for name in SPLITS for ex in getattr(splits, name)[: sizes[SPLITS.index(name)]]]
-    write_jsonl(folder / "rows.jsonl", rows)
     first = next(row for row in rows if row["split"] == "test")
-    write_jsonl(folder / "search.jsonl", [*(row for row in rows if row["split"] != "test"), first])
-    return Field(task.name, task.recipe, folder)
+    field = Field(task.name, task.recipe, folder)
+    write_jsonl(field.rows_path, rows)
+    write_jsonl(field.search_path, [*(row for row in rows if row["split"] != "test"), first])
+    return field
 
 
 @dataclass(frozen=True)
