@@ -47,8 +47,17 @@ lock: ## Renew locks/*.txt from pyproject.toml
 	rm -rf .venv-lock
 
 clean: ## Remove .venv and what builds and tools left
-	rm -rf .venv .venv-lock build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lock build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+# The peers that benchmarks/ measures, over the packages of .venv: what clashes or is not needed elsewhere stays out of it.
+.venv-bench/.installed: benchmarks/peers.txt .venv/.installed
+	@$(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/python -c 'import pathlib, sysconfig; here = pathlib.Path(sysconfig.get_path("purelib")); \
+	  there = pathlib.Path(".venv").resolve() / here.relative_to(pathlib.Path(".venv-bench").resolve()); \
+	  (here / "product.pth").write_text(f"import site; site.addsitedir({str(there)!r})\n")'
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-bench/bin/python -m pip install -q -q --no-deps -r benchmarks/peers.txt
+	@touch $@
 
 # --no-deps: the locks are complete, and what they leave out (locks/*-excluded.txt) must not come back.
 # Torch for the CPU goes first and alone, with PyTorch's CPU wheels as a second index: pip would else take the CUDA build

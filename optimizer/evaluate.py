@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from optimizer.client import Client
-from optimizer.errors import PromptstillError, ReplyError, RequestRefused, UserError
+from optimizer.errors import BudgetReached, PromptstillError, ReplyError, RequestRefused, UserError
 from optimizer.examples import Example
 from optimizer.metrics import Metric
 from optimizer.prompt import Prompt
@@ -49,10 +49,16 @@ async def score_rows(
 
 
 async def all_or_none(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """All results in order; the first error cancels the rest and is raised."""
+    """All results in order; the first error cancels the rest and is raised.
+
+    A reached budget refuses all further calls by itself. Those in flight are paid for: they are waited for and stored.
+    """
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         return list(await asyncio.gather(*tasks))
+    except BudgetReached:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
     finally:
         for task in tasks:
             task.cancel()

@@ -1,0 +1,111 @@
+"""What each part of our search is worth: the same search without it, with the same cap on calls.
+
+    python -m benchmarks.ablations [--fast] [--task trec] [--variant random] [--seed 0]
+
+The whole search is the contest's own (its cells are used again); see `benchmarks.contest` for the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from benchmarks import cells, contest, contestant_ours, variants
+from benchmarks.arena import Arena, Search
+from benchmarks.contest_report import Table, tables
+from benchmarks.tasks import TASKS, BenchTask
+
+PART = "ablations"
+CAPS = (500, 1_000)
+WHOLE = "ours"
+VARIANTS: dict[str, Search] = {
+    "no-race": partial(contestant_ours.search, options=("--no-race",)),
+    "dspy-chat": partial(contestant_ours.search, options=("--layout", "dspy-chat")),
+    "no-proposals": partial(contestant_ours.search, options=("--proposer", "none")),
+    variants.NO_DEMOS_VARIANT: variants.search,
+    variants.RANDOM: variants.search,
+}
+MEANING = {
+    WHOLE: "the whole search",
+    "no-race": "every trial on all of dev",
+    "dspy-chat": "only the layout of `dspy.ChatAdapter`",
+    "no-proposals": "no instruction proposed",
+    variants.NO_DEMOS_VARIANT: "instructions and layouts alone",
+    variants.RANDOM: "candidates drawn at random, no TPE",
+}
+Entry = tuple[BenchTask, str, int]
+
+
+def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Entry]:
+    """What is to be run: the whole search first, and each variant of it."""
+    made = [
+        (task, name, seed)
+        for task in contest.present(fast)
+        for name in (WHOLE, *VARIANTS)
+        for seed in ((0,) if fast else contest.SEEDS)
+    ]
+    wanted = ((task, name, seed) for task, name, seed in made if not tasks or task.name in tasks)
+    wanted = (one for one in wanted if not names or one[1] in (WHOLE, *names))
+    return [one for one in wanted if not seeds or one[2] in seeds]
+
+
+def measure(arena: Arena, entry: Entry) -> None:
+    """Fill the cells of a variant; those of the whole search are read from the contest's search."""
+    task, name, seed = entry
+    caps = contest.FAST_CAPS if arena.fast else CAPS
+    whole = contest.FAST_CAPS if arena.fast else contest.CAPS
+    found = arena.ours(task, seed, whole) if name == WHOLE else arena.ours(task, seed, caps, name, VARIANTS[name])
+    key = {**arena.key(task), "contestant": name, "seed": seed}
+    for point in found["points"]:
+        if point["cap"] in caps:
+            make = partial(contest.shown, arena, task, found, point)
+            arena.kept(PART, {**key, "cap": point["cap"]}, make)
+
+
+def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:
+    """Fill all cells that are not yet stored."""
+    folder = cells.FAST if fast else cells.RESULTS
+    with Arena(folder, fast=fast) as arena, ThreadPoolExecutor(arena.jobs) as pool:
+        todo = entries(fast) if chosen is None else chosen
+        for done in [pool.submit(measure, arena, one) for one in todo]:
+            done.result()
+
+
+def section(records: list[dict[str, Any]]) -> str:
+    """The ablations' part of RESULTS.md, from stored records alone."""
+    lines = ["## What each part of the search is worth", ""]
+    lines += ["Test score in points with its 95 % interval, at each cap on calls; the last column is paired.", ""]
+    for name, table in tables(records, (WHOLE, *VARIANTS)).items():
+        lines += [f"### {name}", "", *rows(table), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def rows(table: Table) -> Iterator[str]:
+    """A row for each variant."""
+    heads = [f"{cap:,} calls" for cap in table.caps]
+    yield f"| {' | '.join(['search', '', *heads, 'seconds', 'minus the whole'])} |"
+    yield "|---" * (len(heads) + 4) + "|"
+    for name in table.names:
+        shown = [table.at(name, cap) for cap in table.caps]
+        last = next(one for one in reversed(shown) if one)
+        scores = [one.score if one else "" for one in shown]
+        cells_ = [name, MEANING.get(name, ""), *scores, f"{last.spent('seconds'):,.0f}", table.behind(name)]
+        yield f"| {' | '.join(cells_)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--task", action="append", default=[], choices=[task.name for task in TASKS])
+    parser.add_argument("--variant", action="append", default=[], choices=list(VARIANTS))
+    parser.add_argument("--seed", action="append", default=[], type=int)
+    options = parser.parse_args()
+    run(options.fast, entries(options.fast, options.task, options.variant, options.seed))
+    print(section(cells.read(PART, cells.FAST if options.fast else cells.RESULTS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Where contestants meet: one endpoint, one proxy before it, and the store of what was measured.
+
+The endpoint is BENCH_BASE_URL with BENCH_MODEL, or a vLLM with the embedded model, started when a cell that is not yet
+stored first needs it. BENCH_JOBS contestants run side by side (counts do not suffer by it, seconds do).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from benchmarks import cells, contestant_ours
+from benchmarks.contestants import Job, Program, argv, peer_search, watch
+from benchmarks.proxy import Proxy
+from benchmarks.tasks import ROOT, BenchTask, Field, Marked, Sizes, lay_out
+from optimizer import engine, models
+from optimizer.files import digest, write_json
+from optimizer.prepare import Prepared
+from optimizer.stats import estimate
+
+PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+TRIES = 2
+Key = Mapping[str, str | int]
+Search = Callable[[Job, Proxy, Sequence[int]], dict[str, Any]]
+# A peer by its name here: the module that runs it, and the interpreter.
+PEERS = {
+    "bootstrap": ("contestants_dspy", sys.executable),
+    "mipro": ("contestants_dspy", sys.executable),
+    "gepa": ("contestants_dspy", sys.executable),
+    "capo": ("contestant_capo", str(PEERS_PYTHON)),
+}
+MODULES = {"dspy": "contestants_dspy", "capo": "contestant_capo"}
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Arena:
+    """Searches and readings, each measured once. `folder` is where the cells are."""
+
+    def __init__(self, folder: Path, *, fast: bool) -> None:
+        self.folder, self.fast = folder, fast
+        self.model = os.environ.get("BENCH_MODEL", models.EMBEDDED)
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._fields: dict[str, Field] = {}
+
+    def __enter__(self) -> Arena:
+        self.work = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def jobs(self) -> int:
+        return int(os.environ.get("BENCH_JOBS", "3" if self.fast else "1"))
+
+    @cached_property
+    def _proxy(self) -> Proxy:
+        url = os.environ.get("BENCH_BASE_URL")
+        if not url:
+            model = models.resolve(self.model, say)
+            url = self._stack.enter_context(engine.running(model, self.work / "engine.log", say)).base_url
+        return self._stack.enter_context(Proxy(url))
+
+    @property
+    def proxy(self) -> Proxy:
+        with self._starting:
+            return self._proxy
+
+    def sizes(self, task: BenchTask) -> Sizes:
+        return task.fast if self.fast else task.sizes
+
+    def key(self, task: BenchTask) -> dict[str, str | int]:
+        """What a figure of a task depends on besides the contestant."""
+        return {"task": task.name, "rows": "/".join(map(str, self.sizes(task))), "model": self.model}
+
+    def field(self, task: BenchTask) -> Field:
+        with self._starting:
+            if task.name not in self._fields:
+                self._fields[task.name] = lay_out(task, self.sizes(task), self.work / task.name)
+            return self._fields[task.name]
+
+    def prepared(self, task: BenchTask) -> Prepared:
+        return self.field(task).prepared(self.model)
+
+    def kept(self, part: str, key: Key, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """As `cells.cell`, for several threads: measuring is done outside of the lock."""
+        with self._lock:
+            for record in cells.read(part, self.folder):
+                if record["key"] == dict(key):
+                    return dict(record["result"])
+        made = make()
+        with self._lock:
+            return cells.cell(part, key, lambda: made, folder=self.folder)
+
+    def job(self, task: BenchTask, contestant: str, seed: int) -> Job:
+        """A search's job, in a new folder; its account has the folder's name."""
+        field = self.field(task)
+        prefix = f"{task.name}-{contestant}-{seed}-"
+        folder = tempfile.mkdtemp(prefix=prefix, dir=self.work)
+        return Job(contestant, task.name, str(field.recipe), str(field.folder), self.model, seed, "", folder)
+
+    def peer(self, task: BenchTask, name: str, seed: int, caps: Sequence[int]) -> dict[str, Any]:
+        """A peer's points."""
+        module, python = PEERS[name]
+        key = {**self.key(task), "contestant": name, "seed": seed, "caps": "/".join(map(str, caps))}
+
+        def make() -> dict[str, Any]:
+            say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
+            return peer_search(module, self.job(task, name, seed), self.proxy, caps, python, TRIES) | self.conditions
+
+        return self.kept("searches", key, make)
+
+    def ours(
+        self,
+        task: BenchTask,
+        seed: int,
+        caps: Sequence[int],
+        name: str = "ours",
+        search: Search = contestant_ours.search,
+    ) -> dict[str, Any]:
+        """Our own points, or by another `search` those of a variant."""
+        key = {**self.key(task), "contestant": name, "seed": seed, "caps": "/".join(map(str, caps))}
+
+        def make() -> dict[str, Any]:
+            say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
+            return search(self.job(task, name, seed), self.proxy, caps) | self.conditions
+
+        return self.kept("searches", key, make)
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        return {"side_by_side": self.jobs}
+
+    def reading(self, task: BenchTask, program: Program | None) -> dict[str, Any]:
+        """A program on test: scores by row, mean with interval, and what a row costs. None is `dspy.Predict`."""
+        program = program or {"kind": "dspy", "attempt": 0}
+        key = {**self.key(task), "program": digest(program)[:16]}
+        return self.kept("readings", key, lambda: self._read(task, program))
+
+    def _read(self, task: BenchTask, program: Program) -> dict[str, Any]:
+        say(f"{task.name}: test of a {program['kind']} program")
+        job = self.job(task, "test", 0)
+        name = Path(job.folder).name
+        account = self.proxy.open(name)
+        answers = self._answers(task, program, job, name)
+        score = estimate([one.score for one in answers], 0)
+        n = len(answers)
+        return {
+            "mean": score.mean,
+            "low": score.low,
+            "high": score.high,
+            "scores": [round(one.score, 4) for one in answers],
+            "unparsed": sum(one.unparsed for one in answers) / n,
+            "calls_a_row": account.spent.calls / n,
+            "prompt_tokens_a_row": account.spent.prompt_tokens / n,
+            "completion_tokens_a_row": account.spent.completion_tokens / n,
+        }
+
+    def _answers(self, task: BenchTask, program: Program, job: Job, name: str) -> list[Marked]:
+        if program["kind"] == "prompt":
+            return contestant_ours.test(self.prepared(task), program, self.proxy.base_url(name))
+        module, folder = MODULES[program["kind"]], Path(job.folder)
+        asked = {**vars(job), "base_url": self.proxy.base_url(name), "attempt": program["attempt"]}
+        write_json(folder / "job.json", asked)
+        write_json(folder / "program.json", program if "state" in program or "prompt" in program else None)
+        python = str(PEERS_PYTHON) if program["kind"] == "capo" else sys.executable
+        command = argv(module, "test", folder / "job.json", str(folder / "program.json"), python=python)
+        ended = watch(command, self.proxy.accounts[name], folder / "log")
+        if ended.error or ended.stopped:
+            raise RuntimeError(f"the test of {name} failed: {ended.error or ended.stopped}")
+        return contestants_answers(folder)
+
+
+def contestants_answers(folder: Path) -> list[Marked]:
+    """The marks that a peer's process wrote, in the order of the test rows."""
+    import json
+
+    lines = (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Marked(**json.loads(line)) for line in lines]

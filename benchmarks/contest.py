@@ -1,0 +1,110 @@
+"""Prompt search side by side: our own and its peers, on one endpoint, the same rows, the same cap on calls.
+
+    python -m benchmarks.contest [--fast] [--task trec] [--contestant ours] [--seed 0]
+
+Runs what is not stored yet, and prints its part of RESULTS.md. Options narrow what is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import cells, contest_report
+from benchmarks.arena import PEERS, PEERS_PYTHON, Arena, say
+from benchmarks.contestant_ours import seed_program
+from benchmarks.tasks import TASKS, BenchTask
+
+PART = "contest"
+CAPS = (500, 1_000, 2_000, 4_000)
+FAST_CAPS = (300,)
+SEEDS = (0, 1, 2)
+BASELINES = ("seed", "predict")
+SEARCHERS = ("bootstrap", "mipro", "gepa", "capo", "ours")
+UNCAPPED = 0  # the cap in the key of a contestant that does not search
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contestant on one task with one seed."""
+
+    task: BenchTask
+    contestant: str
+    seed: int
+
+
+def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Entry]:
+    """What is to be run here, told what is left out and why."""
+    made: list[Entry] = []
+    for task in present(fast):
+        for name in (*BASELINES, *SEARCHERS):
+            for seed in (0,) if fast or name in BASELINES else SEEDS:
+                made.append(Entry(task, name, seed))
+    if not PEERS_PYTHON.is_file():
+        say("capo: skipped, .venv-bench is not here (make .venv-bench/.installed)")
+        made = [one for one in made if one.contestant != "capo"]
+    chosen = (one for one in made if not tasks or one.task.name in tasks)
+    chosen = (one for one in chosen if not names or one.contestant in names)
+    return [one for one in chosen if not seeds or one.seed in seeds]
+
+
+def present(fast: bool) -> list[BenchTask]:
+    """The tasks whose rows are here; of them the first in the fast mode."""
+    for task in TASKS:
+        if task.absent:
+            say(task.absent)
+    here = [task for task in TASKS if not task.absent]
+    return here[:1] if fast else here
+
+
+def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
+    """Fill the cells of an entry: its search, and the reading of test at each cap."""
+    task, name = entry.task, entry.contestant
+    key = {**arena.key(task), "contestant": name, "seed": entry.seed}
+    if name in BASELINES:
+        program = seed_program(arena.prepared(task)) if name == "seed" else None
+        arena.kept(PART, {**key, "cap": UNCAPPED}, lambda: {"test": arena.reading(task, program), "failed": ""})
+        return
+    found = arena.ours(task, entry.seed, caps) if name == "ours" else arena.peer(task, name, entry.seed, caps)
+    for point in found["points"]:
+        arena.kept(PART, {**key, "cap": point["cap"]}, lambda point=point: shown(arena, task, found, point))  # type: ignore[misc]
+
+
+def shown(arena: Arena, task: BenchTask, found: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+    """A point without its program, with its reading of test; `found` says whether anything was scored by then."""
+    reading = arena.reading(task, point["program"])
+    spent = {name: value for name, value in point.items() if name != "program"}
+    about = {"found": point["dev"] is not None, "side_by_side": found["side_by_side"], "try": found.get("try", 1)}
+    return {"test": reading, "failed": found["failed"], **spent, **about}
+
+
+def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:
+    """Fill all cells that are not yet stored."""
+    folder = cells.FAST if fast else cells.RESULTS
+    with Arena(folder, fast=fast) as arena, ThreadPoolExecutor(arena.jobs) as pool:
+        todo = entries(fast) if chosen is None else chosen
+        for done in [pool.submit(measure, arena, one, FAST_CAPS if fast else CAPS) for one in todo]:
+            done.result()
+
+
+def section(records: list[dict[str, Any]]) -> str:
+    """The contest's part of RESULTS.md, from stored records alone."""
+    return contest_report.section(records, (*BASELINES, *SEARCHERS))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--task", action="append", default=[], choices=[task.name for task in TASKS])
+    parser.add_argument("--contestant", action="append", default=[], choices=[*BASELINES, *PEERS, "ours"])
+    parser.add_argument("--seed", action="append", default=[], type=int)
+    options = parser.parse_args()
+    run(options.fast, entries(options.fast, options.task, options.contestant, options.seed))
+    print(section(cells.read(PART, cells.FAST if options.fast else cells.RESULTS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The contest in Markdown, from its stored records alone. Scores of several seeds are averaged row by row first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from optimizer.stats import Gain, estimate, gain
+
+NAMES = {
+    "seed": "seed prompt",
+    "predict": "`dspy.Predict`",
+    "bootstrap": "BootstrapFewShotWithRandomSearch",
+    "mipro": 'MIPROv2(auto="light")',
+    "gepa": "GEPA",
+    "capo": "CAPO",
+}
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A contestant's results at one cap, over its seeds."""
+
+    records: list[Record]
+
+    @property
+    def scores(self) -> list[float]:
+        return [mean(row) for row in zip(*(one["result"]["test"]["scores"] for one in self.records), strict=True)]
+
+    def spent(self, name: str) -> float:
+        return mean(float(one["result"].get(name, 0)) for one in self.records)
+
+    @property
+    def unparsed(self) -> float:
+        return mean(float(one["result"]["test"]["unparsed"]) for one in self.records)
+
+    @property
+    def score(self) -> str:
+        one = estimate(self.scores, 0)
+        return f"{100 * one.mean:.1f} ({100 * one.low:.0f} to {100 * one.high:.0f})"
+
+
+class Table:
+    """One task's results, by contestant and cap."""
+
+    def __init__(self, records: Sequence[Record], order: Sequence[str]) -> None:
+        self.found: dict[tuple[str, int], list[Record]] = {}
+        for one in records:
+            self.found.setdefault((one["key"]["contestant"], one["key"]["cap"]), []).append(one)
+        self.caps = sorted({cap for _, cap in self.found if cap})
+        self.names = [name for name in order if any(who == name for who, _ in self.found)]
+
+    def at(self, name: str, cap: int) -> Shown | None:
+        return Shown(self.found[name, cap]) if (name, cap) in self.found else None
+
+    @property
+    def searchers(self) -> list[str]:
+        return [name for name in self.names if (name, 0) not in self.found]
+
+    def lines(self) -> Iterator[str]:
+        """The baselines in a sentence, then a row for each searcher."""
+        for name in self.names:
+            bare = self.at(name, 0)
+            if bare:
+                yield f"- {title(name)}, no search: **{bare.score}**, {bare.unparsed:.0%} unparsed"
+        yield ""
+        heads = [f"{cap:,} calls" for cap in self.caps]
+        columns = ["contestant", *heads, "calls", "prompt tokens", "reply tokens", "seconds", "unparsed", "minus ours"]
+        yield "| " + " | ".join(columns) + " |"
+        yield "|---" * len(columns) + "|"
+        for name in self.searchers:
+            shown = [self.at(name, cap) for cap in self.caps]
+            last = next(one for one in reversed(shown) if one)
+            spent = [f"{last.spent(what):,.0f}" for what in ("calls", "prompt_tokens", "completion_tokens", "seconds")]
+            cells = [one.score if one else "" for one in shown]
+            yield f"| {' | '.join([title(name), *cells, *spent, f'{last.unparsed:.0%}', self.behind(name)])} |"
+
+    def behind(self, name: str) -> str:
+        """The paired difference to ours at the largest cap that both have."""
+        pair = self.versus(name, self.caps[-1]) if name != "ours" else None
+        return f"{100 * pair.mean:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})" if pair else ""
+
+    def versus(self, name: str, cap: int) -> Gain | None:
+        """`name` minus ours on the same rows."""
+        other, own = self.at(name, cap), self.at("ours", cap)
+        return gain(other.scores, own.scores, 0) if other and own else None
+
+    def ahead(self, cap: int) -> list[str]:
+        """Who beats ours at a cap beyond doubt."""
+        pairs = {name: self.versus(name, cap) for name in self.searchers if name != "ours"}
+        return [name for name, pair in pairs.items() if pair and pair.low > 0]
+
+    def quarter(self) -> str | None:
+        """With how many calls ours came to MIPROv2's last score."""
+        theirs = [one for cap in self.caps if (one := self.at("mipro", cap))]
+        if not theirs or not any(self.at("ours", cap) for cap in self.caps):
+            return None
+        goal, calls = mean(theirs[-1].scores), theirs[-1].spent("calls")
+        for cap in self.caps:
+            own = self.at("ours", cap)
+            if own and mean(own.scores) >= goal:
+                return f"ours has MIPROv2's last score within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
+        return f"ours does not come to MIPROv2's last score ({100 * goal:.1f})"
+
+
+def title(name: str) -> str:
+    return NAMES.get(name, name)
+
+
+def tables(records: Sequence[Record], order: Sequence[str]) -> dict[str, Table]:
+    """A table for each task (and size of its splits and model, where records differ in them)."""
+    groups: dict[str, list[Record]] = {}
+    for one in records:
+        key = one["key"]
+        groups.setdefault(f"{key['task']}, rows {key['rows']}, {key['model']}", []).append(one)
+    return {name: Table(group, order) for name, group in groups.items()}
+
+
+def section(records: Sequence[Record], order: Sequence[str]) -> str:
+    lines = [
+        "## Prompt search",
+        "",
+        "One endpoint; each contestant has the same train, dev and test rows, and the same cap on calls, which a proxy",
+        "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; `minus ours` is",
+        "paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it.",
+        "",
+    ]
+    made = tables(records, order)
+    for name, table in made.items():
+        lines += [f"### {name}", "", *table.lines(), ""]
+        lines += [f"- {said}" for said in [table.quarter()] if said]
+        lines += [f"- {said}" for said in remarks(table)] + [""]
+    lines += verdict(made)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def remarks(table: Table) -> Iterator[str]:
+    """What went wrong, and which runs shared the machine."""
+    for name in table.searchers:
+        for cap in table.caps:
+            failed = sorted({one["result"]["failed"] for one in table.found.get((name, cap), ())} - {""})
+            if failed and cap == table.caps[-1]:
+                yield f"{title(name)}: {' / '.join(failed)}"
+            empty = [one for one in table.found.get((name, cap), ()) if not one["result"]["found"]]
+            if empty:
+                yield f"{title(name)} had scored nothing within {cap:,} calls ({len(empty)} runs): its seed is shown"
+    many = {one["result"].get("side_by_side", 1) for group in table.found.values() for one in group}
+    if max(many) > 1:
+        yield f"up to {max(many)} contestants ran side by side: seconds are not those of one alone"
+
+
+def verdict(made: dict[str, Table]) -> list[str]:
+    """At how many tasks and caps nobody is ahead of ours beyond doubt."""
+    rows = [
+        (name, cap, table.ahead(cap)) for name, table in made.items() for cap in table.caps if table.at("ours", cap)
+    ]
+    if not rows:
+        return []
+    lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in rows if who]
+    said = (
+        f"Ours is best, or within noise of the best, at {len(rows) - len(lost)} of {len(rows)} points (tasks × caps)."
+    )
+    return [said, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]

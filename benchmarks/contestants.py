@@ -1,0 +1,228 @@
+"""What a contestant is, and how its search is watched: a process of its own, asking through an account with a cap.
+
+A peer's process writes each program that it has scored on dev, as it goes (`candidates.jsonl`), and the one that it
+returns (`final.json`). When the proxy refuses a call the process is ended: what it would have returned then is the best
+program that it had scored within the cap, since a refused call must not become a score.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.proxy import Account, Proxy
+from benchmarks.tasks import ROOT, Field
+from optimizer.files import digest, write_json
+
+LIMIT_S = 7200.0
+FEWEST_ROWS = 16  # scored rows from which a program can be called the best so far
+QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
+Program = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contestant's search: `attempt` counts from 0, later ones use the peer's documented workaround."""
+
+    contestant: str
+    task: str
+    recipe: str
+    rows: str
+    model: str
+    seed: int
+    base_url: str
+    folder: str
+    attempt: int = 0
+
+    @classmethod
+    def read(cls, path: str) -> Job:
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    @property
+    def field(self) -> Field:
+        return Field(self.task, Path(self.recipe), Path(self.rows))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A program that was scored on `rows` dev rows when `calls` had been spent."""
+
+    program: Program
+    dev: float
+    rows: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a contestant's process ended: `error` is its last words where it failed of itself."""
+
+    stopped: str | None
+    error: str | None
+
+
+def argv(module: str, verb: str, job: Path, *rest: str, python: str = sys.executable) -> list[str]:
+    return [python, "-m", f"benchmarks.{module}", verb, str(job), *rest]
+
+
+def environment() -> dict[str, str]:
+    """No endpoint but the proxy, no call home, no cache that outlives the process."""
+    return {**os.environ, **QUIET, "PYTHONPATH": str(ROOT)}
+
+
+def watch(command: Sequence[str], account: Account, log_path: Path, limit_s: float = LIMIT_S) -> Ended:
+    """Run a contestant to its end, to its cap or to the time limit."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=log, stderr=log)
+        try:
+            while process.poll() is None:
+                if account.refused or account.now().seconds > limit_s:
+                    return Ended("the cap" if account.refused else f"{limit_s:.0f} s", None)
+                time.sleep(0.1)
+        finally:
+            end(process)
+    return Ended(None, None if process.returncode == 0 else last_words(log_path, process.returncode))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask, wait, and insist."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def last_words(log_path: Path, code: int) -> str:
+    """The last line of a log that says anything, without the paths of this machine."""
+    lines = [line.strip() for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    errors = [line for line in lines if "Error" in line.split(":")[0]]
+    said = (errors or [line for line in lines if line] or [f"exit code {code}"])[-1]
+    return said.replace(str(ROOT), ".")[:200]
+
+
+def candidates(folder: Path) -> list[Candidate]:
+    """What the process noted so far; a line torn by its end is left out."""
+    path = folder / "candidates.jsonl"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [Candidate(**json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def best_so_far(found: Sequence[Candidate], calls: int) -> Candidate | None:
+    """The highest dev score among the programs' latest scores by `calls`; the earlier where they tie.
+
+    Before any was scored it is the one that the contestant began with, noted first.
+    """
+    latest = {digest(one.program): one for one in found if one.calls <= calls and one.rows >= FEWEST_ROWS}
+    begun = found[0] if found else None
+    return max(latest.values(), key=lambda one: (one.dev, -one.calls), default=begun)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a contestant has to show at a cap, and what it had spent by then."""
+
+    cap: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    dev: float | None
+    program: Program | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def points(account: Account, caps: Sequence[int], found: Sequence[Candidate], final: Program | None) -> list[Point]:
+    """A point for each cap: what the contestant returned where it was done by then, else its best so far."""
+    made = []
+    for cap in caps:
+        spent = account.at(cap)
+        best = best_so_far(found, spent.calls)
+        whole = final is not None and account.spent.calls <= cap
+        program = final if whole else best.program if best else None
+        dev = best.dev if best and best.rows else None
+        made.append(Point(cap, **asdict(spent), dev=dev, program=program))
+    return made
+
+
+def peer_search(module: str, job: Job, proxy: Proxy, caps: Sequence[int], python: str, tries: int) -> dict[str, Any]:
+    """Search by a peer; where it fails of itself, or scores nothing at all, once more with its workaround."""
+    told: list[str] = []
+    results: list[list[Point]] = []
+    for attempt in range(tries):
+        account, ended, folder = peer_attempt(module, job, proxy, caps, python, attempt)
+        found, final = candidates(folder), read_final(folder)
+        results.append(points(account, caps, found, final))
+        top = max((one.dev for one in found), default=0.0)
+        if not ended.error and top > 0:
+            break
+        told.append(f"try {attempt + 1}: {ended.error or 'no program scored above zero on dev'}")
+    chosen = max(range(len(results)), key=lambda n: (results[n][-1].dev or 0.0, n))
+    return {"points": [one.to_json() for one in results[chosen]], "failed": "; ".join(told), "try": chosen + 1}
+
+
+def peer_attempt(
+    module: str, job: Job, proxy: Proxy, caps: Sequence[int], python: str, attempt: int
+) -> tuple[Account, Ended, Path]:
+    """One attempt, under an account and in a folder of its own."""
+    name = f"{Path(job.folder).name}-{attempt}"
+    folder = Path(job.folder) / f"try-{attempt}"
+    folder.mkdir(parents=True)
+    account = proxy.open(name, cap=caps[-1], marks=tuple(caps))
+    asked = {**asdict(job), "base_url": proxy.base_url(name), "folder": str(folder), "attempt": attempt}
+    write_json(folder / "job.json", asked)
+    return account, watch(argv(module, "search", folder / "job.json", python=python), account, folder / "log"), folder
+
+
+def read_final(folder: Path) -> Program | None:
+    path = folder / "final.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+@dataclass
+class Notes:
+    """In the peer's process: writes down each program that was scored, with its score over all rows so far."""
+
+    job: Job
+    sums: dict[str, tuple[float, int]]
+
+    def begin(self, program: Program) -> None:
+        """Note what the search begins with, before any call."""
+        self._write(Candidate(program, 0.0, 0, 0))
+
+    def add(self, program: Program, scores: Sequence[float]) -> None:
+        """Note `scores` on further rows of dev, unless refused calls may be among them."""
+        spent = account_of(self.job.base_url)
+        if spent["refused"]:
+            return
+        total, rows = self.sums.get(digest(program), (0.0, 0))
+        total, rows = total + sum(scores), rows + len(scores)
+        self.sums[digest(program)] = (total, rows)
+        self._write(Candidate(program, total / rows, rows, int(spent["calls"])))
+
+    def _write(self, one: Candidate) -> None:
+        with (Path(self.job.folder) / "candidates.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(one)) + "\n")
+
+    def finish(self, program: Program) -> None:
+        write_json(Path(self.job.folder) / "final.json", program)
+
+
+def account_of(base_url: str) -> Mapping[str, float]:
+    """What the proxy has counted for an account."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{base_url}/spent", timeout=30) as reply:
+        return dict(json.loads(reply.read()))

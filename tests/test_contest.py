@@ -1,0 +1,173 @@
+"""The contest: a cell of ours and of a peer against a fake endpoint, the choice of the best so far, the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import ablations, cells, contest
+from benchmarks.arena import Arena
+from benchmarks.contestants import Candidate, best_so_far, points
+from benchmarks.proxy import Account, Spent
+from benchmarks.tasks import TASKS, BenchTask, lay_out, mark
+from tests.fake import FakeEndpoint
+from tests.test_optimize import RECIPE, knows_with_demos
+
+CAPS = (110, 220)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> BenchTask:
+    recipe = tmp_path / "codes.py"
+    code = RECIPE.replace("def codes() -> Recipe:", 'def codes(data: str = "rows.jsonl") -> Recipe:')
+    code = code.replace("import Recipe,", "import Recipe, read_jsonl,").replace("    rows = [", "    made = [")
+    code = code.replace("    return Recipe(", "    rows = read_jsonl(data)\n    return Recipe(")
+    recipe.write_text(code)
+    rows = [{"word": f"w{i} {'even' if i % 2 == 0 else 'odd'} {i % 7}", "code": f"c{i % 2}"} for i in range(120)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return BenchTask("codes", recipe, tmp_path / "rows.jsonl", (40, 40, 40), (30, 20, 30))
+
+
+@pytest.fixture
+def arena_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    def made(fake: FakeEndpoint) -> Arena:
+        monkeypatch.setenv("BENCH_BASE_URL", fake.base_url)
+        monkeypatch.setenv("BENCH_MODEL", "fake")
+        return Arena(tmp_path / "results", fast=True)
+
+    return made
+
+
+def knows(body: dict[str, Any]) -> str:
+    """As the fake of optimize's tests; proposals are sentences, so that no try fails for them."""
+    return "Say the code of it, please." if body.get("temperature") else knows_with_demos(body)
+
+
+@pytest.mark.parametrize("name", ["ours", "bootstrap"])
+def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
+    name: str, task: BenchTask, arena_of: Any, tmp_path: Path
+) -> None:
+    with FakeEndpoint(knows) as fake:
+        with arena_of(fake) as arena:
+            contest.measure(arena, contest.Entry(task, "predict", 0), CAPS)
+            contest.measure(arena, contest.Entry(task, name, 0), CAPS)
+        asked = len(fake.bodies)
+        with arena_of(fake) as arena:
+            contest.measure(arena, contest.Entry(task, name, 0), CAPS)
+        assert len(fake.bodies) == asked
+    records = cells.read("contest", tmp_path / "results")
+    assert [record["key"]["cap"] for record in records] == [0, *CAPS]
+    bare, *found = [record["result"] for record in records]
+    for cap, result in zip(CAPS, found, strict=True):
+        assert 0 < result["calls"] <= cap and result["prompt_tokens"] > 0 and not result["failed"]
+        assert len(result["test"]["scores"]) == 30
+        assert result["test"]["mean"] == pytest.approx(sum(result["test"]["scores"]) / 30, abs=1e-4)
+    assert found[-1]["test"]["mean"] > bare["test"]["mean"], "demos help on this task, and each of the two uses them"
+    said = contest.section(records)
+    assert "### codes, rows 30/20/30, fake" in said and "| 110 calls | 220 calls |" in said
+
+
+def test_variants_of_ours_end_at_the_cap_and_one_has_no_demos(task: BenchTask, arena_of: Any, tmp_path: Path) -> None:
+    with FakeEndpoint(knows) as fake, arena_of(fake) as arena:
+        found = {name: arena.ours(task, 0, CAPS, name, ablations.VARIANTS[name]) for name in ("no-demos", "random")}
+    for name, result in found.items():
+        assert [point["cap"] for point in result["points"]] == list(CAPS)
+        assert all(0 < point["calls"] <= point["cap"] for point in result["points"]), name
+    bare = found["no-demos"]["points"][-1]["program"]["prompt"]
+    assert bare["nearest"] is None or bare["nearest"]["k"] == 0
+    assert "c0" not in json.dumps(bare["fixed"])
+    assert found["random"]["points"][-1]["dev"] > 0, "starters with demos are right sometimes"
+
+
+def test_our_own_command_sees_no_test_row_but_one(task: BenchTask, tmp_path: Path) -> None:
+    field = lay_out(task, task.fast, tmp_path / "laid")
+    rows = [json.loads(line) for line in field.search_path.read_text().splitlines()]
+    assert [row["split"] for row in rows].count("test") == 1
+    prepared = field.prepared("fake")
+    assert [len(getattr(prepared.splits, name)) for name in ("train", "dev", "test")] == [30, 20, 30]
+    again = lay_out(task, task.fast, tmp_path / "again")
+    assert again.rows_path.read_bytes() == field.rows_path.read_bytes()
+
+
+def test_an_answer_is_marked_by_the_recipes_metric_and_none_is_unparsed(task: BenchTask, tmp_path: Path) -> None:
+    prepared = lay_out(task, task.fast, tmp_path / "laid").prepared("fake")
+    row = prepared.splits.test[0]
+    assert mark(prepared, row, row.outputs).score == 1.0
+    wrong, absent, empty = mark(prepared, row, {"code": "c9"}), mark(prepared, row, {}), mark(prepared, row, None)
+    assert (wrong.score, wrong.unparsed) == (0.0, False)
+    assert absent.unparsed and empty.unparsed and empty.score == absent.score == 0.0
+
+
+def test_a_date_of_a_peer_is_compared_as_the_text_that_rows_hold(tmp_path: Path) -> None:
+    from datetime import date
+
+    extract = next(task for task in TASKS if task.name == "extract")
+    prepared = lay_out(extract, extract.fast, tmp_path).prepared("fake")
+    row = prepared.splits.test[0]
+    typed = {**row.outputs, "issued": date.fromisoformat(row.outputs["issued"])}
+    assert mark(prepared, row, typed).score == 1.0
+
+
+def candidate(name: str, dev: float, rows: int, calls: int) -> Candidate:
+    return Candidate({"kind": "dspy", "state": name}, dev, rows, calls)
+
+
+def test_the_best_so_far_is_scored_on_enough_rows_within_the_calls() -> None:
+    found = [
+        candidate("begun", 0.0, 0, 0),
+        candidate("few", 1.0, 3, 10),
+        candidate("first", 0.4, 20, 50),
+        candidate("lucky", 0.9, 35, 90),
+        candidate("lucky", 0.3, 100, 200),
+        candidate("late", 0.8, 100, 400),
+    ]
+    names = {calls: (best := best_so_far(found, calls)) and best.program["state"] for calls in (20, 60, 100, 300, 500)}
+    assert names == {20: "begun", 60: "first", 100: "lucky", 300: "first", 500: "late"}
+    assert best_so_far([], 100) is None
+
+
+def test_what_a_peer_returned_counts_from_the_cap_by_which_it_was_done() -> None:
+    account = Account(marks=(100,), spent=Spent(150, 9, 9, 3.0), passed={100: Spent(100, 6, 6, 2.0)})
+    final = {"kind": "dspy", "state": "returned"}
+    early, late = points(account, (100, 200), [candidate("begun", 0, 0, 0), candidate("first", 0.4, 20, 50)], final)
+    assert early.program is not None and early.program["state"] == "first" and early.calls == 100
+    assert late.program == final and late.calls == 150 and late.dev == 0.4
+
+
+def record(name: str, cap: int, scores: list[float], seed: int = 0, **more: Any) -> dict[str, Any]:
+    key = {"task": "t", "rows": "1/2/3", "model": "m", "contestant": name, "seed": seed, "cap": cap}
+    test = {"scores": scores, "mean": sum(scores) / len(scores), "unparsed": 0.25}
+    spent = {"calls": cap, "prompt_tokens": 10, "completion_tokens": 5, "seconds": 7.0}
+    result = {"test": test, "failed": "", "found": True, "side_by_side": 1, **spent, **more}
+    return {"key": key, "result": result, "at": "", "seconds": 0.0}
+
+
+def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
+    good, bad = [1.0] * 40, [0.0, 1.0] * 20
+    records = [record("seed", 0, bad), record("ours", 500, bad), record("ours", 500, good, seed=1)]
+    records += [
+        record("mipro", 500, good, calls=400),
+        record("gepa", 500, bad, failed="try 1: ParseError", found=False),
+    ]
+    said = contest.section(records)
+    assert "seed prompt, no search: **50.0" in said and "| ours | 75.0" in said
+    assert "GEPA: try 1: ParseError" in said and "GEPA had scored nothing within 500 calls" in said
+    assert "at 0 of 1 points" in said and "Ahead of it beyond doubt: t, rows 1/2/3, m at 500 calls: MIPROv2" in said
+    assert "does not come to MIPROv2's last score (100.0)" in said
+    assert "25%" in said and "side by side" not in said
+
+
+def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
+    scores = [1.0, 0.0] * 20
+    records = [record("ours", 500, scores), record("mipro", 500, [0.0] * 40), record("mipro", 2000, scores, calls=1900)]
+    assert "ours has MIPROv2's last score within 500 calls; it took 1,900" in contest.section(records)
+
+
+def test_the_ablations_section_compares_each_variant_with_the_whole() -> None:
+    records = [record("ours", 500, [1.0] * 40), record("random", 500, [0.0, 1.0] * 20)]
+    said = ablations.section(records)
+    assert "| random | candidates drawn at random, no TPE | 50.0" in said and "-50.0 (" in said
+    assert "| ours | the whole search | 100.0" in said
