@@ -22,7 +22,7 @@ from optimizer.errors import PromptstillError
 def main() -> int:
     options = parse()
     folder = FAST if options.fast else RESULTS
-    cell(MACHINE, machine(), lambda: {}, folder=folder)
+    cell(MACHINE, machine(), dict, folder=folder)
     failed = []
     for name in options.parts or PARTS:
         print(f"--- {name}", file=sys.stderr, flush=True)

@@ -23,7 +23,8 @@ FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 HEAD = """# Results
 
 Written by `make bench`; do not edit. Full results are in `benchmarks/results/`, those of `make bench FAST=1` in
-`benchmarks/results/fast/`, one line a cell. A part shows its full results, and its fast ones only where it has no others.
+`benchmarks/results/fast/`, one line a cell. A part shows its full results, and its fast ones only where it has no
+others.
 """
 
 
