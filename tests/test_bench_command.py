@@ -9,54 +9,57 @@ from typing import Any
 
 import pytest
 
-from benchmarks import __main__ as bench
-from benchmarks import results
+from benchmarks.__main__ import bench, main
 from benchmarks.cells import cell, read
 from optimizer.errors import UserError
 
 
-def part(name: str, run: Any) -> ModuleType:
-    module = ModuleType(f"benchmarks.{name}")
-    vars(module).update(run=run, section=lambda cells: f"## {name}\n\n{cells[0]['result']['said']}")
-    return module
-
-
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bench of two parts, of which the first fails, in a folder of its own."""
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two parts, of which the first fails."""
 
     def fails(fast: bool) -> None:
         raise UserError("The engine is not here.", "", "Start it.")
 
     def works(fast: bool) -> None:
-        cell("works", {"fast": int(fast)}, lambda: {"said": "it works"}, folder=tmp_path / "fast")
+        cell("works", {"n": 1}, lambda: {"said": "it works"}, folder=tmp_path / "fast" if fast else tmp_path)
 
-    for name, run in (("fails", fails), ("works", works)):
-        monkeypatch.setitem(sys.modules, f"benchmarks.{name}", part(name, run))
-    for module in (bench, results):
-        monkeypatch.setattr(module, "PARTS", ("fails", "works"))
-        monkeypatch.setattr(module, "RESULTS", tmp_path)
-        monkeypatch.setattr(module, "FAST", tmp_path / "fast")
+    def section(cells: list[dict[str, Any]]) -> str:
+        return f"## Works\n\n{cells[0]['result']['said']}"
+
+    for run in (fails, works):
+        module = ModuleType(f"benchmarks.{run.__name__}")
+        vars(module).update(run=run, section=section)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return ["fails", "works"]
+
+
+def test_a_failed_part_is_told_and_stops_no_other(tmp_path: Path, parts: list[str]) -> None:
     page = tmp_path / "RESULTS.md"
-    monkeypatch.setattr(bench, "write_page", lambda: results.write_page(page, tmp_path, tmp_path / "fast"))
-    return tmp_path
+    assert bench(parts, fast=True, folder=tmp_path, page=page) == ["fails"]
+    text = page.read_text()
+    assert "Not measured: The engine is not here." in text and "it works" in text and "Fast mode" in text
+    assert "`python -m benchmarks --fast works`: 1 cells" in text
+    assert len(read("works", tmp_path / "fast")) == 1 and not read("works", tmp_path)
 
 
-def test_a_failed_part_is_told_and_stops_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--fast"])
-    assert bench.main() == 1
-    page = (folder / "RESULTS.md").read_text()
-    assert "Not measured: The engine is not here." in page and "it works" in page and "Fast mode" in page
-    assert len(read("works", folder / "fast")) == 1
+def test_a_part_that_works_again_is_no_longer_told(tmp_path: Path, parts: list[str]) -> None:
+    page = tmp_path / "RESULTS.md"
+    bench(parts, fast=False, folder=tmp_path, page=page)
+    vars(sys.modules["benchmarks.fails"])["run"] = lambda fast: None
+    assert bench(["fails"], fast=False, folder=tmp_path, page=page) == []
+    assert "The engine is not here" not in page.read_text()
 
 
-def test_named_parts_alone_are_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--fast", "works"])
-    assert bench.main() == 0
-    assert "`python -m benchmarks fails` has not been run" in (folder / "RESULTS.md").read_text()
+def test_a_part_that_cannot_be_shown_leaves_the_page_to_the_others(tmp_path: Path, parts: list[str]) -> None:
+    page = tmp_path / "RESULTS.md"
+    cell("fails", {"n": 1}, lambda: {"other": 1}, folder=tmp_path)
+    bench(["works"], fast=False, folder=tmp_path, page=page)
+    bench(["fails"], fast=False, folder=tmp_path, page=page)
+    assert "Its cells cannot be shown: KeyError 'said'" in page.read_text() and "it works" in page.read_text()
 
 
-def test_an_unknown_part_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks", "speed"])
     with pytest.raises(SystemExit, match="2"):
-        bench.main()
+        main()

@@ -72,7 +72,7 @@ def test_the_page_shows_full_results_before_fast_ones_and_says_what_is_missing(t
     put(fast, "growth", {"what": "pool", "size": 10}, {"each_ms": 0.1, "once_ms": 1.0, "memory_mib": 1.0})
     put(fast, "growth", {"what": "pool", "size": 1000}, {"each_ms": 0.1, "once_ms": 9.0, "memory_mib": 1.0})
     results.note(full, "training", "InfrastructureError: out of memory")
-    results.write_page(tmp_path / "RESULTS.md", full, fast)
+    results.write_page(tmp_path / "RESULTS.md", full)
     page = (tmp_path / "RESULTS.md").read_text()
     assert "4,000" in page and "300 each" not in page and "| F1, half right | 95.0 (80.0) | 20 |" in page
     assert "Fast mode (small sizes). `python -m benchmarks --fast growth`" in page and "slope +0.00" in page
