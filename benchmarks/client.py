@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 
 from benchmarks.cells import FAST, RESULTS, cell
+from benchmarks.prompts import say
 from benchmarks.results import table
 from optimizer import engine, models
 from optimizer.budget import Budget, Meter
@@ -132,12 +133,12 @@ def run(fast: bool) -> None:
 
 def measure(requests: int, rounds: int) -> dict[str, Any]:
     """Seconds and CPU of each round, offline and through the client, and how many greedy replies differ."""
-    model = models.resolve(models.EMBEDDED, print)
+    model = models.resolve(models.EMBEDDED, say)
     asked = chats(requests, rounds)
     alone = offline(model, asked)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with engine.running(model, folder / "engine.log", print) as server:
+        with engine.running(model, folder / "engine.log", say) as server:
             asyncio.run(through_client(server, asked[0][:8], folder, 64))
             ours = [asyncio.run(through_client(server, messages, folder, 64)) for messages in asked]
             narrow = asyncio.run(through_client(server, asked[0], folder, 8))

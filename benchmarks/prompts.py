@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,11 @@ DEMOS = 4
 SEED = 0
 
 
+def say(line: str) -> None:
+    """Progress, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Qa:
     """The recipe opened: its rows, and the prompts. `seed` is the recipe's own, `bare` what a student gets."""
@@ -36,7 +42,7 @@ def qa() -> Qa:
     """recipes/qa.py with the embedded model."""
     prepared = prepare(Settings(recipe=str(RECIPE), seed=SEED))
     recipe = prepared.loaded.recipe
-    model = resolve(recipe.model, print)
+    model = resolve(recipe.model, say)
     task = replace(prepared.task, markers=markers(model))
     return Qa(model, prepared.splits, recipe.metric, *prompts(task, prepared.splits))
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prompts import DEMOS, qa
+from benchmarks.prompts import DEMOS, qa, say
 from optimizer.budget import Budget, Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
@@ -32,7 +32,7 @@ def read_again(times: int, rows: int) -> dict[str, Any]:
     prompts, test = {"seed": opened.seed, f"{DEMOS} demos": opened.demos}, opened.splits.test[:rows]
     with (
         tempfile.TemporaryDirectory() as folder,
-        answering(Source(), opened.model, Path(folder, "engine.log"), print) as (endpoint, _),
+        answering(Source(), opened.model, Path(folder, "engine.log"), say) as (endpoint, _),
     ):
         read = partial(readings, rows=test, metric=opened.metric, endpoint=endpoint, times=times)
         return {name: asyncio.run(read(one)) for name, one in prompts.items()}

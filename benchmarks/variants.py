@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import FAST, RESULTS, cell, read
-from benchmarks.prompts import DEMOS, Qa, qa
+from benchmarks.prompts import DEMOS, Qa, qa, say
 from benchmarks.results import table
 from distill.arms import clock
 from optimizer.client import Endpoint
@@ -66,7 +66,7 @@ def engine(model: Model, *, lora: bool) -> Iterator[Endpoint]:
         folder, adapters = Path(name), None
         if lora:
             adapters = Adapters({STUDENT: folder / STUDENT}, fresh(model, folder / STUDENT))
-        with answering(Source(), model, folder / "engine.log", print, adapters=adapters) as (endpoint, _):
+        with answering(Source(), model, folder / "engine.log", say, adapters=adapters) as (endpoint, _):
             yield endpoint
 
 
