@@ -13,25 +13,33 @@ import argparse
 import importlib
 import sys
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.results import MACHINE, PARTS, machine, note, write_page
+from benchmarks.results import MACHINE, PAGE, PARTS, machine, note, write_page
 from optimizer.errors import PromptstillError
 
 
 def main() -> int:
     options = parse()
-    folder = FAST if options.fast else RESULTS
-    cell(MACHINE, machine(), lambda: {}, folder=folder)
-    failed = []
-    for name in options.parts or PARTS:
-        print(f"--- {name}", file=sys.stderr, flush=True)
-        problem = measure(name, fast=options.fast)
-        note(folder, name, problem)
-        write_page()
-        failed += [name] if problem else []
+    failed = bench(options.parts or PARTS, fast=options.fast)
     print(f"failed: {', '.join(failed)}" if failed else "benchmarks/RESULTS.md is written", file=sys.stderr)
     return 1 if failed else 0
+
+
+def bench(parts: Sequence[str], *, fast: bool, folder: Path = RESULTS, page: Path = PAGE) -> list[str]:
+    """Measure `parts` one after the other, and write the page after each; the names of those that failed."""
+    own = folder / FAST.name if fast else folder
+    cell(MACHINE, machine(), dict, folder=own)
+    failed = []
+    for name in parts:
+        print(f"--- {name}", file=sys.stderr, flush=True)
+        problem = measure(name, fast=fast)
+        note(own, name, problem)
+        write_page(page, folder)
+        failed += [name] if problem else []
+    return failed
 
 
 def measure(name: str, *, fast: bool) -> str | None:

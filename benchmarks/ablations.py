@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from benchmarks import cells, contest, contestant_ours, variants
+from benchmarks import cells, contest, contestant_ours, search_variants
 from benchmarks.arena import Arena, Search
 from benchmarks.contest_report import Table, tables
 from benchmarks.tasks import TASKS, BenchTask
@@ -25,16 +25,16 @@ VARIANTS: dict[str, Search] = {
     "no-race": partial(contestant_ours.search, options=("--no-race",)),
     "dspy-chat": partial(contestant_ours.search, options=("--layout", "dspy-chat")),
     "no-proposals": partial(contestant_ours.search, options=("--proposer", "none")),
-    variants.NO_DEMOS_VARIANT: variants.search,
-    variants.RANDOM: variants.search,
+    search_variants.NO_DEMOS_VARIANT: search_variants.search,
+    search_variants.RANDOM: search_variants.search,
 }
 MEANING = {
     WHOLE: "the whole search",
     "no-race": "every trial on all of dev",
     "dspy-chat": "only the layout of `dspy.ChatAdapter`",
     "no-proposals": "no instruction proposed",
-    variants.NO_DEMOS_VARIANT: "instructions and layouts alone",
-    variants.RANDOM: "candidates drawn at random, no TPE",
+    search_variants.NO_DEMOS_VARIANT: "instructions and layouts alone",
+    search_variants.RANDOM: "candidates drawn at random, no TPE",
 }
 Entry = tuple[BenchTask, str, int]
 

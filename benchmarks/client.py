@@ -1,7 +1,7 @@
 """How much of vLLM's own speed is left through HTTP and our client, and where the rest goes; and how often greedy
 replies differ from one batching to another.
 
-    python benchmarks/client.py [--requests 500] [--rounds 2]
+    python -m benchmarks.client [--requests 500] [--rounds 2]
 
 The same chat requests (questions of recipes/data/qa.jsonl) go through vLLM's offline `LLM.chat` and through
 `optimizer.client` to a vLLM server with the same arguments, on this machine, in this run. Each round's texts differ
@@ -18,12 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.cells import FAST, RESULTS, cell
+from benchmarks.prompts import say
+from benchmarks.results import table
 from optimizer import engine, models
 from optimizer.budget import Budget, Meter
 from optimizer.calls import Completion, SqliteCalls
@@ -115,9 +120,62 @@ def cpu_seconds(guard: int) -> dict[str, float]:
     return spent
 
 
-def differing(left: Round, right: Round) -> str:
-    changed = sum(a != b for a, b in zip(left.texts, right.texts, strict=True))
-    return f"{changed} of {len(left.texts)} ({changed / len(left.texts):.1%})"
+def differing(left: Sequence[str], right: Sequence[str]) -> str:
+    changed = sum(a != b for a, b in zip(left, right, strict=True))
+    return f"{changed} of {len(left)} ({changed / len(left):.1%})"
+
+
+def run(fast: bool) -> None:
+    requests, rounds = (100, 1) if fast else (500, 2)
+    make = partial(measure, requests, rounds)
+    cell("client", {"requests": requests, "rounds": rounds}, make, folder=FAST if fast else RESULTS)
+
+
+def measure(requests: int, rounds: int) -> dict[str, Any]:
+    """Seconds and CPU of each round, offline and through the client, and how many greedy replies differ."""
+    model = models.resolve(models.EMBEDDED, say)
+    asked = chats(requests, rounds)
+    alone = offline(model, asked)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with engine.running(model, folder / "engine.log", say) as server:
+            asyncio.run(through_client(server, asked[0][:8], folder, 64))
+            ours = [asyncio.run(through_client(server, messages, folder, 64)) for messages in asked]
+            narrow = asyncio.run(through_client(server, asked[0], folder, 8))
+            again = asyncio.run(through_client(server, asked[0], folder, 64))
+    first = ours[0].texts
+    return {
+        "requests": len(first),
+        "offline_s": [one.seconds for one in alone],
+        "client_s": [one.seconds for one in ours],
+        "cpu_s": [one.cpu for one in ours],
+        "differing": {
+            "client and `LLM.chat`": differing(first, alone[0].texts),
+            "64 and 8 in flight": differing(first, narrow.texts),
+            "64 in flight twice": differing(first, again.texts),
+        },
+    }
+
+
+def section(cells: list[dict[str, Any]]) -> str:
+    got = cells[-1]["result"]
+    n, rows = got["requests"], []
+    for number, (alone, ours, cpu) in enumerate(zip(got["offline_s"], got["client_s"], got["cpu_s"], strict=True), 1):
+        total = sum(cpu.values())
+        shares = ", ".join(f"{who} {spent / total:.0%}" for who, spent in cpu.items())
+        rows.append([str(number), f"{n / alone:.1f}", f"{n / ours:.1f}", f"{alone / ours:.0%}", shares])
+    differ = [f"- {who}: {said}" for who, said in got["differing"].items()]
+    return "\n".join([
+        "## Client overhead",
+        "",
+        f"{n} chats through `optimizer.client` and a vLLM server, and by vLLM's offline `LLM.chat`; requests a second.",
+        "",
+        *table(["round", "`LLM.chat`", "client, 64 in flight", "of `LLM.chat`", "CPU through the client"], rows),
+        "",
+        "Greedy replies that differ:",
+        "",
+        *differ,
+    ])  # fmt: skip
 
 
 def main() -> None:
@@ -125,32 +183,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    model = models.resolve(models.EMBEDDED, print)
-    rounds = chats(options.requests, options.rounds)
-    alone = offline(model, rounds)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with engine.running(model, folder / "engine.log", print) as server:
-            asyncio.run(through_client(server, rounds[0][:8], folder, 64))
-            ours = [asyncio.run(through_client(server, messages, folder, 64)) for messages in rounds]
-            narrow = asyncio.run(through_client(server, rounds[0], folder, 8))
-            again = asyncio.run(through_client(server, rounds[0], folder, 64))
-    for number, (one, other) in enumerate(zip(alone, ours, strict=True), 1):
-        n = len(one.texts)
-        print(
-            f"round {number}: LLM.chat {n / one.seconds:.1f} requests/s, client {n / other.seconds:.1f} requests/s,",
-            end=" ",
-        )
-        print(f"ratio {one.seconds / other.seconds:.2f}")
-        total = sum(other.cpu.values())
-        print(
-            "         CPU: "
-            + ", ".join(f"{who} {spent:.1f} s ({spent / total:.0%})" for who, spent in other.cpu.items())
-        )
-    print(
-        f"greedy replies that differ: server and LLM.chat {differing(ours[0], alone[0])}, 64 and 8 in flight", end=" "
-    )
-    print(f"{differing(ours[0], narrow)}, 64 in flight twice {differing(ours[0], again)}")
+    print(section([{"result": measure(options.requests, options.rounds)}]))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,8 @@ def section(cells: list[dict[str, Any]]) -> str:
     lines = [
         "## Growth",
         "",
-        "Our own CPU time and memory on a fake engine that answers at once. The slope is the exponent of cost over size:",
-        "0 is flat, 1 grows in proportion.",
+        "Our own CPU time and memory on a fake engine that answers at once. The slope is the exponent of cost over",
+        "size: 0 is flat, 1 grows in proportion.",
         "",
     ]
     return "\n".join([*lines, *dev_lines(by["dev"]), "", *pool_lines(by["pool"])])
@@ -175,7 +176,7 @@ def dev_lines(cells: Sequence[dict[str, Any]]) -> list[str]:
     ]  # fmt: skip
     head = ["dev rows", "calls", "CPU s", "CPU ms a call", "memory MiB", "KiB a call", "files MiB"]
     lines = [f"Whole runs of {cells[0]['key']['trials']} trials:", "", *table(head, rows)]
-    added = [(b["calls"] - a["calls"], b["cpu_s"] - a["cpu_s"]) for a, b in zip(found, found[1:], strict=False)]
+    added = [(b["calls"] - a["calls"], b["cpu_s"] - a["cpu_s"]) for a, b in pairwise(found)]
     if len(added) > 1:
         told = ", ".join(f"{1000 * cpu / calls:.2f}" for calls, cpu in added)
         flat = slope([size(one) for one in cells[1:]], [cpu / calls for calls, cpu in added])

@@ -1,9 +1,10 @@
 """What the middleware costs: the same request through a variant and straight to vLLM, in turns, in one run.
 
-    python -m benchmarks.middleware best.json
+    python -m benchmarks.middleware [best.json]
 
 Starts its own server. Each client sends the one and the other by turns, so that both meet the same load; replies are
-one token long. Prints a table: end-to-end latency of both ways, and the time spent in the middleware itself.
+one token long. Prints a table: end-to-end latency of both ways, and the time spent in the middleware itself. Without a
+best.json it serves a prompt of recipes/qa.py with demos.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
 
+from benchmarks.cells import FAST, RESULTS, cell
+from benchmarks.prompts import write_best
+from benchmarks.results import table
 from benchmarks.straight import TIMES_VARIABLE
 from optimizer.machine import this_machine
 from serving.cli import say
@@ -39,7 +45,7 @@ def bodies(variant: Variant, number: int) -> tuple[dict[str, Any], dict[str, Any
     return asked, variant.prompt.request(inputs) | {"model": variant.served_as, "max_tokens": 1}
 
 
-async def measure(url: str, variant: Variant, clients: int) -> dict[str, list[float]]:
+async def measure(url: str, variant: Variant, clients: int, turns: int) -> dict[str, list[float]]:
     """Seconds of each request, by its way."""
     seconds: dict[str, list[float]] = {"straight": [], "variant": []}
 
@@ -52,7 +58,7 @@ async def measure(url: str, variant: Variant, clients: int) -> dict[str, list[fl
         seconds[way].append(time.perf_counter() - began)
 
     async def client(number: int) -> None:
-        for turn in range(ROUNDS[clients]):
+        for turn in range(turns):
             at = 2000 * number + 2 * turn  # two inputs: with one, the second request would find the first's cached
             pair = [("variant", bodies(variant, at)[0]), ("straight", bodies(variant, at + 1)[1])]
             for way, body in pair if turn % 2 else pair[::-1]:
@@ -63,27 +69,64 @@ async def measure(url: str, variant: Variant, clients: int) -> dict[str, list[fl
     return seconds
 
 
-def row(label: str, seconds: list[float]) -> str:
-    median, p99 = np.percentile(seconds, [50, 99]) * 1000
-    return f"{label:38} {len(seconds):6} {median:9.2f} {p99:9.2f}"
+def run(fast: bool) -> None:
+    turns = 5 if fast else 1
+    rounds = {clients: rounds // turns for clients, rounds in ROUNDS.items()}
+    key = {f"rounds of {clients}": times for clients, times in rounds.items()}
+    cell("middleware", key, partial(on_demos, rounds), folder=FAST if fast else RESULTS)
 
 
-def main() -> None:
-    options = Options(artifacts=(Path(sys.argv[1]),), port=PORT, vllm_args="--middleware benchmarks.straight.Straight")
+def on_demos(rounds: Mapping[int, int]) -> dict[str, Any]:
+    """With a prompt of recipes/qa.py that has demos, as a search finds them."""
+    with tempfile.TemporaryDirectory() as folder:
+        return compare(write_best(Path(folder, "best.json")), rounds)
+
+
+def compare(best: Path, rounds: Mapping[int, int]) -> dict[str, Any]:
+    """Seconds of each request, by how many were at once and which way they went."""
+    options = Options(artifacts=(best,), port=PORT, vllm_args="--middleware benchmarks.straight.Straight")
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder, "times")
         os.environ[TIMES_VARIABLE] = str(times)
         prepared = plan(options, this_machine(), say)
         variant = next(iter(prepared.served.variants.values()))
-        lines = [f"{'':38} {'n':>6} {'median ms':>9} {'p99 ms':>9}"]
+        found = []
         with running(prepared, Path(folder), say) as engine:
-            for clients in ROUNDS:
+            for clients, turns in rounds.items():
                 times.write_text("")
-                seconds = asyncio.run(measure(f"{engine.base_url}/chat/completions", variant, clients))
+                seconds = asyncio.run(measure(f"{engine.base_url}/chat/completions", variant, clients, turns))
                 own = [float(line) for line in times.read_text().split()]
-                lines += [row(f"{clients} at once, {way}", values) for way, values in seconds.items()]
-                lines.append(row(f"{clients} at once, in the middleware itself", own))
-    print("\n".join(lines))
+                found.append({"clients": clients, **{way: figures(values) for way, values in seconds.items()},
+                              "own": figures(own)})  # fmt: skip
+    return {"at_once": found}
+
+
+def figures(seconds: list[float]) -> dict[str, float]:
+    median, p99 = np.percentile(seconds, [50, 99]) * 1000
+    return {"n": len(seconds), "median_ms": float(median), "p99_ms": float(p99)}
+
+
+WAYS = {"variant": "through a variant", "straight": "straight to vLLM", "own": "in the middleware itself"}
+
+
+def section(cells: list[dict[str, Any]]) -> str:
+    rows = [
+        [f"{one['clients']} at once, {said}", str(one[way]["n"]), f"{one[way]['median_ms']:.2f}",
+         f"{one[way]['p99_ms']:.2f}"]
+        for one in cells[-1]["result"]["at_once"] for way, said in WAYS.items()
+    ]  # fmt: skip
+    return "\n".join([
+        "## Middleware overhead",
+        "",
+        "The same requests, one token of reply each, through a variant and straight to vLLM by turns.",
+        "",
+        *table(["", "requests", "median ms", "p99 ms"], rows),
+    ])  # fmt: skip
+
+
+def main() -> None:
+    result = compare(Path(sys.argv[1]), ROUNDS) if len(sys.argv) > 1 else on_demos(ROUNDS)
+    print(section([{"result": result}]))
 
 
 if __name__ == "__main__":

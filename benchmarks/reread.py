@@ -9,41 +9,33 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.prompts import DEMOS, qa, say
 from optimizer.budget import Budget, Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
 from optimizer.endpoints import Source, answering
 from optimizer.evaluate import score_rows
 from optimizer.examples import Example
-from optimizer.layouts import build
 from optimizer.metrics import Metric
-from optimizer.models import markers, resolve
-from optimizer.pools import spread
-from optimizer.prepare import prepare
 from optimizer.prompt import Prompt
-from optimizer.settings import Settings
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "qa.py"
 TEMPERATURE = 0.7
-DEMOS = 4
 
 
 def read_again(times: int, rows: int) -> dict[str, Any]:
     """Scores by row of each reading: {prompt: {"greedy": [[...], [...]], "sampled": [[...], ...]}}."""
-    prepared = prepare(Settings(recipe=str(RECIPE)))
-    model = resolve(prepared.loaded.recipe.model, print)
-    task = replace(prepared.task, markers=markers(model))
-    shown = spread(prepared.splits.train, DEMOS, "0")
-    instruction = task.signature.instructions
-    prompts = {"seed": build(task, "chat", instruction), "4 demos": build(task, "raw", instruction, shown, k=DEMOS)}
-    test, metric = prepared.splits.test[:rows], prepared.loaded.recipe.metric
-    with tempfile.TemporaryDirectory() as folder:
-        with answering(Source(), model, Path(folder, "engine.log"), print) as (endpoint, _):
-            return {name: asyncio.run(readings(one, test, metric, endpoint, times)) for name, one in prompts.items()}
+    opened = qa()
+    prompts, test = {"seed": opened.seed, f"{DEMOS} demos": opened.demos}, opened.splits.test[:rows]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        answering(Source(), opened.model, Path(folder, "engine.log"), say) as (endpoint, _),
+    ):
+        read = partial(readings, rows=test, metric=opened.metric, endpoint=endpoint, times=times)
+        return {name: asyncio.run(read(one)) for name, one in prompts.items()}
 
 
 async def readings(

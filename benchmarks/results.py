@@ -6,7 +6,6 @@ python -m benchmarks.results     # write the page again; measures nothing
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +17,13 @@ from optimizer.machine import this_machine
 
 PAGE = Path(__file__).parent / "RESULTS.md"
 PARTS = ("contest", "ablations", "honesty", "client", "middleware", "training", "variants", "growth")
-MACHINE = "machine"
+MACHINE, ENDED = "machine", "ended.json"
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 HEAD = """# Results
 
 Written by `make bench`; do not edit. Full results are in `benchmarks/results/`, those of `make bench FAST=1` in
-`benchmarks/results/fast/`, one line a cell. A part shows its full results, and its fast ones only where it has no others.
+`benchmarks/results/fast/`, one line a cell. A part shows its full results, and its fast ones only where it has no
+others.
 """
 
 
@@ -49,41 +49,48 @@ def processor(entry: str) -> str:
 
 def note(folder: Path, part: str, problem: str | None) -> None:
     """Keep how the last run of a part ended."""
-    path = folder / "ended.json"
-    ended = json.loads(path.read_text()) if path.exists() else {}
-    write_json(path, {**ended, part: problem})
+    write_json(folder / ENDED, {**ended(folder), part: problem})
 
 
-def write_page(page: Path = PAGE, full: Path = RESULTS, fast: Path = FAST) -> None:
-    """Render the page from what both folders hold."""
-    write_text(page, "\n".join([HEAD, *(section(part, full, fast) for part in PARTS)]))
+def ended(folder: Path) -> dict[str, str | None]:
+    """What stopped each part when it was last run; None where nothing did."""
+    path = folder / ENDED
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def write_page(page: Path = PAGE, folder: Path = RESULTS) -> None:
+    """Render the page from what the folder and its fast one hold: the known parts, and what else was measured there."""
+    parts = dict.fromkeys([*PARTS, *ended(folder), *ended(folder / FAST.name)])
+    write_text(page, "\n".join([HEAD, *(section(part, folder, folder / FAST.name) for part in parts)]))
 
 
 def section(part: str, full: Path, fast: Path) -> str:
     """One part: its own Markdown, below it how it was measured; or why there is none."""
     folder, fast_only = (full, False) if read(part, full) else (fast, True)
     records = read(part, folder)
-    problem = ended(folder, part)
+    problem = ended(folder).get(part) or ended(full).get(part)
     if not records:
         return "\n".join([f"## {part}", "", f"Not measured: {absent(part, problem)}", ""])
-    text = importlib.import_module(f"benchmarks.{part}").section(records).rstrip()
-    lines = [text, "", *provenance(part, records, folder, fast=fast_only)]
+    lines = [shown(part, records), "", *provenance(part, records, folder, fast=fast_only)]
     if problem:
         lines += ["", f"**The last run of this part stopped early:** {problem}"]
     return "\n".join([*lines, ""])
+
+
+def shown(part: str, records: list[dict[str, Any]]) -> str:
+    """The part's own Markdown. Whatever it raises is that part's failure, and told in its place."""
+    try:
+        return str(importlib.import_module(f"benchmarks.{part}").section(records)).rstrip()
+    except Exception as error:
+        return f"## {part}\n\nIts cells cannot be shown: {type(error).__name__} {error}."
 
 
 def absent(part: str, problem: str | None) -> str:
     """Why a part has no cells."""
     if problem:
         return problem
-    there = importlib.util.find_spec(f"benchmarks.{part}") is not None
+    there = (PAGE.parent / f"{part}.py").exists()
     return f"`{command(part)}` has not been run." if there else f"there is no `benchmarks/{part}.py`."
-
-
-def ended(folder: Path, part: str) -> str | None:
-    path = folder / "ended.json"
-    return json.loads(path.read_text()).get(part) if path.exists() else None
 
 
 def command(part: str, *, fast: bool = False) -> str:

@@ -25,7 +25,7 @@ from optimizer.layouts import Task
 from optimizer.measure import judge, reading
 from optimizer.metrics import exact_match
 from optimizer.pools import NO_DEMOS, DemoSet, Pools
-from optimizer.prompt import Prompt
+from optimizer.prompt import Layout, Prompt
 from optimizer.search import Outcome, Problem, Search
 from optimizer.study import StoredStudy
 
@@ -86,7 +86,7 @@ def problem(rows: int, seed: int) -> Problem:
     sets = {NO_DEMOS: DemoSet(), **{f"labeled-{i}": DemoSet(tuple(demos[i:] + demos[:i])) for i in range(8)}}
     sets["nearest"] = DemoSet(nearest=("item",))
     instructions = ("Say the code of the item.", *(f"Say the code of the item, way {i}." for i in range(1, 5)))
-    layouts = ("chat", "inline", "raw")  # those that read a bare reply
+    layouts: tuple[Layout, ...] = ("chat", "inline", "raw")  # those that read a bare reply
     pools = Pools(instructions, sets, (demos[0],), (1, 2, 4, 8), 1, layouts, structured=False)
     return Problem(task, pools, [row(i) for i in range(rows)], exact_match("code"), seed, TRIALS)
 

@@ -1,7 +1,7 @@
 """Training throughput of `distill.train` against a plain loop: same model, adapter, rows and real tokens, in one run.
 
-    python benchmarks/training.py
-    python benchmarks/training.py --data trec.jsonl --inputs text --output label
+    python -m benchmarks.training
+    python -m benchmarks.training --data trec.jsonl --inputs text --output label
 
 The plain loop is what a tutorial has: batches of 16 rows in random order, padded to the longest, logits of every token.
 Both loops take turns, so that another program's load falls on both.
@@ -15,12 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dspy
 import torch
 
+from benchmarks.cells import FAST, RESULTS, cell
+from benchmarks.results import table
 from distill.batches import epoch_batches
 from distill.encode import Encoded, Encoder, context_limit, encode
 from distill.hyper import Hyper
@@ -38,11 +41,22 @@ QA = Path(__file__).parent.parent / "recipes" / "data" / "qa.jsonl"
 
 def main() -> None:
     options = parse()
-    model = resolve(options.model, lambda line: print(line, file=sys.stderr))
-    task = Task(dspy.Signature(f"{options.inputs} -> {options.output}"), model.name, max_tokens=16)
-    rows, prompt = encoded(model, bare(task), Path(options.data), options.rows)
-    turns = random.Random(0).sample(rows, len(rows))
-    parts = [turns[i :: options.turns] for i in range(options.turns)]
+    print(section([{"result": compare(options.data, options.inputs, options.output, options.rows, options.turns)}]))
+
+
+def run(fast: bool) -> None:
+    rows, turns = (64, 2) if fast else (192, 3)
+    make = partial(compare, str(QA), "context, question", "answer", rows, turns)
+    cell("training", {"rows": rows, "turns": turns, "seed": 0}, make, folder=FAST if fast else RESULTS)
+
+
+def compare(data: str, inputs: str, output: str, count: int, turns: int) -> dict[str, Any]:
+    """Seconds of both loops, and what they trained on."""
+    model = resolve(EMBEDDED, lambda line: print(line, file=sys.stderr))
+    task = Task(dspy.Signature(f"{inputs} -> {output}"), model.name, max_tokens=16)
+    rows, prompt = encoded(model, bare(task), Path(data), count)
+    dealt = random.Random(0).sample(rows, len(rows))
+    parts = [dealt[i::turns] for i in range(turns)]
     hyper = Hyper(batch=16)
     with tempfile.TemporaryDirectory() as folder:
         dev = Dev([rows[0].prompt], prompt.decoding, lambda texts: 0.0)
@@ -50,7 +64,8 @@ def main() -> None:
         loop.model.train()
         plain = Plain(model, hyper)
         seconds = measure({"plain": plain.run, "ours": lambda part: ours(loop, part, hyper)}, parts, rows)
-    report(seconds, rows)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return {"seconds": seconds, "rows": len(rows), "tokens": sum(row.length for row in rows), "where": where}
 
 
 def parse() -> argparse.Namespace:
@@ -58,7 +73,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", default=str(QA), help="rows as JSON lines")
     parser.add_argument("--inputs", default="context, question", help="input fields, by comma")
     parser.add_argument("--output", default="answer", help="the output field")
-    parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument("--rows", type=int, default=192)
     parser.add_argument("--turns", type=int, default=3, help="how often the loops take turns")
     return parser.parse_args()
@@ -118,13 +132,20 @@ def measure(
     return seconds
 
 
-def report(seconds: dict[str, float], rows: Sequence[Encoded]) -> None:
-    tokens = sum(row.length for row in rows)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{len(rows)} rows, {tokens} real tokens ({tokens / len(rows):.0f} a row), LoRA r=16, batch 16; {where}")
-    for name, spent in seconds.items():
-        print(f"{name:>6}: {spent:6.1f} s, {tokens / spent:7.1f} real tokens/s")
-    print(f" ratio: {seconds['plain'] / seconds['ours']:.2f}")
+def section(cells: list[dict[str, Any]]) -> str:
+    got = cells[-1]["result"]
+    tokens, seconds = got["tokens"], got["seconds"]
+    rows = [[name, f"{spent:.1f}", f"{tokens / spent:,.0f}"] for name, spent in seconds.items()]
+    return "\n".join([
+        "## Training throughput",
+        "",
+        f"{got['rows']} rows, {tokens:,} real tokens ({tokens / got['rows']:.0f} a row), LoRA r=16, batch 16;"
+        f" {got['where']}. Both loops take turns.",
+        "",
+        *table(["loop", "seconds", "real tokens a second"], rows),
+        "",
+        f"Ours is {seconds['plain'] / seconds['ours']:.2f} times as fast as the plain loop.",
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

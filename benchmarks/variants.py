@@ -1,146 +1,138 @@
-"""Variants of our search that the command has no option for, built from the library's parts.
+"""Student against prompt: requests a second at 1, 8 and 32 in flight, prefix caching on, through one endpoint each.
 
-    python -m benchmarks.variants search JOB.json CAP
+    python -m benchmarks.variants [--fast]
 
-`no-demos` searches instructions and layouts alone; `random` draws its candidates without looking at earlier trials.
+The student is a fresh LoRA adapter of the base (values do not change the speed), asked with the bare prompt; its merged
+form is served by an engine without LoRA, where the base itself stands for it: a merged model has the base's shapes.
+Every reply has the same number of tokens, so that only prompt and weights differ. Rows are asked that the endpoint has
+not answered before, through `distill.arms`' clock.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
-import random
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import chain
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-from rich.console import Console
-
-from benchmarks.contestant_ours import TRIALS, Won, step_by_step
-from benchmarks.contestants import Job, argv
-from benchmarks.proxy import Proxy
-from optimizer.budget import Budget, Meter
-from optimizer.calls import SqliteCalls
-from optimizer.client import Client
-from optimizer.endpoints import answering
-from optimizer.errors import BudgetReached
-from optimizer.files import write_json
-from optimizer.layouts import LAYOUTS
-from optimizer.models import markers
-from optimizer.pipeline import READINGS, Steps
-from optimizer.pools import NO_DEMOS, Pools
-from optimizer.prepare import prepare
-from optimizer.probe import constrains, probe
-from optimizer.progress import Watch
+from benchmarks.cells import FAST, RESULTS, cell, read
+from benchmarks.prompts import DEMOS, Qa, qa, say
+from benchmarks.results import table
+from distill.arms import clock
+from optimizer.client import Endpoint
+from optimizer.endpoints import Source, answering
+from optimizer.engine import Adapters
+from optimizer.examples import Example
+from optimizer.models import Model
 from optimizer.prompt import Prompt
-from optimizer.run import RunFolder
-from optimizer.search import SUGGESTED, Problem, Racer, Search
-from optimizer.settings import Settings
-from optimizer.study import StoredStudy
 
-NO_DEMOS_VARIANT, RANDOM = "no-demos", "random"
-
-
-def without_demos(pools: Pools) -> Pools:
-    """The same choices with no demo in any: only sets without demos are left, and those that the starters name."""
-    nearest = [name for name, one in pools.demo_sets.items() if one.nearest][-1]
-    kept = {NO_DEMOS, "none-reasoned", "labeled-0", "labeled-1", nearest}
-    sets = {name: one for name, one in pools.demo_sets.items() if name in kept}
-    return replace(pools, demo_sets=sets, sizes=(0,), most_nearest=0)
+PART = "variants"
+IN_FLIGHT = (1, 8, 32)
+ROWS, FAST_ROWS = {1: 24, 8: 96, 32: 192}, {1: 6, 8: 24, 32: 48}
+REPLY_TOKENS = 8
+STUDENT = "student"
+ARMS = {
+    "prompt": "base + best prompt",
+    "prompt beside LoRA": "base + best prompt, `--enable-lora`",
+    "student": "student (adapter) + bare prompt",
+    "merged": "merged student + bare prompt",
+}
 
 
-class RandomSearch(Search):
-    """The same starters and races; the other candidates are drawn evenly from the space."""
-
-    def _generation(self, slot: int, count: int) -> list[Racer]:
-        problem = self.problem
-        tried = {trial.prompt_id for trial in self.study.trials() if trial.slot < slot}
-        rng = random.Random(f"{problem.seed}-{slot}")
-        space = {name: list(choices) for name, choices in problem.space.items()}
-        drawn = ({name: rng.choice(choices) for name, choices in space.items()} for _ in range(SUGGESTED * count))
-        racers: list[Racer] = []
-        for params in chain(problem.starters()[slot:], drawn):
-            prompt = problem.prompt(params)
-            if len(racers) < count and prompt.id not in tried:
-                racers.append(Racer(slot + len(racers), params, prompt))
-                tried.add(prompt.id)
-        return racers
+def run(fast: bool) -> None:
+    folder, rows = (FAST, FAST_ROWS) if fast else (RESULTS, ROWS)
+    for lora in (True, False):
+        key: dict[str, str | int] = {"lora": int(lora), "reply tokens": REPLY_TOKENS, "rows": sum(rows.values())}
+        cell(PART, key, partial(measure, lora, rows), folder=folder)
 
 
-class VariantSteps(Steps):
-    """The steps of `optimize` up to the search's winner, with what the variant changes."""
-
-    async def winner(self, variant: str) -> tuple[Prompt, float]:
-        task = replace(self.prepared.task, structured=await constrains(self.client, self.model.name))
-        task = replace(task, markers=markers(self.model))
-        able = await probe(task, LAYOUTS, self.prepared.splits.train[0], self.client)
-        study = StoredStudy.open(None, self.run_folder.study_path, variant)
-        pools = await self._pools(task, able, study)
-        pools = without_demos(pools) if variant == NO_DEMOS_VARIANT else pools
-        metric, settings = self.prepared.loaded.recipe.metric, self.settings
-        problem = Problem(task, pools, self.prepared.splits.dev, metric, settings.seed, settings.trials)
-        kind = RandomSearch if variant == RANDOM else Search
-        outcome = await kind(problem, self.client, study, lambda progress: None).run()
-        return problem.prompt(outcome.winner.params), mean(outcome.winner.scores.values())
+def measure(lora: bool, rows: Mapping[int, int]) -> dict[str, Any]:
+    """Requests a second of the two prompts on one engine: {arm: {in flight: requests/s}}, and their tokens."""
+    opened = qa()
+    arms = {"prompt beside LoRA" if lora else "prompt": opened.demos, "student" if lora else "merged": opened.bare}
+    with engine(opened.model, lora=lora) as endpoint:
+        return {name: asyncio.run(timed(fixed(one, STUDENT if name == "student" else None), opened, endpoint, rows))
+                for name, one in arms.items()}  # fmt: skip
 
 
-async def find(job: Job, cap: int, watch: Watch) -> tuple[Prompt, float]:
-    """The variant's winner at a cap; calls and trials of a smaller cap are in the folder and used again."""
-    parameters, budget = {"data": str(job.field.search_path)}, Budget(calls=cap)
-    settings = Settings(
-        recipe=job.recipe,
-        parameters=parameters,
-        model=job.model,
-        base_url=job.base_url,
-        seed=job.seed,
-        trials=TRIALS,
-        budget=budget,
-    )
-    prepared, model = prepare(settings), settings.source.model(job.model, watch.say)
-    run = RunFolder(Path(job.folder) / "run")
-    run.logs_dir.mkdir(parents=True, exist_ok=True)
-    store = SqliteCalls(run.calls_path)
-    meter = Meter(budget, store.totals(), held=READINGS * len(prepared.splits.test))
-    try:
-        with answering(settings.source, model, run.logs_dir / "engine.log", watch.say) as (endpoint, context):
-            async with Client(endpoint, store, meter) as client:
-                steps = VariantSteps(prepared, settings, client, context, model, run, watch, 0)
-                return await steps.winner(job.contestant)
-    finally:
-        store.close()
+@contextmanager
+def engine(model: Model, *, lora: bool) -> Iterator[Endpoint]:
+    """vLLM with the embedded model, and with a fresh adapter beside it where that is asked for."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, adapters = Path(name), None
+        if lora:
+            adapters = Adapters({STUDENT: folder / STUDENT}, fresh(model, folder / STUDENT))
+        with answering(Source(), model, folder / "engine.log", say, adapters=adapters) as (endpoint, _):
+            yield endpoint
 
 
-def search(job: Job, proxy: Proxy, caps: Sequence[int]) -> dict[str, Any]:
-    """As `contestant_ours.search`, by this module's own command."""
-    folder = Path(job.folder)
+def fresh(model: Model, folder: Path) -> int:
+    """Write an adapter as training begins with, and return its rank."""
+    from peft import get_peft_model_state_dict
 
-    def command(base_url: str, cap: int) -> list[str]:
-        write_json(folder / "job.json", {**vars(job), "base_url": base_url})
-        return argv("variants", "search", folder / "job.json", str(cap))
+    from distill.adapter import write_adapter
+    from distill.hyper import Hyper
+    from distill.weights import attach, best_device, load_base
 
-    def winner() -> Won | None:
-        if not (folder / "winner.json").is_file():
-            return None
-        won = json.loads((folder / "winner.json").read_text(encoding="utf-8"))
-        return Prompt.model_validate(won["prompt"]), float(won["dev"])
+    hyper = Hyper()
+    adapted = attach(load_base(model, "fp32", best_device()), hyper)
+    write_adapter(folder, adapted.peft_config["default"], model.name, get_peft_model_state_dict(adapted))
+    return hyper.r
 
-    return step_by_step(job, proxy, caps, command, winner)
+
+def fixed(prompt: Prompt, model: str | None) -> Prompt:
+    """The prompt with replies of one length, asked of `model` where it is not the base."""
+    update = {"max_tokens": REPLY_TOKENS, "min_tokens": REPLY_TOKENS, "stop": [], "structured": None}
+    decoding = prompt.decoding.model_copy(update=update)
+    return prompt.model_copy(update={"decoding": decoding} | ({"model": model} if model else {}))
+
+
+async def timed(prompt: Prompt, opened: Qa, endpoint: Endpoint, rows: Mapping[int, int]) -> dict[str, Any]:
+    """One prompt at each number in flight, on rows of their own."""
+    asked, at = unasked(opened, sum(rows.values()) + 1), 1
+    first, _ = await clock(prompt, asked[:1], endpoint, 1)
+    per_s = {}
+    for window, count in rows.items():
+        _, seconds = await clock(prompt, asked[at : at + count], endpoint, window)
+        per_s[str(window)], at = count / seconds, at + count
+    return {"requests_per_s": per_s, "prompt_tokens": first[0].prompt_tokens}
+
+
+def unasked(opened: Qa, count: int) -> Sequence[Example]:
+    """So many rows of the recipe, none twice."""
+    splits = opened.splits
+    rows = [*splits.dev, *splits.test, *splits.train]
+    assert len(rows) >= count
+    return rows[:count]
+
+
+def section(cells: list[dict[str, Any]]) -> str:
+    found = {name: got for one in cells for name, got in one["result"].items()}
+    rows = [
+        [said, str(found[name]["prompt_tokens"]), *(f"{found[name]['requests_per_s'][str(n)]:.1f}" for n in IN_FLIGHT)]
+        for name, said in ARMS.items() if name in found
+    ]  # fmt: skip
+    head = ["", "prompt tokens", *(f"{n} in flight" for n in IN_FLIGHT)]
+    return "\n".join([
+        "## Student against prompt",
+        "",
+        f"Requests a second by the number in flight, prefix caching on, {REPLY_TOKENS} tokens of reply each; the best",
+        f"prompt stands for one with {DEMOS} demos. The adapter is fresh: its values do not change the speed.",
+        "",
+        *table(head, rows),
+    ])  # fmt: skip
 
 
 def main() -> None:
-    _, path, cap = sys.argv[1:]
-    job = Job.read(path)
-    with Watch(Console(stderr=True)) as watch:
-        try:
-            prompt, dev = asyncio.run(find(job, int(cap), watch))
-        except BudgetReached as reached:
-            watch.say(f"{reached} is reached before any prompt was scored")
-            return
-    write_json(Path(job.folder) / "winner.json", {"prompt": prompt.model_dump(mode="json"), "dev": dev})
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true")
+    options = parser.parse_args()
+    run(options.fast)
+    print(section(read(PART, FAST if options.fast else RESULTS)))
 
 
 if __name__ == "__main__":

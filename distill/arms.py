@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from optimizer.budget import Budget, Meter
-from optimizer.calls import CallStore, SqliteCalls
+from optimizer.calls import CallStore, Completion, SqliteCalls
 from optimizer.client import Client, Endpoint
 from optimizer.evaluate import score_rows
 from optimizer.examples import Example
@@ -82,16 +82,23 @@ def to_arm(read: Reading, load: Load) -> Arm:
 
 async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Load:
     """The clock's part. Rows are asked that the endpoint has not just answered, so that what its prefix cache spares is
-    what it would spare in use; nothing is read from or kept in the run's store."""
+    what it would spare in use."""
     alone, many = rows[: min(ALONE, len(rows) // 2)], rows[min(ALONE, len(rows) // 2) :]
+    answered, _ = await clock(prompt, alone, endpoint, 1)
+    waits = [one.seconds for one in answered]
+    _, seconds = await clock(prompt, many, endpoint, TOGETHER)
+    return Load(median(waits[1:] or waits), len(many) / seconds)
+
+
+async def clock(
+    prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int
+) -> tuple[list[Completion], float]:
+    """The replies to `rows` with so many in flight, and the seconds of all; nothing is read from or kept in a store."""
     store = SqliteCalls(Path(":memory:"))
     try:
-        async with Client(replace(endpoint, window=1), store, Meter(Budget(), {})) as client:
-            waits = [(await client.complete(prompt.request(row.inputs), "clock")).seconds for row in alone]
-        async with Client(replace(endpoint, window=TOGETHER), store, Meter(Budget(), {})) as client:
+        async with Client(replace(endpoint, window=window), store, Meter(Budget(), {})) as client:
             begun = time.perf_counter()
-            await asyncio.gather(*(client.complete(prompt.request(row.inputs), "clock") for row in many))
-            seconds = time.perf_counter() - begun
+            answered = await asyncio.gather(*(client.complete(prompt.request(row.inputs), "clock") for row in rows))
+            return answered, time.perf_counter() - begun
     finally:
         store.close()
-    return Load(median(waits[1:] or waits), len(many) / seconds)
