@@ -29,16 +29,19 @@ from optimizer.client import Client
 from optimizer.endpoints import answering
 from optimizer.errors import BudgetReached
 from optimizer.files import write_json
+from optimizer.finals import play_off
+from optimizer.forecast import READINGS
 from optimizer.layouts import LAYOUTS
 from optimizer.models import markers
-from optimizer.pipeline import READINGS, Steps
+from optimizer.pipeline import Steps
 from optimizer.pools import NO_DEMOS, Pools
 from optimizer.prepare import prepare
 from optimizer.probe import constrains, probe
+from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.run import RunFolder
-from optimizer.search import SUGGESTED, Problem, Racer, Search
+from optimizer.search import SUGGESTED, Racer, Search
 from optimizer.settings import Settings
 from optimizer.study import StoredStudy
 
@@ -81,10 +84,13 @@ class VariantSteps(Steps):
         study = StoredStudy.open(None, self.run_folder.study_path, variant)
         pools = await self._pools(task, able, study)
         pools = without_demos(pools) if variant == NO_DEMOS_VARIANT else pools
-        metric, settings = self.prepared.loaded.recipe.metric, self.settings
-        problem = Problem(task, pools, self.prepared.splits.dev, metric, settings.seed, settings.trials)
+        recipe, splits, settings = self.prepared.loaded.recipe, self.prepared.splits, self.settings
+        problem = Problem(
+            task, pools, splits.train, splits.dev, recipe.metric, settings.seed, settings.trials, group=recipe.group
+        )
         kind = RandomSearch if variant == RANDOM else Search
         outcome = await kind(problem, self.client, study, lambda progress: None).run()
+        outcome = await play_off(problem, outcome, self.client)
         return problem.prompt(outcome.winner.params), mean(outcome.winner.scores.values())
 
 

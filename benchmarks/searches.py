@@ -25,8 +25,9 @@ from optimizer.layouts import Task
 from optimizer.measure import judge, reading
 from optimizer.metrics import exact_match
 from optimizer.pools import NO_DEMOS, DemoSet, Pools
+from optimizer.problem import Problem
 from optimizer.prompt import Layout, Prompt
-from optimizer.search import Outcome, Problem, Search
+from optimizer.search import Search
 from optimizer.study import StoredStudy
 
 WORLDS: Mapping[str, float] = {"no prompt is better": 0.0, "prompts differ": 0.5}  # spread of ability, in logits
@@ -88,7 +89,8 @@ def problem(rows: int, seed: int) -> Problem:
     instructions = ("Say the code of the item.", *(f"Say the code of the item, way {i}." for i in range(1, 5)))
     layouts: tuple[Layout, ...] = ("chat", "inline", "raw")  # those that read a bare reply
     pools = Pools(instructions, sets, (demos[0],), (1, 2, 4, 8), 1, layouts, structured=False)
-    return Problem(task, pools, [row(i) for i in range(rows)], exact_match("code"), seed, TRIALS)
+    train, dev = ([row(first + i) for i in range(rows)] for first in (2_000_000, 0))
+    return Problem(task, pools, train, dev, exact_match("code"), seed, TRIALS)
 
 
 async def once(spread: float, rows: int, seed: int) -> dict[str, float]:
@@ -96,7 +98,7 @@ async def once(spread: float, rows: int, seed: int) -> dict[str, float]:
     world, work = World(spread, seed), problem(rows, seed)
     client = cast(Client, world)  # the search asks nothing of a client but `complete`
     study = StoredStudy(InMemoryStorage(), "simulated")
-    outcome = await Search(work, client, study, lambda progress: None).run()
+    outcome = await play_off(work, await Search(work, client, study, lambda progress: None).run(), client)
     bare, best = work.prompt(work.starters()[0]), work.prompt(outcome.winner.params)
     test = [row(1_000_000 + i) for i in range(rows)]
     readings = [reading(await score_rows(one, test, work.metric, client), seed) for one in (bare, best)]
