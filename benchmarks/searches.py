@@ -21,6 +21,7 @@ from optimizer.client import Client
 from optimizer.evaluate import score_rows
 from optimizer.examples import Example
 from optimizer.files import canonical, digest
+from optimizer.finals import Outcome, play_off
 from optimizer.layouts import Task
 from optimizer.measure import judge, reading
 from optimizer.metrics import exact_match
