@@ -119,7 +119,12 @@ class Arena:
 
         def make() -> dict[str, Any]:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
-            return peer_search(module, self.job(task, name, seed), self.proxy, caps, python, TRIES) | self.conditions
+            # CAPO's workaround is for closed sets of answers alone.
+            tries = TRIES if name != "capo" or self.prepared(task).task.outputs[0].choices else 1
+            found = peer_search(module, self.job(task, name, seed), self.proxy, caps, python, tries)
+            if any(point["program"] is None for point in found["points"]):
+                raise RuntimeError(f"{task.name}: {name} did not begin: {found['failed']}")
+            return found | self.conditions
 
         return self.kept("searches", key, make)
 

@@ -63,6 +63,9 @@ def present(fast: bool) -> list[BenchTask]:
 def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
     """Fill the cells of an entry: its search, and the reading of test at each cap."""
     task, name = entry.task, entry.contestant
+    if name == "capo" and len(arena.prepared(task).task.outputs) > 1:
+        say(f"{task.name}: capo, skipped: its answer is one text, and this task has several outputs")
+        return
     key = {**arena.key(task), "contestant": name, "seed": entry.seed}
     if name in BASELINES:
         program = seed_program(arena.prepared(task)) if name == "seed" else None

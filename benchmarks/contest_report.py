@@ -132,6 +132,8 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
     for name, table in made.items():
         lines += [f"### {name}", "", *table.lines(), ""]
         lines += [f"- {said}" for said in [table.quarter()] if said]
+        if "capo" not in table.names and any("capo" in one.names for one in made.values()):
+            lines.append("- CAPO is left out: its answer is one text, and this task has several outputs")
         lines += [f"- {said}" for said in remarks(table)] + [""]
     lines += verdict(made)
     return "\n".join(lines).rstrip() + "\n"

@@ -4,7 +4,8 @@
     python -m benchmarks.contestant_capo test JOB.json PROGRAM.json
 
 It is built from its parts as its README shows. The first try reads answers between `<final_answer>` marks, the second
-by `FirstOccurrencePredictor`, for models that do not set them. A signature of several outputs is beyond it.
+by `FirstOccurrencePredictor`, for models that do not set them. Its answer is one text; signatures of several outputs are
+beyond it.
 """
 
 from __future__ import annotations
@@ -120,8 +121,6 @@ def marked(prepared: Prepared, row: Example, said: str) -> Marked:
 
 def search(job: Job) -> None:
     prepared = job.field.prepared(job.model)
-    if len(prepared.task.outputs) > 1:
-        sys.exit("NotRunError: CAPO has one text as its answer, and this task several outputs")
     random.seed(job.seed)
     np.random.seed(job.seed)
     description = guide(prepared.task, prepared.task.signature.instructions)
