@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def run(fast: bool) -> None:
-    rows, turns = (64, 2) if fast else (192, 3)
+    rows, turns = (32, 2) if fast else (192, 3)
     make = partial(compare, str(QA), "context, question", "answer", rows, turns)
     cell("training", {"rows": rows, "turns": turns, "seed": 0}, make, folder=FAST if fast else RESULTS)
 
