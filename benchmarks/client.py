@@ -126,7 +126,7 @@ def differing(left: Sequence[str], right: Sequence[str]) -> str:
 
 
 def run(fast: bool) -> None:
-    requests, rounds = (100, 1) if fast else (500, 2)
+    requests, rounds = (72, 1) if fast else (500, 2)
     make = partial(measure, requests, rounds)
     cell("client", {"requests": requests, "rounds": rounds}, make, folder=FAST if fast else RESULTS)
 

@@ -27,7 +27,7 @@ PART = "honesty"
 ROWS, FAST_ROWS = (30, 50, 100, 200, 500), (30, 100)
 SIMS, FAST_SIMS = (4_000, 500), (300, 0)  # of ours, and of BCa
 SEARCHES, FAST_SEARCHES = 400, 20
-READINGS, FAST_READINGS = (8, 10_000), (2, 60)  # sampled readings, and test rows at most
+READINGS, FAST_READINGS = (8, 10_000), (2, 40)  # sampled readings, and test rows at most
 
 
 def run(fast: bool) -> None:

@@ -32,7 +32,7 @@ from optimizer.prompt import Prompt
 
 PART = "variants"
 IN_FLIGHT = (1, 8, 32)
-ROWS, FAST_ROWS = {1: 24, 8: 96, 32: 192}, {1: 6, 8: 24, 32: 48}
+ROWS, FAST_ROWS = {1: 24, 8: 96, 32: 192}, {1: 4, 8: 16, 32: 32}
 REPLY_TOKENS = 8
 STUDENT = "student"
 ARMS = {
