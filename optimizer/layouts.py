@@ -29,7 +29,7 @@ REASONING = "reasoning"
 REASONING_TOKENS = 160
 REASONING_CHARS = 480  # so that a constrained answer still fits behind it
 MARKER_TOKENS = 16  # what `[[ ## name ## ]]` or a JSON key costs around one output
-LINE = r" [^\s][^\n]*\n"  # in raw text a small model often begins with a line end, which would be all of its answer
+LINE = r" [^\s][^\n]*\n?"  # in raw text a small model often begins with a line end, which would be all of its answer
 Demo = Mapping[str, Any]
 
 
