@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 
@@ -103,9 +103,13 @@ def ask(url: str, rows_path: Path, out: IO[str] = sys.stdout) -> None:
         print(f"{name}: {value}", file=out)
     print(f"gold: {row['gold']}", file=out)
     with Client(url) as client:
-        for card in client.models():
-            if "promptstill" in card:
-                print(f"{card['id']}: {client.ask(card['id'], **row['inputs'])}", file=out)
+        for name in variants(client.models()):
+            print(f"{name}: {client.ask(name, **row['inputs'])}", file=out)
+
+
+def variants(cards: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names that take a recipe's inputs: all but the base model."""
+    return [str(card["id"]) for card in cards if card.get("promptstill", {"kind": "base"})["kind"] != "base"]
 
 
 def minutes(seconds: float) -> str:

@@ -58,3 +58,9 @@ def test_the_demo_says_which_log_tells_why_serve_did_not_come_up(tmp_path: Path)
         server.wait()
     with pytest.raises(SystemExit, match=r"did not come up; .*serve\.log says why"):
         demo.wait(server, "http://127.0.0.1:9", tmp_path / "serve.log")
+
+
+def test_the_demo_asks_every_variant_but_not_the_base() -> None:
+    kinds = {"qa-prompt": "prompt", "qa-distilled": "distilled", "smollm2-135m": "base"}
+    cards: list[dict[str, Any]] = [{"id": name, "promptstill": {"kind": kind}} for name, kind in kinds.items()]
+    assert demo.variants([*cards, {"id": "other"}]) == ["qa-prompt", "qa-distilled"]
