@@ -32,8 +32,10 @@ from optimizer.errors import InfrastructureError, ReplyError, UserError
 from optimizer.evaluate import apply
 from optimizer.files import file_digest
 from optimizer.progress import Watch
+from optimizer.stats import Estimate
 
 PROBES = 16
+FAR = 0.1  # beyond the interval's end, so that chance does not raise it
 STUDENT, GOLD = "student", "gold"
 
 
@@ -183,6 +185,9 @@ class Steps:
         with answering(source, self.plan.student_model, log_path, self.watch.say, adapters=adapters) as (endpoint, _):
             live = [self.prove(name, one, endpoint) for name, one in names.items()]
             arms = [asyncio.run(self.measure(name, endpoint, store)) for name in names]
+        for (name, one), arm in zip(names.items(), arms, strict=True):
+            if said := falls_short(name, arm.score, one.trained.dev_scores):
+                self.watch.say(said)
         recall = self.recall(student)
         cost = Cost(
             len(taught.entries),
@@ -236,6 +241,17 @@ class Steps:
 
         self.watch.say("merging the adapter into the base's weights (usually under a minute)")
         return merge(self.plan.student_model, schooled.adapter_dir, self.folder.path / "merged")
+
+
+def falls_short(name: str, test: Estimate, dev_scores: Sequence[float]) -> str | None:
+    """What to look at where test, read by the engine, lies far below the dev score that training chose by."""
+    dev = max(dev_scores, default=0.0)
+    if dev < test.high + FAR:
+        return None
+    return (
+        f"{name}: {100 * dev:.1f} on dev in training, but {100 * test.mean:.1f} on test by the engine. So much is no "
+        "chance: look in report.html whether its replies end where they should."
+    )
 
 
 def draw(folder: Distilled, *, running: bool = False) -> None:

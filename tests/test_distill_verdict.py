@@ -10,10 +10,11 @@ import pytest
 from distill.arms import Arm, Load
 from distill.card import COLUMNS, comparison, markdown, rows
 from distill.folder import Distilled
+from distill.pipeline import falls_short
 from distill.settings import Settings
 from distill.verdict import Cost, Verdict, judge, sentence
 from optimizer.errors import UserError
-from optimizer.stats import estimate
+from optimizer.stats import Estimate, estimate
 
 COST = Cost(400, 3_000, 300.0, 300.0, "cpu", (0.9, 0.85))
 
@@ -83,3 +84,10 @@ def test_a_folder_is_not_written_into_twice(tmp_path: Path) -> None:
     assert "distill --resume" in caught.value.do
     with pytest.raises(UserError, match="is no distillation to go on with"):
         Distilled.open(tmp_path)
+
+
+def test_a_student_far_below_its_dev_score_is_pointed_out() -> None:
+    test = Estimate(0.527, 0.466, 0.589, 186)
+    said = falls_short("qa-student", test, [0.726, 0.791])
+    assert said and said.startswith("qa-student: 79.1 on dev in training, but 52.7 on test by the engine.")
+    assert falls_short("qa-student", Estimate(0.733, 0.67, 0.79, 186), [0.791]) is None
