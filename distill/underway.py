@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from distill.arms import Arm
@@ -11,7 +12,7 @@ from distill.settings import Settings
 from optimizer import charts
 from optimizer.page import render
 from optimizer.report import interval
-from optimizer.shell import pasted
+from optimizer.shell import near
 
 UNKNOWN = {"name": "", "student": "the student", "teacher": "its teacher", "rows": 0}
 
@@ -26,7 +27,7 @@ def page(folder: Distilled, settings: Settings, *, running: bool) -> str:
         running=running,
         plan=folder.kept("plan") or UNKNOWN,
         stage=stage(taught, metrics, settings),
-        resume=pasted("distill", "--resume", folder.path),
+        resume=shlex.join(["distill", "--resume", near(folder.path)]),
         taught=taught,
         kept=len(lines(folder.dataset_path)),
         rejected=rejections(lines(folder.path / "rejected.jsonl")),

@@ -143,7 +143,7 @@ def test_report_makes_the_page_again(folder: Distilled, finished_run: RunFolder,
     assert page.read_text(encoding="utf-8") == before
     assert (half.returncode, half.stdout) == (0, "half way/report.html\n"), half.stderr
     text = (stopped.path / "report.html").read_text(encoding="utf-8")
-    assert "This distillation has not ended" in text and "--resume &#39;half way&#39;</code>" in text
+    assert "This distillation has not ended" in text and "<code>distill --resume &#39;half way&#39;</code>" in text
     assert "refresh" not in text
     assert none.returncode == 2 and "nothing is no distillation to go on with." in none.stderr
 
