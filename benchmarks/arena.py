@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks import cells, contestant_ours
-from benchmarks.contestants import Job, Program, argv, peer_search, watch
+from benchmarks.contestants import FAST_LIMIT_S, LIMIT_S, Job, Peer, Program, argv, peer_search, watch
 from benchmarks.proxy import Proxy
 from benchmarks.tasks import ROOT, BenchTask, Field, Marked, Sizes, lay_out
 from optimizer import engine, models
@@ -121,7 +121,8 @@ class Arena:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
             # CAPO's workaround is for closed sets of answers alone.
             tries = TRIES if name != "capo" or self.prepared(task).task.outputs[0].choices else 1
-            found = peer_search(module, self.job(task, name, seed), self.proxy, caps, python, tries)
+            peer = Peer(module, python, tries, FAST_LIMIT_S if self.fast else LIMIT_S)
+            found = peer_search(peer, self.job(task, name, seed), self.proxy, caps)
             if any(point["program"] is None for point in found["points"]):
                 raise RuntimeError(f"{task.name}: {name} did not begin: {found['failed']}")
             return found | self.conditions
