@@ -13,12 +13,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from benchmarks import cells, contestant_ours
-from benchmarks.contestants import Job, Program, argv, peer_search, watch
+from benchmarks.contestants import FAST_LIMIT_S, LIMIT_S, Job, Peer, Program, argv, peer_search, watch
 from benchmarks.proxy import Proxy
 from benchmarks.tasks import ROOT, BenchTask, Field, Marked, Sizes, lay_out
 from optimizer import engine, models
@@ -38,6 +39,15 @@ PEERS = {
     "capo": ("contestant_capo", str(PEERS_PYTHON)),
 }
 MODULES = {"dspy": "contestants_dspy", "capo": "contestant_capo"}
+
+
+def peer_version(name: str) -> str:
+    """A peer's package and its version; CAPO's is in another environment, as pinned."""
+    if name == "capo":
+        lines = (ROOT / "benchmarks" / "peers.txt").read_text(encoding="utf-8").splitlines()
+        return next(line.replace("==", " ") for line in lines if line.startswith("promptolution"))
+    packages = ("dspy-ai", "gepa") if name == "gepa" else ("dspy-ai",)
+    return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
 def say(line: str) -> None:
@@ -121,10 +131,11 @@ class Arena:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
             # CAPO's workaround is for closed sets of answers alone.
             tries = TRIES if name != "capo" or self.prepared(task).task.outputs[0].choices else 1
-            found = peer_search(module, self.job(task, name, seed), self.proxy, caps, python, tries)
+            peer = Peer(module, python, tries, FAST_LIMIT_S if self.fast else LIMIT_S)
+            found = peer_search(peer, self.job(task, name, seed), self.proxy, caps)
             if any(point["program"] is None for point in found["points"]):
                 raise RuntimeError(f"{task.name}: {name} did not begin: {found['failed']}")
-            return found | self.conditions
+            return found | self.conditions | {"version": peer_version(name)}
 
         return self.kept("searches", key, make)
 

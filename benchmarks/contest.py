@@ -81,6 +81,7 @@ def shown(arena: Arena, task: BenchTask, found: dict[str, Any], point: dict[str,
     reading = arena.reading(task, point["program"])
     spent = {name: value for name, value in point.items() if name != "program"}
     about = {"found": point["dev"] is not None, "side_by_side": found["side_by_side"], "try": found.get("try", 1)}
+    about["version"] = found.get("version", "")
     return {"test": reading, "failed": found["failed"], **spent, **about}
 
 

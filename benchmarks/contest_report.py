@@ -149,6 +149,9 @@ def remarks(table: Table) -> Iterator[str]:
             empty = [one for one in table.found.get((name, cap), ()) if not one["result"]["found"]]
             if empty:
                 yield f"{title(name)} had scored nothing within {cap:,} calls ({len(empty)} runs): its seed is shown"
+    of = {one["result"].get("version", "") for group in table.found.values() for one in group} - {""}
+    if of:
+        yield f"peers: {', '.join(sorted({part for one in of for part in one.split(', ')}))}"
     many = {one["result"].get("side_by_side", 1) for group in table.found.values() for one in group}
     if max(many) > 1:
         yield f"up to {max(many)} contestants ran side by side: seconds are not those of one alone"

@@ -4,8 +4,7 @@
     python -m benchmarks.contestant_capo test JOB.json PROGRAM.json
 
 It is built from its parts as its README shows. The first try reads answers between `<final_answer>` marks, the second
-by `FirstOccurrencePredictor`, for models that do not set them. Its answer is one text: a signature of several outputs
-is beyond it.
+by `FirstOccurrencePredictor`, for models that do not set them. Its answer is one text: several outputs are beyond it.
 """
 
 from __future__ import annotations

@@ -22,9 +22,10 @@ from benchmarks.proxy import Account, Proxy
 from benchmarks.tasks import ROOT, Field
 from optimizer.files import digest, write_json
 
-LIMIT_S = 7200.0
+LIMIT_S, FAST_LIMIT_S = 7_200.0, 240.0
 FEWEST_ROWS = 16  # scored rows from which a program can be called the best so far
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
+CAP = "the cap"
 Program = dict[str, Any]
 
 
@@ -63,7 +64,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a contestant's process ended: `error` is its last words where it failed of itself."""
+    """How a contestant's process ended: what stopped it, or its last words where it failed of itself."""
 
     stopped: str | None
     error: str | None
@@ -79,14 +80,14 @@ def environment() -> dict[str, str]:
 
 
 def watch(command: Sequence[str], account: Account, log_path: Path, limit_s: float = LIMIT_S) -> Ended:
-    """Run a contestant to its end, to its cap or to the time limit."""
+    """Run a contestant to its end, to its cap or to the time limit (some ask one call at a time, for long replies)."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=log, stderr=log)
         try:
             while process.poll() is None:
                 if account.refused or account.now().seconds > limit_s:
-                    return Ended("the cap" if account.refused else f"{limit_s:.0f} s", None)
+                    return Ended(CAP if account.refused else f"the time limit of {limit_s:,.0f} s", None)
                 time.sleep(0.1)
         finally:
             end(process)
@@ -158,15 +159,27 @@ def points(account: Account, caps: Sequence[int], found: Sequence[Candidate], fi
     return made
 
 
-def peer_search(module: str, job: Job, proxy: Proxy, caps: Sequence[int], python: str, tries: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Peer:
+    """How a peer is run: its module, the interpreter, how many tries it has, and how long each may take."""
+
+    module: str
+    python: str
+    tries: int
+    limit_s: float
+
+
+def peer_search(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int]) -> dict[str, Any]:
     """Search by a peer; where it fails of itself, or scores nothing at all, once more with its workaround."""
     told: list[str] = []
     results: list[list[Point]] = []
-    for attempt in range(tries):
-        account, ended, folder = peer_attempt(module, job, proxy, caps, python, attempt)
+    for attempt in range(peer.tries):
+        account, ended, folder = peer_attempt(peer, job, proxy, caps, attempt)
         found, final = candidates(folder), read_final(folder)
         results.append(points(account, caps, found, final))
         top = max((one.dev for one in found), default=0.0)
+        if ended.stopped not in (None, CAP):
+            told.append(f"try {attempt + 1}: ended by {ended.stopped}, after {account.spent.calls:,} calls")
         if not ended.error and top > 0:
             break
         told.append(f"try {attempt + 1}: {ended.error or 'no program scored above zero on dev'}")
@@ -174,9 +187,7 @@ def peer_search(module: str, job: Job, proxy: Proxy, caps: Sequence[int], python
     return {"points": [one.to_json() for one in results[chosen]], "failed": "; ".join(told), "try": chosen + 1}
 
 
-def peer_attempt(
-    module: str, job: Job, proxy: Proxy, caps: Sequence[int], python: str, attempt: int
-) -> tuple[Account, Ended, Path]:
+def peer_attempt(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int], attempt: int) -> tuple[Account, Ended, Path]:
     """One attempt, under an account and in a folder of its own."""
     name = f"{Path(job.folder).name}-{attempt}"
     folder = Path(job.folder) / f"try-{attempt}"
@@ -184,7 +195,8 @@ def peer_attempt(
     account = proxy.open(name, cap=caps[-1], marks=tuple(caps))
     asked = {**asdict(job), "base_url": proxy.base_url(name), "folder": str(folder), "attempt": attempt}
     write_json(folder / "job.json", asked)
-    return account, watch(argv(module, "search", folder / "job.json", python=python), account, folder / "log"), folder
+    command = argv(peer.module, "search", folder / "job.json", python=peer.python)
+    return account, watch(command, account, folder / "log", peer.limit_s), folder
 
 
 def read_final(folder: Path) -> Program | None:

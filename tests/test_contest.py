@@ -149,7 +149,7 @@ def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
     good, bad = [1.0] * 40, [0.0, 1.0] * 20
     records = [record("seed", 0, bad), record("ours", 500, bad), record("ours", 500, good, seed=1)]
     records += [
-        record("mipro", 500, good, calls=400),
+        record("mipro", 500, good, calls=400, version="dspy-ai 1.2"),
         record("gepa", 500, bad, failed="try 1: ParseError", found=False),
     ]
     said = contest.section(records)
@@ -157,6 +157,7 @@ def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
     assert "GEPA: try 1: ParseError" in said and "GEPA had scored nothing within 500 calls" in said
     assert "at 0 of 1 points" in said and "Ahead of it beyond doubt: t, rows 1/2/3, m at 500 calls: MIPROv2" in said
     assert "does not come to MIPROv2's last score (100.0)" in said
+    assert "peers: dspy-ai 1.2" in said
     assert "25%" in said and "side by side" not in said
 
 
