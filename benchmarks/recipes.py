@@ -1,94 +1,109 @@
 """What the recipes measure: seed, DSPy's default, winner and student, each recipe run from end to end.
 
-    python -m benchmarks.recipes [NAME...]
+    python -m benchmarks.recipes [--prompts] [NAME...]
 
-Runs `optimize` and `distill` for every recipe that the embedded model can do (or those named), in runs/recipes/NAME,
-and writes the table in recipes/README.md from their artifacts. What a folder has already is not run again, so a killed
-bench goes on; remove the folder to measure anew.
+Runs `optimize` and `distill` for every recipe that the embedded model can do (or those named; with --prompts `optimize`
+alone), in runs/recipes/NAME, keeps what they measured in benchmarks/results/recipes.jsonl, and writes the table in
+recipes/README.md from there. What is kept is not measured again, so a killed bench goes on: delete its line, and the
+folder, to measure anew.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cells import RESULTS, cell, read
+
 FOLDER = Path("runs") / "recipes"
 README = Path(__file__).parents[1] / "recipes" / "README.md"
+PART, PROMPT, STUDENT = "recipes", "prompt", "student"
 MEASURED = ("qa", "tickets", "extract", "math")
+ARMS = {"student + bare prompt": "student", "gold-label student": "gold-label student"}
 BEGIN, END = "<!-- measured: python -m benchmarks.recipes -->", "<!-- end of measured -->"
 COLUMNS = ("recipe", "test rows", "seed prompt", "DSPy default", "winner", "over seed", "over DSPy default",
-           "student", "gold-label student", "--seed", "date")  # fmt: skip
+           *ARMS.values(), "--seed", "date")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A recipe's best.json and verdict.json; the latter is None where the prompt was not distilled."""
-
-    name: str
-    best: Mapping[str, Any]
-    verdict: Mapping[str, Any] | None
+class Failed(Exception):
+    """A command of ours that ended badly; it has said why."""
 
 
 def main() -> None:
-    names = sys.argv[1:] or MEASURED
-    failed = [name for name in names if not run(name)]
-    write(README, table([found for name in MEASURED if (found := read(FOLDER / name))]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes")
+    parser.add_argument("--prompts", action="store_true", help="train no students")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}")
+    options = parser.parse_args()
+    failed = [name for name in options.names or MEASURED if not measure(name, students=not options.prompts)]
+    write(README, table(RESULTS))
     print(f"table  {README}")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def run(name: str) -> bool:
-    """Optimize and distill one recipe, as far as that is not done; whether both ended well."""
+def measure(name: str, *, students: bool) -> bool:
+    """Fill a recipe's cells; whether its commands ended well."""
+    try:
+        cell(PART, {"recipe": name, "what": PROMPT}, lambda: optimize(name))
+        if students:
+            cell(PART, {"recipe": name, "what": STUDENT}, lambda: distill(name))
+    except Failed:
+        return False
+    return True
+
+
+def optimize(name: str) -> dict[str, Any]:
+    """Search the recipe's prompt, as far as its folder has none; what was read on test."""
     folder = FOLDER / name
-    best, distilled = folder / "best.json", folder / "distilled"
+    best = folder / "best.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not best.is_file():
         begun = sorted(path.parent for path in folder.glob("*/run.json"))
         how = ["--resume", str(begun[-1])] if begun else [f"recipes/{name}.py", "--runs", str(folder)]
-        if not command("optimizer", *how, "-o", str(best)):
-            return False
+        command("optimizer", *how, "-o", str(best))
+    made = json.loads(best.read_text(encoding="utf-8"))
+    return {"test": made["scores"]["test"], "seed": made["search"]["seed"], "made": made["created_at"]}
+
+
+def distill(name: str) -> dict[str, Any]:
+    """Train the recipe's student, as far as its folder has none; the scores of the arms on test."""
+    best, distilled = FOLDER / name / "best.json", FOLDER / name / "distilled"
+    if not best.is_file():
+        optimize(name)
     if not (distilled / "verdict.json").is_file():
         how = ["--resume", str(distilled)] if distilled.is_dir() else ["--from-prompt", str(best), "-o", str(distilled)]
-        return command("distill", *how)
-    return True
+        command("distill", *how)
+    verdict = json.loads((distilled / "verdict.json").read_text(encoding="utf-8"))
+    return {"arms": {arm: told["score"] for arm, told in verdict["arms"].items()}, "sentence": verdict["sentence"]}
 
 
-def command(module: str, *arguments: str) -> bool:
-    """One of our commands, its lines shown; whether it ended well."""
+def command(module: str, *arguments: str) -> None:
+    """One of our commands, its lines shown. Raises `Failed`."""
     print(f"\n$ python -m {module} {' '.join(arguments)}", flush=True)
-    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode == 0
+    if subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode:
+        raise Failed
 
 
-def read(folder: Path) -> Measured | None:
-    """What a folder has measured, if anything."""
-    best, verdict = folder / "best.json", folder / "distilled" / "verdict.json"
-    if not best.is_file():
-        return None
-    told = json.loads(verdict.read_text(encoding="utf-8")) if verdict.is_file() else None
-    return Measured(folder.name, json.loads(best.read_text(encoding="utf-8")), told)
+def table(folder: Path) -> str:
+    """The Markdown table of what is kept in `folder`, scores with their 95 % intervals."""
+    kept = {(record["key"]["recipe"], record["key"]["what"]): record["result"] for record in read(PART, folder)}
+    lines = [line(name, kept[name, PROMPT], kept.get((name, STUDENT))) for name in MEASURED if (name, PROMPT) in kept]
+    return "\n".join([row(COLUMNS), "|---" * len(COLUMNS) + "|", *lines])
 
 
-def table(measured: Sequence[Measured]) -> str:
-    """The Markdown table, scores with their 95 % intervals."""
-    return "\n".join([row(COLUMNS), "|---" * len(COLUMNS) + "|", *map(line, measured)])
-
-
-def line(one: Measured) -> str:
-    test = one.best["scores"]["test"]
-    arms = one.verdict["arms"] if one.verdict else {}
-    students = [arms.get(name, {}).get("score") for name in ("student + bare prompt", "gold-label student")]
-    cells = [f"`{one.name}.py`", str(test["winner"]["score"]["n"])]
+def line(name: str, prompt: Mapping[str, Any], student: Mapping[str, Any] | None) -> str:
+    test = prompt["test"]
+    cells = [f"`{name}.py`", str(test["winner"]["score"]["n"])]
     cells += [score(test[arm]["score"]) for arm in ("seed", "dspy", "winner")]
     cells += [score(test["gains"][over], "+") for over in ("over_seed", "over_dspy")]
-    cells += [score(student) if student else "not measured" for student in students]
-    cells += [str(one.best["search"]["seed"]), one.best["created_at"][:10]]
-    return row(cells)
+    arms = student["arms"] if student else {}
+    cells += [score(arms[arm]) if arm in arms else "not measured" for arm in ARMS]
+    return row([*cells, str(prompt["seed"]), prompt["made"][:10]])
 
 
 def row(cells: Sequence[str]) -> str:

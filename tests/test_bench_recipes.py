@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import demo, recipes
+from benchmarks.cells import cell
 
 
 def scored(mean: float) -> dict[str, Any]:
@@ -24,20 +26,28 @@ def artifacts(folder: Path, *, verdict: bool) -> None:
     (folder / "distilled").mkdir(parents=True)
     (folder / "best.json").write_text(json.dumps({**best, "created_at": "2026-01-02T03:04:05+00:00"}))
     if verdict:
-        arms = {"student + bare prompt": scored(0.6)}
-        (folder / "distilled" / "verdict.json").write_text(json.dumps({"arms": arms}))
+        told = {"arms": {"student + bare prompt": scored(0.6)}, "sentence": "Distil."}
+        (folder / "distilled" / "verdict.json").write_text(json.dumps(told))
 
 
-def test_the_table_tells_what_the_artifacts_hold_and_what_was_not_measured(tmp_path: Path) -> None:
-    artifacts(tmp_path / "one", verdict=True)
-    artifacts(tmp_path / "two", verdict=False)
-    found = [recipes.read(tmp_path / name) for name in ("one", "two", "three")]
-    assert found[2] is None
-    head, rule, one, two = recipes.table([each for each in found if each]).splitlines()
-    cells = ["`one.py`", "90", "10.0 (5.0 to 15.0)", "20.0 (15.0 to 25.0)", "50.0 (45.0 to 55.0)"]
+def test_the_table_tells_what_the_artifacts_hold_and_what_was_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts(recipes.FOLDER / "qa", verdict=True)
+    artifacts(recipes.FOLDER / "math", verdict=False)
+    results = tmp_path / "results"
+    for name, what, make in (
+        ("qa", recipes.PROMPT, recipes.optimize),
+        ("qa", recipes.STUDENT, recipes.distill),
+        ("math", recipes.PROMPT, recipes.optimize),
+    ):
+        cell(recipes.PART, {"recipe": name, "what": what}, partial(make, name), folder=results)
+    head, rule, one, two = recipes.table(results).splitlines()
+    cells = ["`qa.py`", "90", "10.0 (5.0 to 15.0)", "20.0 (15.0 to 25.0)", "50.0 (45.0 to 55.0)"]
     cells += ["+40.0 (+30.0 to +50.0)"] * 2 + ["60.0 (55.0 to 65.0)", "not measured", "3", "2026-01-02"]
     assert one == "| " + " | ".join(cells) + " |"
-    assert two.count("not measured") == 2
+    assert two.startswith("| `math.py` |") and two.count("not measured") == 2
     assert head.count("|") == rule.count("|") == one.count("|")
 
 
