@@ -235,7 +235,9 @@ def test_a_server_may_say_that_it_will_never_be_healthy(body: bytes, why: str | 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_in_its_code(number: int, code: int) -> None:
     command = (
-        "import click, os, time\nfrom optimizer.exits import exit_codes\n@click.command()\ndef work():\n"
+        "import click, os, signal, time\nfrom optimizer.exits import exit_codes\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it\n"
+        "@click.command()\ndef work():\n"
         f"    os.kill(os.getpid(), {number:d})\n    time.sleep(9)\nwith exit_codes():\n    work(standalone_mode=False)"
     )
     root = Path(engines.__file__).parents[1]
