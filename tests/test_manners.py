@@ -82,6 +82,7 @@ def test_vllm_colours_nothing(tmp_path: Path) -> None:
 
 def test_lines_to_paste_are_quoted_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = Path(sys.executable).parent
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{ours}{os.pathsep}/usr/bin")
     assert pasted("optimize", "--show", Path("my prompts/best.json")) == "optimize --show 'my prompts/best.json'"
     (tmp_path / "serve").write_text("#!/bin/sh\n")

@@ -18,9 +18,10 @@ pytestmark = pytest.mark.e2e
 
 
 def refused(server: Server) -> bool:
+    """Whether the server takes no new request: nobody listens, or whoever did hangs up."""
     try:
         server.get("/health")
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
         return True
     return False
 
