@@ -90,7 +90,7 @@ class VariantSteps(Steps):
         )
         kind = RandomSearch if variant == RANDOM else Search
         outcome = await kind(problem, self.client, study, lambda progress: None).run()
-        outcome = await play_off(problem, outcome, self.client)
+        outcome = await play_off(problem, outcome, self.client, lambda entrants, rows: None)
         return problem.prompt(outcome.winner.params), mean(outcome.winner.scores.values())
 
 

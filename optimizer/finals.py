@@ -7,7 +7,7 @@ new to a finalist that shows neither them nor a row of their group.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,15 +53,17 @@ class Outcome:
     playoff: tuple[Played, ...] = ()
 
 
-async def play_off(problem: Problem, outcome: Outcome, client: Client) -> Outcome:
+async def play_off(problem: Problem, outcome: Outcome, client: Client, tell: Callable[[int, int], None]) -> Outcome:
     """The outcome with the winner chosen on dev and fresh train rows together, asked in blocks as in the race.
 
-    A budget that ends it leaves the choice to the rows that all entrants have answered.
+    `tell` gets the numbers of entrants and of rows, before the first is asked; there may be none to play. A budget that
+    ends it leaves the choice to the rows that all entrants have answered.
     """
     entrants = close(outcome.finalists)
     rows = fresh_rows(problem, entrants)
     if len(entrants) < 2 or len(rows) < FEWEST:
         return outcome
+    tell(len(entrants), len(rows))
     problem = without(problem, rows)
     left, played, stopped = entrants, {trial.prompt_id: trial for trial in entrants}, outcome.stopped
     try:
@@ -142,7 +144,7 @@ def choose(finalists: Sequence[Trial]) -> Trial:
 
 
 def shortfall(trial: Trial, best: Trial) -> float:
-    """How far `trial` lies below `best`, in standard errors of the paired difference on dev."""
+    """How far `trial` lies below `best`, in standard errors of the paired difference on the rows of both."""
     rows = sorted(best.scores)
     difference = np.array([best.scores[row] - trial.scores[row] for row in rows])
     error = float(difference.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0

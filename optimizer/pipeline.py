@@ -17,7 +17,7 @@ from optimizer.client import Client, Endpoint
 from optimizer.errors import BudgetReached, UserError
 from optimizer.evaluate import score_rows
 from optimizer.files import digest, write_json
-from optimizer.finals import Outcome, close, pareto, play_off
+from optimizer.finals import Outcome, pareto, play_off
 from optimizer.forecast import READINGS, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
@@ -142,11 +142,7 @@ class Steps:
         if self.worker > 0:
             self.watch.rest()
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
-        entrants = len(close(outcome.finalists))
-        if entrants > 1:
-            pace = self.watch.forecast(entrants * len(splits.dev))
-            self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on train rows new to them{pace}")
-        outcome = await play_off(problem, outcome, self.client)
+        outcome = await play_off(problem, outcome, self.client, self._tell_play_off)
         self.watch.rest()
         self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
@@ -177,6 +173,11 @@ class Steps:
         self.run_folder.write_trials(study.trials(), best.id)
         self.run_folder.write_prompts(seed=seed_prompt, winner=best)
         draw(self.run_folder, running=True)
+
+    def _tell_play_off(self, entrants: int, rows: int) -> None:
+        """That the finalists meet once more, and how long that takes at most."""
+        pace = self.watch.forecast(entrants * rows)
+        self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on {rows} train rows new to them{pace}")
 
     def _found(self, outcome: Outcome, progress: Progress, begun: float) -> dict[str, Any]:
         """What the search did, for best.json and run.json."""

@@ -160,7 +160,7 @@ def account(refused: Sequence[str], kept: int) -> str:
         return f", {kept} of them proposed" if kept else ""
     why = ", ".join(f"{n} {reason}" for reason, n in Counter(refused).most_common())
     said = f"{plural(len(refused), 'proposal')} by the model {'was' if len(refused) == 1 else 'were'} unusable ({why})"
-    return f"; {said}" + ("" if kept else "; the recipe's own instruction is searched")
+    return f"; {said}" + ("" if kept else "; only the recipe's own wording is searched")
 
 
 def junk(answer: str | Exception, known: Sequence[str], rows: Sequence[Example]) -> str:

@@ -87,7 +87,10 @@ def played(given: Problem, finalists: list[Trial], folder: Path, budget: Budget 
     async def work(fake: FakeEndpoint) -> Outcome:
         store = SqliteCalls(folder / "calls.db")
         async with Client(Endpoint(fake.base_url, "fake"), store, Meter(budget or Budget(), {})) as client:
-            return await play_off(given, Outcome(finalists, finalists, finalists[0], None), client)
+            return await play_off(given, Outcome(finalists, finalists, finalists[0], None), client, told)
+
+    def told(entrants: int, rows: int) -> None:
+        assert entrants == len(finalists) and rows >= 16, "told only of a play-off that there is"
 
     with FakeEndpoint(knows) as fake:
         return asyncio.run(work(fake)), sum(fake.calls.values())

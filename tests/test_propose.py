@@ -41,8 +41,8 @@ def test_what_became_of_the_proposals_is_said_in_plain_words() -> None:
     unread = AdapterParseError("JSONAdapter", dspy.Signature("a -> b"), "no JSON")
     _, refused = sift([unread, f"Answer like this: {PASSAGE}", unread, unread], [], ROWS)
     assert account(refused, 0) == (
-        "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); the recipe's own "
-        "instruction is searched"
+        "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); only the recipe's own "
+        "wording is searched"
     )
     assert account(refused[:1], 1) == "; 1 proposal by the model was unusable (1 not in the asked form)"
     assert account([], 3) == ", 3 of them proposed" and not account([], 0)
