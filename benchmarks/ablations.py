@@ -7,7 +7,6 @@ The whole search is the contest's own (its cells are used again); see `benchmark
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 from benchmarks import cells, contest, contestant_ours, search_variants
 from benchmarks.arena import Arena, Search
 from benchmarks.contest_report import Table, tables
-from benchmarks.tasks import TASKS, BenchTask
+from benchmarks.tasks import BenchTask
 
 PART = "ablations"
 CAPS = (500, 1_000)
@@ -97,13 +96,8 @@ def rows(table: Table) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--task", action="append", default=[], choices=[task.name for task in TASKS])
-    parser.add_argument("--variant", action="append", default=[], choices=list(VARIANTS))
-    parser.add_argument("--seed", action="append", default=[], type=int)
-    options = parser.parse_args()
-    run(options.fast, entries(options.fast, options.task, options.variant, options.seed))
+    options = contest.narrowed(str(__doc__), "--variant", list(VARIANTS))
+    run(options.fast, entries(options.fast, options.task, options.names, options.seed))
     print(section(cells.read(PART, cells.FAST if options.fast else cells.RESULTS)))
 
 

@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks import cells, contest_report
@@ -73,7 +74,7 @@ def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
         return
     found = arena.ours(task, entry.seed, caps) if name == "ours" else arena.peer(task, name, entry.seed, caps)
     for point in found["points"]:
-        arena.kept(PART, {**key, "cap": point["cap"]}, lambda point=point: shown(arena, task, found, point))  # type: ignore[misc]
+        arena.kept(PART, {**key, "cap": point["cap"]}, partial(shown, arena, task, found, point))
 
 
 def shown(arena: Arena, task: BenchTask, found: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -99,14 +100,19 @@ def section(records: list[dict[str, Any]]) -> str:
     return contest_report.section(records, (*BASELINES, *SEARCHERS))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def narrowed(what: str, flag: str, choices: Sequence[str]) -> argparse.Namespace:
+    """The command line of a part whose entries can be narrowed to tasks, seeds and `names`, given by `flag`."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--task", action="append", default=[], choices=[task.name for task in TASKS])
-    parser.add_argument("--contestant", action="append", default=[], choices=[*BASELINES, *PEERS, "ours"])
+    parser.add_argument(flag, dest="names", action="append", default=[], choices=choices)
     parser.add_argument("--seed", action="append", default=[], type=int)
-    options = parser.parse_args()
-    run(options.fast, entries(options.fast, options.task, options.contestant, options.seed))
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = narrowed(str(__doc__), "--contestant", [*BASELINES, *PEERS, "ours"])
+    run(options.fast, entries(options.fast, options.task, options.names, options.seed))
     print(section(cells.read(PART, cells.FAST if options.fast else cells.RESULTS)))
 
 

@@ -9,9 +9,7 @@ by `FirstOccurrencePredictor`, for models that do not set them. Its answer is on
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from promptolution.predictors import FirstOccurrencePredictor, MarkerBasedPredic
 from promptolution.tasks import ClassificationTask, RewardTask
 from promptolution.utils.templates import default_prompts
 
-from benchmarks.contestants import Job, Notes, Program
+from benchmarks.contestants import Job, Notes, Program, serve_verbs
 from benchmarks.tasks import Marked, mark, reply_tokens
 from optimizer.examples import Example
 from optimizer.fields import as_text
@@ -47,7 +45,7 @@ class Noting:
 
     def evaluate(self, prompts: Any, predictor: Any, *rest: Any, **options: Any) -> Any:
         before = set(self.eval_cache)
-        result = super().evaluate(prompts, predictor, *rest, **options)  # type: ignore[misc]
+        result = super().evaluate(prompts, predictor, *rest, **options)  # type: ignore[misc]  # a mixin: the task has it
         bought: dict[str, list[float]] = {}
         for key in self.eval_cache.keys() - before:
             bought.setdefault(key[0], []).append(float(self.eval_cache[key]))
@@ -147,14 +145,5 @@ def test(job: Job, program: Program) -> None:
     write_jsonl(Path(job.folder) / "answers.jsonl", answers)
 
 
-def main() -> None:
-    verb, path, *rest = sys.argv[1:]
-    job = Job.read(path)
-    if verb == "search":
-        search(job)
-    else:
-        test(job, json.loads(Path(rest[0]).read_text(encoding="utf-8")))
-
-
 if __name__ == "__main__":
-    main()
+    serve_verbs(search, test)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -238,3 +238,13 @@ def account_of(base_url: str) -> Mapping[str, float]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{base_url}/spent", timeout=30) as reply:
         return dict(json.loads(reply.read()))
+
+
+def serve_verbs(search: Callable[[Job], None], test: Callable[[Job, Program], None]) -> None:
+    """The command of a contestant's module: `search JOB.json` or `test JOB.json PROGRAM.json`."""
+    verb, path, *rest = sys.argv[1:]
+    job = Job.read(path)
+    if verb == "search":
+        search(job)
+    else:
+        test(job, json.loads(Path(rest[0]).read_text(encoding="utf-8")))

@@ -21,7 +21,7 @@ import dspy
 from dspy import lm15
 from dspy.utils.callback import BaseCallback
 
-from benchmarks.contestants import Job, Notes, Program
+from benchmarks.contestants import Job, Notes, Program, serve_verbs
 from benchmarks.tasks import Marked, mark, reply_tokens
 from optimizer.examples import Example
 from optimizer.fields import as_text
@@ -161,16 +161,5 @@ def test(job: Job, program: Program | None) -> None:
         write_jsonl(Path(job.folder) / "answers.jsonl", [vars(one) for one in pool.map(answer, prepared.splits.test)])
 
 
-def main() -> None:
-    import json
-
-    verb, path, *rest = sys.argv[1:]
-    job = Job.read(path)
-    if verb == "search":
-        search(job)
-    else:
-        test(job, json.loads(Path(rest[0]).read_text(encoding="utf-8")))
-
-
 if __name__ == "__main__":
-    main()
+    serve_verbs(search, test)

@@ -1,13 +1,12 @@
 """Is the number honest? Coverage of the 95 % intervals, false gains, and how much the winner's dev score flatters.
 
-    python -m benchmarks.honesty [--fast]
+    python -m benchmarks [--fast] honesty
 
 Simulated (`coverage.py` on drawn scores, `searches.py` with the whole search) and real (`reread.py` on vLLM).
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import reread
-from benchmarks.cells import FAST, RESULTS, cell, read
+from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.coverage import GAINS, SCORES, exchanged, gain_coverage, resampled, score_coverage
 from benchmarks.results import table
 from benchmarks.searches import TRIALS, WORLDS, simulate
@@ -195,15 +194,3 @@ def again(cells: list[dict[str, Any]]) -> list[str]:
         *table(head, rows),
         "",
     ]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fast", action="store_true")
-    options = parser.parse_args()
-    run(options.fast)
-    print(section(read(PART, FAST if options.fast else RESULTS)))
-
-
-if __name__ == "__main__":
-    main()

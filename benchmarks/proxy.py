@@ -9,16 +9,17 @@ account had spent when it passed each of its marks is kept, for the curve. Strea
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal
 
 import aiohttp
 from aiohttp import web
+
+from benchmarks.loopback import listening
 
 REFUSED = "call_cap_reached"
 LONGEST_BODY = 64 * 2**20
@@ -80,9 +81,7 @@ class Proxy:
         self.upstream = upstream.rstrip("/")
         self.accounts: dict[str, Account] = {}
         self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
+        self._open = ExitStack()
 
     def open(self, name: str, *, cap: int | None = None, marks: tuple[int, ...] = ()) -> Account:
         """A new account; one of the same name is replaced."""
@@ -93,36 +92,24 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}/{name}/v1"
 
     def __enter__(self) -> Proxy:
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError("the proxy did not start")
+        self.port = self._open.enter_context(listening(self._application))
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._open.close()
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._start())
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._runner.cleanup())
-        self._loop.run_until_complete(self._session.close())
-
-    async def _start(self) -> None:
+    async def _application(self) -> web.Application:
         timeout = aiohttp.ClientTimeout(total=600, sock_connect=10)
         self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
         app = web.Application(client_max_size=LONGEST_BODY)
         app.router.add_get("/{account}/v1/models", self._models)
         app.router.add_get("/{account}/v1/spent", self._spent)
         app.router.add_post("/{account}/v1/chat/completions", self._complete)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        app.on_cleanup.append(self._close)
+        return app
+
+    async def _close(self, app: web.Application) -> None:
+        await self._session.close()
 
     async def _models(self, request: web.Request) -> web.Response:
         return (await self._forward("GET", "/models", None, request))[1]

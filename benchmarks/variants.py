@@ -1,6 +1,6 @@
 """Student against prompt: requests a second at 1, 8 and 32 in flight, prefix caching on, through one endpoint each.
 
-    python -m benchmarks.variants [--fast]
+    python -m benchmarks [--fast] variants
 
 The student is a fresh LoRA adapter of the base (values do not change the speed), asked with the bare prompt; its merged
 form is served by an engine without LoRA, where the base itself stands for it: a merged model has the base's shapes.
@@ -10,7 +10,6 @@ not answered before, through `distill.arms`' clock.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import FAST, RESULTS, cell, read
+from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.prompts import DEMOS, Qa, qa, say
 from benchmarks.results import table
 from distill.arms import clock
@@ -125,15 +124,3 @@ def section(cells: list[dict[str, Any]]) -> str:
         "",
         *table(head, rows),
     ])  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fast", action="store_true")
-    options = parser.parse_args()
-    run(options.fast)
-    print(section(read(PART, FAST if options.fast else RESULTS)))
-
-
-if __name__ == "__main__":
-    main()

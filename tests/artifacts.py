@@ -104,7 +104,8 @@ def write_distilled(folder: Path, name: str, prompt: Prompt, model: Model) -> Pa
 
     torch.manual_seed(0)
     with torch.device("meta"):  # only the shapes matter
-        base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model.path))  # type: ignore[no-untyped-call]
+        config = AutoConfig.from_pretrained(model.path)
+        base = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
     peft = get_peft_model(base, config)
     drawn = {key: torch.randn(value.shape) * 0.05 for key, value in peft.state_dict().items() if "lora_" in key}
