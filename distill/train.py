@@ -160,7 +160,7 @@ class Loop:
             try:
                 for group in micro_batches(rows, self.budget):
                     loss = target_losses(self.model, group, self.device).sum() / targets
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                     total += loss.detach()
                 return total
             except RuntimeError as error:

@@ -35,7 +35,7 @@ def load_base(model: Model, precision: Precision, device: torch.device) -> Any:
     auto = torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype = {"auto": auto, "fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     base = _load(AutoModelForCausalLM, model, dtype=dtype).to(device)
-    base.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    base.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     base.requires_grad_(False)
     return base.eval()
 
@@ -44,7 +44,7 @@ def skeleton(model: Model) -> Any:
     """The model's modules without weights, for checks that take no time."""
     config = _load(AutoConfig, model)
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 def attach(base: Any, hyper: Hyper) -> Any:
@@ -93,7 +93,7 @@ def target_modules(base: Any, targets: str | tuple[str, ...]) -> list[str]:
 
 
 def _load(kind: Any, model: Model, **options: Any) -> Any:
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     try:
         return kind.from_pretrained(model.path, local_files_only=model.is_local, **options)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
