@@ -54,8 +54,8 @@ def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), se
 def measure(arena: Arena, entry: Entry) -> None:
     """Fill the cells of a variant; those of the whole search are read from the contest's search."""
     task, name, seed = entry
-    caps = contest.FAST_CAPS if arena.fast else CAPS
-    whole = contest.FAST_CAPS if arena.fast else contest.CAPS
+    whole = contest.searched(arena)
+    caps = [cap for cap in whole if arena.fast or cap in CAPS]
     found = arena.ours(task, seed, whole) if name == WHOLE else arena.ours(task, seed, caps, name, VARIANTS[name])
     key = {**arena.key(task), "contestant": name, "seed": seed}
     for point in found["points"]:

@@ -1,7 +1,8 @@
 """Where contestants meet: one endpoint, one proxy before it, and the store of what was measured.
 
 The endpoint is BENCH_BASE_URL with BENCH_MODEL, or a vLLM with the embedded model, started when a cell that is not yet
-stored first needs it. BENCH_JOBS contestants run side by side (counts do not suffer by it, seconds do).
+stored first needs it. BENCH_JOBS contestants run side by side (counts do not suffer by it, seconds do). BENCH_MAX_CALLS
+leaves larger caps out and BENCH_LIMIT_S ends each try of a peer sooner, where there are no hours for them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,12 @@ class Arena:
 
     @property
     def jobs(self) -> int:
-        return int(os.environ.get("BENCH_JOBS", "3" if self.fast else "1"))
+        return int(os.environ.get("BENCH_JOBS", "6" if self.fast else "1"))
+
+    def within(self, caps: Sequence[int]) -> tuple[int, ...]:
+        """The caps that are to be measured here, at least the smallest."""
+        most = int(os.environ.get("BENCH_MAX_CALLS", caps[-1]))
+        return (caps[0], *(cap for cap in caps[1:] if cap <= most))
 
     @cached_property
     def _proxy(self) -> Proxy:
@@ -131,7 +137,8 @@ class Arena:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
             # CAPO's workaround is for closed sets of answers alone.
             tries = TRIES if name != "capo" or self.prepared(task).task.outputs[0].choices else 1
-            peer = Peer(module, python, tries, FAST_LIMIT_S if self.fast else LIMIT_S)
+            limit_s = float(os.environ.get("BENCH_LIMIT_S", FAST_LIMIT_S if self.fast else LIMIT_S))
+            peer = Peer(module, python, tries, limit_s)
             found = peer_search(peer, self.job(task, name, seed), self.proxy, caps)
             if any(point["program"] is None for point in found["points"]):
                 raise RuntimeError(f"{task.name}: {name} did not begin: {found['failed']}")

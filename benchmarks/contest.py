@@ -77,6 +77,11 @@ def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
         arena.kept(PART, {**key, "cap": point["cap"]}, partial(shown, arena, task, found, point))
 
 
+def searched(arena: Arena) -> tuple[int, ...]:
+    """The caps of every search here."""
+    return arena.within(FAST_CAPS if arena.fast else CAPS)
+
+
 def shown(arena: Arena, task: BenchTask, found: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     """A point without its program, with its reading of test; `found` says whether anything was scored by then."""
     reading = arena.reading(task, point["program"])
@@ -91,7 +96,7 @@ def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:
     folder = cells.FAST if fast else cells.RESULTS
     with Arena(folder, fast=fast) as arena, ThreadPoolExecutor(arena.jobs) as pool:
         todo = entries(fast) if chosen is None else chosen
-        for done in [pool.submit(measure, arena, one, FAST_CAPS if fast else CAPS) for one in todo]:
+        for done in [pool.submit(measure, arena, one, searched(arena)) for one in todo]:
             done.result()
 
 

@@ -13,7 +13,6 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -41,9 +40,9 @@ from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.run import RunFolder
-from optimizer.search import SUGGESTED, Racer, Search
+from optimizer.search import Search
 from optimizer.settings import Settings
-from optimizer.study import StoredStudy
+from optimizer.study import StoredStudy, Trial
 
 NO_DEMOS_VARIANT, RANDOM = "no-demos", "random"
 
@@ -59,19 +58,10 @@ def without_demos(pools: Pools) -> Pools:
 class RandomSearch(Search):
     """The same starters and races; the other candidates are drawn evenly from the space."""
 
-    def _generation(self, slot: int, count: int) -> list[Racer]:
-        problem = self.problem
-        tried = {trial.prompt_id for trial in self.study.trials() if trial.slot < slot}
-        rng = random.Random(f"{problem.seed}-{slot}")
-        space = {name: list(choices) for name, choices in problem.space.items()}
-        drawn = ({name: rng.choice(choices) for name, choices in space.items()} for _ in range(SUGGESTED * count))
-        racers: list[Racer] = []
-        for params in chain(problem.starters()[slot:], drawn):
-            prompt = problem.prompt(params)
-            if len(racers) < count and prompt.id not in tried:
-                racers.append(Racer(slot + len(racers), params, prompt))
-                tried.add(prompt.id)
-        return racers
+    def suggested(self, history: Sequence[Trial], count: int, seed: str) -> list[dict[str, str | int]]:
+        rng = random.Random(seed)
+        space = {name: list(choices) for name, choices in self.problem.space.items()}
+        return [{name: rng.choice(choices) for name, choices in space.items()} for _ in range(count)]
 
 
 class VariantSteps(Steps):

@@ -118,8 +118,12 @@ class Search:
             take(problem.starters()[slot:])
         if len(racers) < count:
             seed = f"{problem.seed}-{problem.worker}-{slot}"
-            take(suggest(problem.space, history, SUGGESTED * count, seed))
+            take(self.suggested(history, SUGGESTED * count, seed))
         return racers
+
+    def suggested(self, history: Sequence[Trial], count: int, seed: str) -> list[dict[str, str | int]]:
+        """Candidates after the starters, a pure function of the arguments."""
+        return suggest(self.problem.space, history, count, seed)
 
     async def _race(self, racers: list[Racer]) -> None:
         """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
