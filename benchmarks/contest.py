@@ -20,7 +20,7 @@ from benchmarks.contestant_ours import seed_program
 from benchmarks.tasks import TASKS, BenchTask
 
 PART = "contest"
-CAPS = (500, 1_000, 2_000, 4_000)
+CAPS = (250, 500, 1_000, 2_000, 4_000)
 FAST_CAPS = (300,)
 SEEDS = (0, 1, 2)
 BASELINES = ("seed", "predict")

@@ -20,12 +20,15 @@ from typing import Any
 
 from benchmarks.proxy import Account, Proxy
 from benchmarks.tasks import ROOT, Field
+from optimizer import guard
 from optimizer.files import digest, write_json
 
 LIMIT_S, FAST_LIMIT_S = 7_200.0, 150.0
 FEWEST_ROWS = 16  # scored rows from which a program can be called the best so far
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
-CAP = "the cap"
+CAP, HOPELESS = "the cap", "scores of nothing but zero"
+ENOUGH = 500  # calls after which a try without any score above zero gives way to the next
+GRACE_S = 5.0
 Program = dict[str, Any]
 
 
@@ -79,30 +82,34 @@ def environment() -> dict[str, str]:
     return {**os.environ, **QUIET, "PYTHONPATH": str(ROOT)}
 
 
-def watch(command: Sequence[str], account: Account, log_path: Path, limit_s: float = LIMIT_S) -> Ended:
-    """Run a contestant to its end, to its cap or to the time limit (some ask one call at a time, for long replies)."""
+def watch(
+    command: Sequence[str],
+    account: Account,
+    log_path: Path,
+    limit_s: float = LIMIT_S,
+    hopeless: Callable[[], bool] = lambda: False,
+) -> Ended:
+    """Run a contestant to its end, to its cap or to the time limit (some ask one call at a time, for long replies).
+
+    A guard ends it also where this process is killed. Where it is `hopeless` it ends at once.
+    """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=log, stderr=log)
+    guarded = [sys.executable, "-I", guard.__file__, str(GRACE_S), *command]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with (
+        log_path.open("ab") as log,
+        subprocess.Popen(guarded, cwd=ROOT, env=environment(), stdout=log, **pipes) as process,
+    ):
         try:
             while process.poll() is None:
                 if account.refused or account.now().seconds > limit_s:
                     return Ended(CAP if account.refused else f"the time limit of {limit_s:,.0f} s", None)
+                if hopeless():
+                    return Ended(HOPELESS, None)
                 time.sleep(0.1)
         finally:
-            end(process)
+            process.terminate()
     return Ended(None, None if process.returncode == 0 else last_words(log_path, process.returncode))
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask, wait, and insist."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def last_words(log_path: Path, code: int) -> str:
@@ -170,7 +177,7 @@ class Peer:
 
 
 def peer_search(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int]) -> dict[str, Any]:
-    """Search by a peer; where it fails of itself, or scores nothing at all, once more with its workaround."""
+    """Search by a peer; where it fails of itself, or scores nothing above zero, once more with its workaround."""
     told: list[str] = []
     results: list[list[Point]] = []
     for attempt in range(peer.tries):
@@ -196,7 +203,13 @@ def peer_attempt(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int], attemp
     asked = {**asdict(job), "base_url": proxy.base_url(name), "folder": str(folder), "attempt": attempt}
     write_json(folder / "job.json", asked)
     command = argv(peer.module, "search", folder / "job.json", python=peer.python)
-    return account, watch(command, account, folder / "log", peer.limit_s), folder
+
+    def hopeless() -> bool:
+        """Whether there is another try, and this one has scored programs, but none above zero."""
+        found = candidates(folder) if attempt + 1 < peer.tries and account.spent.calls >= ENOUGH else []
+        return any(one.rows for one in found) and not any(one.dev for one in found)
+
+    return account, watch(command, account, folder / "log", peer.limit_s, hopeless), folder
 
 
 def read_final(folder: Path) -> Program | None:
