@@ -16,8 +16,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.results import MACHINE, PAGE, PARTS, machine, note, write_page
+from benchmarks.cells import FAST, RESULTS
+from benchmarks.results import PAGE, PARTS, keep_machine, note, write_page
 from optimizer.errors import PromptstillError
 
 
@@ -31,7 +31,7 @@ def main() -> int:
 def bench(parts: Sequence[str], *, fast: bool, folder: Path = RESULTS, page: Path = PAGE) -> list[str]:
     """Measure `parts` one after the other, and write the page after each; the names of those that failed."""
     own = folder / FAST.name if fast else folder
-    cell(MACHINE, machine(), dict, folder=own)
+    keep_machine(own)
     failed = []
     for name in parts:
         print(f"--- {name}", file=sys.stderr, flush=True)

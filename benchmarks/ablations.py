@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import cells, contest, contestant_ours, search_variants
 from benchmarks.arena import Arena, Search
 from benchmarks.contest_report import Table, tables
+from benchmarks.results import keep_machine, write_page
 from benchmarks.tasks import BenchTask
 
 PART = "ablations"
@@ -97,8 +98,9 @@ def rows(table: Table) -> Iterator[str]:
 
 def main() -> None:
     options = contest.narrowed(str(__doc__), "--variant", list(VARIANTS))
+    keep_machine(cells.FAST if options.fast else cells.RESULTS)
     run(options.fast, entries(options.fast, options.task, options.names, options.seed))
-    print(section(cells.read(PART, cells.FAST if options.fast else cells.RESULTS)))
+    write_page()
 
 
 if __name__ == "__main__":

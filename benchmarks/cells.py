@@ -31,9 +31,14 @@ def cell(
             return dict(record["result"])
     begun = time.perf_counter()
     result = make()
-    spent = {"at": now(), "seconds": round(time.perf_counter() - begun, 3), "versions": versions()}
-    append(folder / f"{part}.jsonl", {"key": dict(key), "result": result, **spent})
+    store(part, key, result, time.perf_counter() - begun, folder=folder)
     return result
+
+
+def store(part: str, key: Mapping[str, str | int], result: dict[str, Any], seconds: float, *, folder: Path) -> None:
+    """Add a cell that took so long to measure."""
+    about = {"at": now(), "seconds": round(seconds, 3), "versions": versions()}
+    append(folder / f"{part}.jsonl", {"key": dict(key), "result": result, **about})
 
 
 def read(part: str, folder: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import FAST, RESULTS, read
+from benchmarks.cells import FAST, RESULTS, cell, read
 from optimizer.files import write_json, write_text
 from optimizer.machine import this_machine
 
@@ -45,6 +45,11 @@ def processor(entry: str) -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(entry)), "")
+
+
+def keep_machine(folder: Path) -> None:
+    """Note beside the folder's cells on which machine they are measured, with the cores that this process may use."""
+    cell(MACHINE, machine(), dict, folder=folder)
 
 
 def note(folder: Path, part: str, problem: str | None) -> None:
@@ -98,14 +103,13 @@ def command(part: str, *, fast: bool = False) -> str:
 
 
 def provenance(part: str, records: Sequence[dict[str, Any]], folder: Path, *, fast: bool) -> list[str]:
-    """The command, how long it took, when, on what, with which versions and seeds."""
+    """The command, when, on what, with which versions and seeds."""
     first, last = min(one["at"] for one in records), max(one["at"] for one in records)
-    minutes = sum(one["seconds"] for one in records) / 60
     seeds = sorted({one["key"]["seed"] for one in records if "seed" in one["key"]}) or [0]
     versions = {name: value for one in records for name, value in one["versions"].items()}
     return [
         f"> {'Fast mode (small sizes). ' if fast else ''}`{command(part, fast=fast)}`: {len(records)} cells,"
-        f" {minutes:.1f} min of measuring, {first} to {last}. Seeds {', '.join(map(str, seeds))}.",
+        f" {first} to {last}. Seeds {', '.join(map(str, seeds))}.",
         f"> {machines(folder)}",
         "> " + ", ".join(f"{name} {value}" for name, value in versions.items()) + ".",
     ]
