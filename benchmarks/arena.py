@@ -182,13 +182,15 @@ class Arena:
         name = Path(job.folder).name
         account = self.proxy.open(name)
         answers = self._answers(task, program, job, name)
-        score = estimate([one.score for one in answers], 0)
+        groups = [row.group_id for row in self.prepared(task).splits.test]
+        score = estimate([one.score for one in answers], 0, groups)
         n = len(answers)
         return {
             "mean": score.mean,
             "low": score.low,
             "high": score.high,
             "scores": [round(one.score, 4) for one in answers],
+            "groups": groups,
             "unparsed": sum(one.unparsed for one in answers) / n,
             "calls_a_row": account.spent.calls / n,
             "prompt_tokens_a_row": account.spent.prompt_tokens / n,

@@ -30,6 +30,11 @@ class Shown:
     def scores(self) -> list[float]:
         return [mean(row) for row in zip(*(one["result"]["test"]["scores"] for one in self.records), strict=True)]
 
+    @property
+    def groups(self) -> list[str] | None:
+        groups: list[str] | None = self.records[0]["result"]["test"].get("groups")
+        return groups
+
     def spent(self, name: str) -> float:
         return mean(float(one["result"].get(name, 0)) for one in self.records)
 
@@ -39,7 +44,7 @@ class Shown:
 
     @property
     def score(self) -> str:
-        one = estimate(self.scores, 0)
+        one = estimate(self.scores, 0, self.groups)
         return f"{100 * one.mean:.1f} ({100 * one.low:.0f} to {100 * one.high:.0f})"
 
 
@@ -86,7 +91,7 @@ class Table:
     def versus(self, name: str, cap: int) -> Gain | None:
         """`name` minus ours on the same rows."""
         other, own = self.at(name, cap), self.at("ours", cap)
-        return gain(other.scores, own.scores, 0) if other and own else None
+        return gain(other.scores, own.scores, 0, own.groups) if other and own else None
 
     def ahead(self, cap: int) -> list[str]:
         """Who beats ours at a cap beyond doubt."""

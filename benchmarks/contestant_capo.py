@@ -21,7 +21,7 @@ from promptolution.predictors import FirstOccurrencePredictor, MarkerBasedPredic
 from promptolution.tasks import ClassificationTask, RewardTask
 from promptolution.utils.templates import default_prompts
 
-from benchmarks.contestants import Job, Notes, Program, serve_verbs
+from benchmarks.contestants import LIMIT_S, Job, Notes, Program, serve_verbs
 from benchmarks.tasks import Marked, mark, reply_tokens
 from optimizer.examples import Example
 from optimizer.fields import as_text
@@ -84,6 +84,8 @@ def model(job: Job, max_tokens: int, **decoding: Any) -> APILLM:
         api_key="none",
         max_tokens=max_tokens,
         max_retries=1,
+        call_timeout_s=LIMIT_S,  # a busy endpoint is slow, not broken
+        gather_timeout_s=LIMIT_S,
         call_kwargs=decoding,
     )
 

@@ -17,6 +17,7 @@ from optimizer.stats import RESAMPLES, Gain, gain_interval, score_interval
 
 POPULATION = 100_000
 STEPS = 20  # F1 takes few values; so do the graded scores here
+PASSAGE = 4  # rows of a group, where rows come in groups
 Draw = Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
@@ -62,6 +63,33 @@ def disagreement(least: float, most: float, *, gains: bool) -> Draw:
     return draw
 
 
+def passages(least: float, most: float) -> Draw:
+    """Right or wrong on passages of `PASSAGE` rows: half of what makes a row hard is its passage's."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.uniform(least, most, sims)
+        return (hardness(sims, n, rng) < scipy_stats.norm.ppf(truth)[:, None]).astype(float), truth
+
+    return draw
+
+
+def passages_differ(least: float, most: float) -> Draw:
+    """Two prompts that disagree on a share of such rows; which of them is right is half the passage's too. No gain."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        differ = rng.uniform(least, most, sims)
+        ahead = hardness(sims, n, rng)
+        return np.sign(ahead) * (np.abs(ahead) > scipy_stats.norm.ppf(1 - differ / 2)[:, None]), np.zeros(sims)
+
+    return draw
+
+
+def hardness(sims: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard normal by row, correlated by a half within a passage. Returns (sims, n)."""
+    shared = rng.normal(size=(sims, -(-n // PASSAGE))).repeat(PASSAGE, axis=1)[:, :n]
+    return np.asarray(np.sqrt(0.5) * (shared + rng.normal(size=(sims, n))))
+
+
 def resampled(population: np.ndarray) -> Draw:
     """Rows drawn from a known population, whose mean is then the truth."""
 
@@ -100,6 +128,9 @@ SCORES: Mapping[str, Draw] = {
     "F1, half right": graded(MIDDLE),
     "F1, mostly right": graded(HIGH),
 }
+IN_GROUPS = f"{PASSAGE} rows a passage, "
+GROUPED_SCORES = {IN_GROUPS + "accuracy 10 to 90 %": passages(0.1, 0.9)}
+GROUPED_GAINS = {IN_GROUPS + "10 to 50 % differ, no gain": passages_differ(0.1, 0.5)}
 GAINS: Mapping[str, Draw] = {
     "0/1, 2 to 10 % of rows differ, no gain": disagreement(0.02, 0.1, gains=False),
     "0/1, 10 to 50 % differ, no gain": disagreement(0.1, 0.5, gains=False),
@@ -111,20 +142,27 @@ GAINS: Mapping[str, Draw] = {
 }
 
 
-def score_coverage(draw: Draw, n: int, sims: int, bca_sims: int) -> dict[str, Any]:
+def score_coverage(draw: Draw, n: int, sims: int, bca_sims: int, *, rows_a_group: int = 1) -> dict[str, Any]:
     """Shares of simulations whose interval holds the truth, for ours and for BCa."""
     draws, truth = draw(sims, n, np.random.default_rng([n, 0]))
-    ours = np.array([score_interval(row, seed) for seed, row in enumerate(draws)])
+    groups = grouped(n, rows_a_group)
+    ours = np.array([score_interval(row, seed, groups) for seed, row in enumerate(draws)])
     return figures(ours, truth) | {"bca": bca_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
 
 
-def gain_coverage(draw: Draw, n: int, sims: int, bca_sims: int) -> dict[str, Any]:
+def gain_coverage(draw: Draw, n: int, sims: int, bca_sims: int, *, rows_a_group: int = 1) -> dict[str, Any]:
     """As for scores; and how often the rule ships the candidate, and ships one that is no better."""
     draws, truth = draw(sims, n, np.random.default_rng([n, 1]))
-    ours = np.array([gain_interval(row) for row in draws])
+    groups = grouped(n, rows_a_group)
+    ours = np.array([gain_interval(row, groups) for row in draws])
     shipped = np.array([Gain(0.0, low, high, 1.0, n).clear for low, high in ours])
     told = {"shipped": float(shipped.mean()), "false": float((shipped & (truth <= 0)).mean())}
     return figures(ours, truth) | told | {"bca": bca_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+
+
+def grouped(n: int, rows_a_group: int) -> list[str] | None:
+    """A group's name by row; None where every row stands alone."""
+    return [str(row // rows_a_group) for row in range(n)] if rows_a_group > 1 else None
 
 
 def figures(bounds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

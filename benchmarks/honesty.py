@@ -17,7 +17,17 @@ import numpy as np
 
 from benchmarks import reread
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.coverage import GAINS, SCORES, exchanged, gain_coverage, resampled, score_coverage
+from benchmarks.coverage import (
+    GAINS,
+    GROUPED_GAINS,
+    GROUPED_SCORES,
+    PASSAGE,
+    SCORES,
+    exchanged,
+    gain_coverage,
+    resampled,
+    score_coverage,
+)
 from benchmarks.results import table
 from benchmarks.searches import TRIALS, WORLDS, simulate
 from optimizer.stats import gain
@@ -42,6 +52,12 @@ def simulated(folder: Path, *, fast: bool) -> None:
             put(folder, {"what": "score", "case": name, "n": n}, partial(score_coverage, draw, n, *sims))
         for name, draw in GAINS.items():
             put(folder, {"what": "gain", "case": name, "n": n}, partial(gain_coverage, draw, n, *sims))
+        for name, draw in GROUPED_SCORES.items():
+            make = partial(score_coverage, draw, n, *sims, rows_a_group=PASSAGE)
+            put(folder, {"what": "score", "case": name, "n": n}, make)
+        for name, draw in GROUPED_GAINS.items():
+            make = partial(gain_coverage, draw, n, *sims, rows_a_group=PASSAGE)
+            put(folder, {"what": "gain", "case": name, "n": n}, make)
         for world in WORLDS:
             key: dict[str, str | int] = {"what": "search", "case": world, "n": n, "trials": TRIALS}
             put(folder, key, partial(simulate, world, n, searches))

@@ -75,9 +75,7 @@ class VariantSteps(Steps):
         pools = await self._pools(task, able, study)
         pools = without_demos(pools) if variant == NO_DEMOS_VARIANT else pools
         recipe, splits, settings = self.prepared.loaded.recipe, self.prepared.splits, self.settings
-        problem = Problem(
-            task, pools, splits.train, splits.dev, recipe.metric, settings.seed, settings.trials, group=recipe.group
-        )
+        problem = Problem(task, pools, splits.train, splits.dev, recipe.metric, settings.seed, settings.trials)
         kind = RandomSearch if variant == RANDOM else Search
         outcome = await kind(problem, self.client, study, lambda progress: None).run()
         outcome = await play_off(problem, outcome, self.client, lambda entrants, rows: None)

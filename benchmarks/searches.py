@@ -75,7 +75,7 @@ def logistic(value: float) -> float:
 
 def row(i: int) -> Example:
     inputs, outputs = {"item": f"item {i}"}, {"code": f"code {i}"}
-    return Example(str(i), f"row {i}", inputs, outputs, {**inputs, **outputs})
+    return Example(str(i), f"row {i}", inputs, outputs, {**inputs, **outputs}, str(i))
 
 
 def problem(rows: int, seed: int) -> Problem:

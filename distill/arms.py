@@ -36,11 +36,13 @@ class Load:
 class Arm:
     """What one prompt and model reached on test, row by row, and what a request costs.
 
+    groups: a digest by row; rows that share one are not independent.
     replies: each row's text, and why it was of no use (None where it was).
     """
 
     score: Estimate
     scores: tuple[float, ...]
+    groups: tuple[str, ...]
     parse_failures: float
     prompt_tokens: float
     completion_tokens: float
@@ -53,6 +55,8 @@ class Arm:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Arm:
         parts = {"score": Estimate(**value["score"]), "scores": tuple(value["scores"]), "load": Load(**value["load"])}
+        # Artifacts of version 0.1 kept no groups: there each row stands alone.
+        parts["groups"] = tuple(value.get("groups") or map(str, range(len(value["scores"]))))
         replies = tuple((text, reason) for text, reason in value.get("replies", ()))
         return cls(**{**value, **parts, "replies": replies})
 
@@ -77,7 +81,10 @@ class Bench:
 def to_arm(read: Reading, load: Load) -> Arm:
     scores = tuple(result.score for result in read.results)
     replies = tuple((result.reply, result.reason) for result in read.results)
-    return Arm(read.score, scores, read.parse_failures, read.prompt_tokens, read.completion_tokens, load, replies)
+    groups = tuple(result.example.group_id for result in read.results)
+    return Arm(
+        read.score, scores, groups, read.parse_failures, read.prompt_tokens, read.completion_tokens, load, replies
+    )
 
 
 async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Load:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.arms import Arm
-from distill.verdict import Verdict, sentence
-from optimizer.stats import Gain, gain
+from distill.verdict import Verdict, paired, sentence
+from optimizer.stats import Gain
 from optimizer.summary import told
 
 if TYPE_CHECKING:  # loads torch
@@ -68,9 +68,8 @@ the body of the call, with the adapter's served name as `model`.
 
 def rows(verdict: Verdict, seed: int) -> list[list[str]]:
     """The table's cells, an arm a row."""
-    best = verdict.best.scores
-    over = {name: gain(arm.scores, best, seed) for name, arm in verdict.arms.items() if arm is not verdict.best}
-    return [[name, *cells(arm, over.get(name))] for name, arm in verdict.arms.items()]
+    gains = {name: paired(arm, verdict.best, seed) for name, arm in verdict.arms.items() if arm is not verdict.best}
+    return [[name, *cells(arm, gains.get(name))] for name, arm in verdict.arms.items()]
 
 
 def cells(arm: Arm, over: Gain | None) -> list[str]:

@@ -39,7 +39,9 @@ def write_rows(path: Path, test: Sequence[Example], verdict: Verdict) -> None:
     write_jsonl(
         path,
         [
-            asdict(Answered(row.id, row.inputs, right(row), {name: one[n] for name, one in answers.items()}))
+            asdict(
+                Answered(row.id, row.inputs, right(row), {name: one[n] for name, one in answers.items()}, row.group_id)
+            )
             for n, row in enumerate(test)
         ],
     )

@@ -88,15 +88,20 @@ class Verdict:
     def from_json(cls, value: Mapping[str, Any]) -> Verdict:
         """The verdict in a verdict.json."""
         bare, best, student, *gold = (Arm.from_json(arm) for arm in value["arms"].values())
-        over = {name: Gain(**gain) for name, gain in value["gains"].items() if gain}
+        gains = {name: Gain(**gain) for name, gain in value["gains"].items() if gain}
         cost = Cost(**{**value["cost"], "offtask": tuple(value["cost"]["offtask"])})
-        return cls(bare, best, student, gold[0] if gold else None, over["over_best"], over.get("over_gold"), cost)
+        return cls(bare, best, student, gold[0] if gold else None, gains["over_best"], gains.get("over_gold"), cost)
 
 
 def judge(bare: Arm, best: Arm, student: Arm, gold: Arm | None, cost: Cost, seed: int) -> Verdict:
     """The paired comparison of arms that answered the same rows."""
-    over_gold = gain(student.scores, gold.scores, seed) if gold else None
-    return Verdict(bare, best, student, gold, gain(student.scores, best.scores, seed), over_gold, cost)
+    over_gold = paired(student, gold, seed) if gold else None
+    return Verdict(bare, best, student, gold, paired(student, best, seed), over_gold, cost)
+
+
+def paired(arm: Arm, other: Arm, seed: int) -> Gain:
+    """The paired gain of an arm over another."""
+    return gain(arm.scores, other.scores, seed, arm.groups)
 
 
 def sentence(verdict: Verdict) -> str:

@@ -129,7 +129,8 @@ def paired(one: Facts, first: Facts) -> Gain:
     """The gain of a run's winner over the first run's, row by row."""
     before = {row.id: row.answers["winner"].score for row in first.rows}
     after = {row.id: row.answers["winner"].score for row in one.rows}
-    return gain([after[row] for row in before], list(before.values()), int(first.record["settings"]["seed"]))
+    groups = [row.group for row in first.rows]
+    return gain([after[row] for row in before], list(before.values()), int(first.record["settings"]["seed"]), groups)
 
 
 def told(entries: Sequence[Entry]) -> RenderableType:

@@ -20,13 +20,22 @@ from optimizer.recipe import SPLITS, Recipe, Row, SplitName
 
 @dataclass(frozen=True)
 class Example:
-    """One row: inputs, outputs (empty when unlabelled), and the whole row for the metric."""
+    """One row: inputs, outputs (empty when unlabelled), and the whole row for the metric.
+
+    group: what it shares with rows that are not independent of it, the recipe's group field or else its inputs.
+    """
 
     id: str
     where: str
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
     row: Mapping[str, Any]
+    group: str
+
+    @property
+    def group_id(self) -> str:
+        """The group in short, for files."""
+        return digest(self.group)[:16]
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,8 @@ def check_row(
         )
     values = {field.name: gold(field, row[field.name], where) for field in given}
     asked = {field.name: row[field.name] for field in inputs}
-    return Example(digest([asked, values])[:16], where, asked, values, row)
+    group = canonical(row.get(recipe.group) if recipe.group else asked)
+    return Example(digest([asked, values])[:16], where, asked, values, row, group)
 
 
 def refuse_broken_text(row: Mapping[str, Any], where: str) -> None:
@@ -144,7 +154,7 @@ def deal(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, li
     """A seeded deal by whole groups: rows that share their inputs, or the recipe's group field, stay together."""
     groups: dict[str, list[Example]] = {}
     for example in examples:
-        groups.setdefault(group_of(example, recipe.group), []).append(example)
+        groups.setdefault(example.group, []).append(example)
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     wanted = targets(len(examples), recipe.split)
@@ -155,11 +165,6 @@ def deal(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, li
         if shortfalls[name] > 0:
             dealt[name] += groups[key]
     return dealt
-
-
-def group_of(example: Example, field: str | None) -> str:
-    """What a row shares with those that stay in its split: the recipe's group field, else its inputs."""
-    return canonical(example.row.get(field) if field else example.inputs)
 
 
 def targets(total: int, split: tuple[float, float, float]) -> dict[SplitName, int]:

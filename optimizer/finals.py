@@ -15,7 +15,7 @@ import numpy as np
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
 from optimizer.evaluate import all_or_none, score_rows
-from optimizer.examples import Example, group_of
+from optimizer.examples import Example
 from optimizer.files import canonical
 from optimizer.layouts import Demo
 from optimizer.pools import to_demo
@@ -94,7 +94,7 @@ def fresh_rows(problem: Problem, entrants: Sequence[Trial]) -> list[Example]:
     shown = {key for trial in entrants for key in fixed_inputs(problem, trial)}
     groups: dict[str, list[Example]] = {}
     for example in problem.train:
-        groups.setdefault(group_of(example, problem.group), []).append(example)
+        groups.setdefault(example.group, []).append(example)
     free = [rows for _, rows in sorted(groups.items()) if not any(canonical(stripped(row)) in shown for row in rows)]
     random.Random(f"{problem.seed}-playoff").shuffle(free)
     most = min(len(problem.dev), len(problem.train) // 2)
@@ -115,8 +115,8 @@ def stripped(example: Example) -> Demo:
 
 def without(problem: Problem, rows: Sequence[Example]) -> Problem:
     """The problem with the groups of `rows` out of the pool of nearest demos, as no row of test has its group there."""
-    groups = {group_of(row, problem.group) for row in rows}
-    out = {canonical(to_demo(row)) for row in problem.train if group_of(row, problem.group) in groups}
+    groups = {row.group for row in rows}
+    out = {canonical(to_demo(row)) for row in problem.train if row.group in groups}
     pool = tuple(demo for demo in problem.pools.pool if canonical(demo) not in out)
     return replace(problem, pools=replace(problem.pools, pool=pool))
 

@@ -22,12 +22,13 @@ from optimizer.endpoints import Source, answering
 from optimizer.errors import UserError
 from optimizer.evaluate import Scored, score_rows
 from optimizer.files import file_digest
+from optimizer.measure import reading
 from optimizer.models import Say, cache_root
 from optimizer.prepare import Prepared, prepare
 from optimizer.prompt import Prompt, read_best
 from optimizer.settings import Settings
 from optimizer.shell import pasted
-from optimizer.stats import Estimate, estimate, gain
+from optimizer.stats import Estimate, gain
 
 FAILED = 3  # the exit code
 
@@ -159,13 +160,14 @@ def judge(subject: Subject, results: Sequence[Scored], max_drop: float) -> Gate:
     stored, recipe = subject.artifact["scores"]["dev"], subject.prepared.loaded.path
     known = stored.get("shipped_rows") or {}
     # Stored scores are rounded to six digits.
-    pairs = [(round(one.score, 6), float(known[one.example.id])) for one in results if one.example.id in known]
+    again = [one for one in results if one.example.id in known]
+    pairs = [(round(one.score, 6), float(known[one.example.id])) for one in again]
     if pairs:
         after, before = (list(scores) for scores in zip(*pairs, strict=True))
-        change = gain(after, before, subject.seed)
+        change = gain(after, before, subject.seed, [one.example.group for one in again])
         n = len(pairs)
         return Gate(sum(before) / n, sum(after) / n, change.low, change.high, n, True, max_drop, recipe)
-    then, now = Estimate(**stored["winner"]), estimate([result.score for result in results], subject.seed)
+    then, now = Estimate(**stored["winner"]), reading(results, subject.seed).score
     wide = hypot((then.high - then.low) / 2, (now.high - now.low) / 2)
     change_by = now.mean - then.mean
     low, high = change_by - wide, change_by + wide

@@ -65,12 +65,13 @@ def judge(readings: tuple[Reading, Reading, Reading], dev_score: float, seed: in
     """The verdict on three readings of the same rows: seed, DSPy's default, winner."""
     bare, default, best = readings
     scores = [[result.score for result in one.results] for one in readings]
+    groups = [result.example.group for result in best.results]
     return Verdict(
         seed=bare,
         dspy=default,
         winner=best,
-        over_seed=gain(scores[2], scores[0], seed),
-        over_dspy=gain(scores[2], scores[1], seed),
+        over_seed=gain(scores[2], scores[0], seed, groups),
+        over_dspy=gain(scores[2], scores[1], seed, groups),
         dev_optimism=dev_score - best.score.mean,
     )
 
@@ -99,7 +100,7 @@ def both(first: Scored, retry: Scored) -> Scored:
 def reading(results: Sequence[Scored], seed: int) -> Reading:
     """The summary of one prompt's results."""
     failures = sum(result.unparsed for result in results) / len(results)
-    scores = estimate([result.score for result in results], seed)
+    scores = estimate([result.score for result in results], seed, [result.example.group for result in results])
     return Reading(
         scores, failures, *mean_tokens(results), median(result.seconds for result in results), tuple(results)
     )

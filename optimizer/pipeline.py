@@ -134,7 +134,6 @@ class Steps:
             settings.trials,
             self._study_worker(),
             settings.race,
-            self.prepared.loaded.recipe.group,
         )
         self.watch.begin(settings.trials)
         search = Search(problem, self.client, study, partial(self._follow, problem, study))
@@ -205,8 +204,10 @@ class Steps:
             with contextlib.suppress(BudgetReached):
                 results = await score_rows(shipped, problem.dev, problem.metric, self.client)
                 scores = {row: result.score for row, result in enumerate(results)}
+        winner = outcome.winner.scores
+        groups = [problem.dev[row].group for row in winner]
         return {
-            "winner": asdict(estimate(list(outcome.winner.scores.values()), self.settings.seed)),
+            "winner": asdict(estimate(list(winner.values()), self.settings.seed, groups)),
             "shipped_rows": {problem.dev[row].id: round(scores[row], 6) for row in sorted(scores)},
         }
 

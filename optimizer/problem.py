@@ -16,7 +16,7 @@ from optimizer.study import Params, Space
 
 @dataclass(frozen=True)
 class Problem:
-    """What the search works on. `dev` is in its one fixed order; `group` is the recipe's."""
+    """What the search works on. `dev` is in its one fixed order."""
 
     task: Task
     pools: Pools
@@ -27,7 +27,6 @@ class Problem:
     trials: int
     worker: int = 0
     race: bool = True
-    group: str | None = None
 
     @property
     def space(self) -> Space:

@@ -37,6 +37,7 @@ class Answered:
     inputs: Mapping[str, Any]
     gold: Mapping[str, Any]
     answers: Mapping[str, Answer]
+    group: str  # a digest: rows that share it are not independent
 
     @property
     def outcome(self) -> str:
@@ -55,7 +56,7 @@ def answered(results: Mapping[str, Scored]) -> Answered:
     """The results of one row side by side."""
     example = next(iter(results.values())).example
     answers = {arm: Answer(round(one.score, 6), one.reply, one.reason) for arm, one in results.items()}
-    return Answered(example.id, example.inputs, right(example), answers)
+    return Answered(example.id, example.inputs, right(example), answers, example.group_id)
 
 
 def right(example: Example) -> dict[str, Any]:
@@ -73,4 +74,4 @@ def read_rows(path: Path) -> list[Answered]:
 
 def from_json(value: Mapping[str, Any]) -> Answered:
     answers = {arm: Answer(**one) for arm, one in value["answers"].items()}
-    return Answered(value["id"], value["inputs"], value["gold"], answers)
+    return Answered(value["id"], value["inputs"], value["gold"], answers, value.get("group", value["id"]))

@@ -27,6 +27,8 @@ def with_rows(run: RunFolder, count: int, context: str) -> RunFolder:
             "dspy": Answer(0.0, "no", "unparsed: the reply is no JSON object"),
             "winner": Answer((1.0, 0.5, 0.0)[n % 3], f"winner says {n} {HOSTILE}", None),
         }
-        rows.append(Answered(f"id{n}", {"word": f"{HOSTILE} needle{n}z {context}"}, {"code": HOSTILE}, answers))
+        rows.append(
+            Answered(f"id{n}", {"word": f"{HOSTILE} needle{n}z {context}"}, {"code": HOSTILE}, answers, f"id{n}")
+        )
     write_jsonl(run.test_path, map(asdict, rows))
     return run

@@ -50,7 +50,7 @@ def test_a_lesson_reads_back_as_its_outputs(
 ) -> None:
     prompt = bare(SORT, layout)
     outputs = {"label": label, "count": count, "tags": tags, "note": None}
-    row = Example("id", "row 1", {"text": "t"}, outputs, {})
+    row = Example("id", "row 1", {"text": "t"}, outputs, {}, "id")
     entries, rejected = compose(labels([row]), prompt)
     for entry in entries:
         assert prompt.parse(entry.lesson.completion) == outputs and entry.lesson.source == "gold"

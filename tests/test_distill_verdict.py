@@ -25,7 +25,8 @@ def arm(right: float, tokens: float, per_s: float, n: int = 300, seed: int = 0) 
     scores = [0.0] * n
     for row in order[: round(right * n)]:
         scores[row] = 1.0
-    return Arm(estimate(scores, 0), tuple(scores), 0.0, tokens, 2.0, Load(1 / per_s, per_s))
+    alone = tuple(map(str, range(n)))
+    return Arm(estimate(scores, 0), tuple(scores), alone, 0.0, tokens, 2.0, Load(1 / per_s, per_s))
 
 
 def verdict(student: Arm, best: Arm, gold: Arm | None = None) -> Verdict:

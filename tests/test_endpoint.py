@@ -19,7 +19,7 @@ from optimizer.probe import Abilities, probe
 from optimizer.prompt import read_best
 from tests.fake import Body, FakeEndpoint
 
-ROW = Example("1", "row 1", {"word": "one"}, {"code": "c1"}, {"word": "one", "code": "c1"})
+ROW = Example("1", "row 1", {"word": "one"}, {"code": "c1"}, {"word": "one", "code": "c1"}, "1")
 
 
 class Code(dspy.Signature):

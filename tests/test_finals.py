@@ -31,16 +31,19 @@ class Code(dspy.Signature):
     code: str = dspy.OutputField()
 
 
-def examples(name: str, count: int) -> list[Example]:
+def examples(name: str, count: int, group: str | None = None) -> list[Example]:
     rows = [{"word": f" {name} word {i}", "code": "yes", "passage": f"{name}-{i // 4}"} for i in range(count)]
-    return [Example(row["word"], row["word"], {"word": row["word"]}, {"code": "yes"}, row) for row in rows]
+    return [
+        Example(row["word"], row["word"], {"word": row["word"]}, {"code": "yes"}, row, row[group or "word"])
+        for row in rows
+    ]
 
 
 def problem(group: str | None = "passage") -> Problem:
-    train, task = examples("train", ROWS), Task(Code, "fake", 16)
+    train, task = examples("train", ROWS, group), Task(Code, "fake", 16)
     sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, 4, 0), **nearest_sets(task)}
     pools = Pools(("Say the code.", "Guess the code."), sets, demo_pool(train), (1, 4), 4, ("chat",), True)
-    return Problem(task, pools, train, examples("dev", 40), exact_match("code"), seed=0, trials=8, group=group)
+    return Problem(task, pools, train, examples("dev", 40), exact_match("code"), seed=0, trials=8)
 
 
 def trial(given: Problem, slot: int, right: int, **params: str | int) -> Trial:

@@ -31,7 +31,7 @@ EXACT = exact_match("answer")
 def example(number: int, answer: str | None = None) -> Example:
     inputs = {"question": f"q{number}"}
     outputs = {} if answer is None else {"answer": answer}
-    return Example(f"id{number}", f"rows.jsonl, line {number}", inputs, outputs, {**inputs, **outputs})
+    return Example(f"id{number}", f"rows.jsonl, line {number}", inputs, outputs, {**inputs, **outputs}, f"id{number}")
 
 
 def says(row: Example, *texts: str | None) -> list[Answer]:

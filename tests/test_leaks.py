@@ -25,7 +25,7 @@ LONG = (
 
 
 def row(number: int, label: str = "x", **inputs: Any) -> Example:
-    return Example(f"id{number}", f"line {number}", inputs, {"answer": label} if label else {}, inputs)
+    return Example(f"id{number}", f"line {number}", inputs, {"answer": label} if label else {}, inputs, f"id{number}")
 
 
 def leaks(train: dict[str, Any], held: dict[str, Any]) -> bool:

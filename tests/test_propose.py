@@ -10,7 +10,7 @@ from optimizer.examples import Example
 from optimizer.propose import account, junk, sift
 
 PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
-ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {})]
+ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {}, "1")]
 GOOD = "Read the context and answer with the shortest phrase from it."
 
 

@@ -165,8 +165,8 @@ def test_cautions_name_leaks_and_copies(finished_run: RunFolder) -> None:
     )
     wrong, right = Answer(0.0, "c7", None), Answer(1.0, "c7", None)
     rows = [
-        Answered("a", {"word": passage}, {"code": "c1"}, {"winner": wrong}),
-        Answered("b", {"word": "the quick brown fox jumps over the lazy dog"}, {"code": "c7"}, {"winner": right}),
+        Answered("a", {"word": passage}, {"code": "c1"}, {"winner": wrong}, "a"),
+        Answered("b", {"word": "the quick brown fox jumps over the lazy dog"}, {"code": "c7"}, {"winner": right}, "b"),
     ]
     assert list(leaked(told, rows)) == [
         "Leak: word of 1 of 2 test rows stands word for word in the winner's demos. "

@@ -45,6 +45,34 @@ def test_thirty_paired_rows_cover_the_true_gain(disagree: float, delta: float) -
         assert np.mean(bounds[:, 0] > 0) <= 0.05
 
 
+@pytest.mark.parametrize("alike", [0.0, 0.3, 0.6])
+def test_rows_in_groups_cover_the_truth_as_rows_that_stand_alone_would(alike: float) -> None:
+    """Sixty rows on fifteen passages: what a passage shares moves all of its rows."""
+    rng = np.random.default_rng(0)
+    groups = [f"passage {n // 4}" for n in range(60)]
+    shared, own = rng.normal(size=(SIMULATIONS, 15)).repeat(4, axis=1), rng.normal(size=(SIMULATIONS, 60))
+    hard = alike**0.5 * shared + (1 - alike) ** 0.5 * own
+    scores, difference = (hard < 0.4).astype(float), np.sign(hard) * (np.abs(hard) > 1)
+    bounds = np.array([score_interval(row, seed, groups) for seed, row in enumerate(scores)])
+    truth = 0.6554  # the share of a standard normal below 0.4
+    assert np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])) >= 0.92
+    bounds = np.array([gain_interval(row, groups) for row in difference])
+    assert np.mean((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)) >= 0.92
+    if alike:
+        without = np.array([gain_interval(row) for row in difference])
+        assert np.mean((without[:, 0] <= 0) & (without[:, 1] >= 0)) < 0.92, "the rows one by one promise too much"
+
+
+def test_groups_of_one_row_change_nothing_and_one_group_of_all_counts_as_one_row() -> None:
+    rng = np.random.default_rng(3)
+    better, worse = list(rng.random(40)), list(rng.random(40) / 2)
+    alone = [f"{n:02}" for n in range(40)]
+    assert estimate(better, 0, alone) == estimate(better, 0)
+    assert gain(better, worse, 0, alone) == gain(better, worse, 0)
+    assert not gain(better, worse, 0, ["all"] * 40).clear and gain(better, worse, 0, ["all"] * 40).p == 1.0
+    assert gain(better, worse, 0).clear
+
+
 def test_all_right_is_no_proof_of_perfection() -> None:
     perfect, none = estimate([1.0] * 30, 0), estimate([0.0] * 30, 0)
     assert perfect.mean == perfect.high == 1.0 and 0.85 < perfect.low < 0.95

@@ -36,7 +36,7 @@ TASK = Task(Ask, "fake", 8)
 
 def example(number: int, topic: str = "boxes", **outputs: str) -> Example:
     inputs = {"topic": topic, "question": f"What does box {number} hold?"}
-    return Example(f"id{number}", f"rows.jsonl, line {number}", inputs, outputs, {**inputs, **outputs})
+    return Example(f"id{number}", f"rows.jsonl, line {number}", inputs, outputs, {**inputs, **outputs}, f"id{number}")
 
 
 def teach(
