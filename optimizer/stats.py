@@ -110,7 +110,7 @@ def gain_interval(difference: np.ndarray, groups: Groups = None) -> tuple[float,
     unseen = square / (1 - ties) if square > 0 else 1.0
     rows = n + 2 * UNSEEN
     mean = n * float(difference.mean()) / rows
-    error = np.sqrt(((n * square + 2 * UNSEEN * unseen) / rows - mean**2) / rows)
+    error = float(np.sqrt(((n * square + 2 * UNSEEN * unseen) / rows - mean**2) / rows))
     half = t_quantile(difference, groups) * error
     return max(mean - half, -1.0), min(mean + half, 1.0)
 
