@@ -42,6 +42,7 @@ def prompt_artifact(made: Distillation) -> dict[str, Any]:
         "shipped": "student" if verdict.distil else "prompt",
         "scores": {"test": {**test, "gains": gains}},
         "splits": plan.artifact["splits"],
+        "example": dict(plan.prepared.splits.dev[0].inputs),
         "versions": versions(),
         "prompt": plan.student.model_dump(mode="json"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -17,7 +18,9 @@ from optimizer.help import Command
 from optimizer.shell import near, pasted
 
 if TYPE_CHECKING:  # heavy: aiohttp, and what counts tokens
+    from distill.folder import Distilled
     from distill.settings import Settings
+    from distill.verdict import Verdict
 
 WAIT_S = 2.0
 EXAMPLES = """
@@ -67,18 +70,20 @@ def refuse_changes(context: click.Context) -> None:
 
 def work(options: dict[str, Any]) -> None:
     """Plan, do the steps, write the result; under a launch of several processes, all but the first only train."""
-    from distill.card import terminal
     from distill.folder import Distilled
     from distill.pipeline import Steps
     from distill.plan import plan
-    from distill.verdict import sentence
     from optimizer.progress import Watch
 
     if int(os.environ.get("RANK", "0")) > 0:
         follow(options["resume"] or options["output"])
         return
-    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-    with Watch(err) as watch:
+    if options["resume"] and Distilled(options["resume"]).prompt_path.is_file():
+        again(Distilled(options["resume"]))
+        return
+    if not options["resume"]:
+        Distilled.refuse_occupied(options["output"])
+    with Watch(Console(stderr=True, highlight=False)) as watch:
         settings = Distilled.open(options["resume"])[1] if options["resume"] else to_settings(options)
         planned = plan(settings, watch.say)
         folder = Distilled(options["resume"]) if options["resume"] else Distilled.create(options["output"], settings)
@@ -91,9 +96,27 @@ def work(options: dict[str, Any]) -> None:
         from distill.artifact import write
 
         write(folder, made)
-    out.print(terminal(made.verdict, settings.seed))
-    out.print(f"\n{sentence(made.verdict)}\n", soft_wrap=True)
-    for line in whereabouts(folder.path, Path(settings.from_prompt) if planned.together else None):
+    show(folder.path, made.verdict, settings.seed, Path(settings.from_prompt) if planned.together else None)
+
+
+def again(folder: Distilled) -> None:
+    """What a finished distillation found, as it stands: to time a part of it anew would mix two states of a machine."""
+    from distill.verdict import Verdict
+
+    click.echo(f"{folder.path} is finished; this is what it found.", err=True)
+    verdict = Verdict.from_json(json.loads(folder.verdict_path.read_text(encoding="utf-8")))
+    show(folder.path, verdict, folder.settings().seed, None)
+
+
+def show(folder: Path, verdict: Verdict, seed: int, best: Path | None) -> None:
+    """The arms, the sentence, the files and the next command."""
+    from distill.card import terminal
+    from distill.verdict import sentence
+
+    out = Console(highlight=False)
+    out.print(terminal(verdict, seed))
+    out.print(f"\n{sentence(verdict)}\n", soft_wrap=True)
+    for line in whereabouts(folder, best):
         click.echo(line)
 
 

@@ -10,7 +10,6 @@ result.
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,23 +31,31 @@ class Distilled:
         self.logs_dir = self.work / "logs"
         self.dataset_path = path / "dataset.jsonl"
         self.prompt_path = path / "prompt.json"
+        self.verdict_path = path / "verdict.json"
         self.settings_path = self.work / "settings.json"
 
     @classmethod
     def create(cls, path: Path, settings: Settings) -> Distilled:
         """A new folder. Raises `UserError` where something is in the way."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            begun = (path / "work" / "settings.json").is_file()
-            going = pasted("distill", "--resume", path) if begun else shlex.join(["rm", "-r", str(path)])
-            raise UserError(
-                f"{path} already holds something.",
-                "A new distillation would mix with it.",
-                f"Go on with it, or remove it ({going}), or name another folder with -o.",
-            )
+        cls.refuse_occupied(path)
         made = cls(path)
         made.logs_dir.mkdir(parents=True)
         write_json(made.settings_path, settings.to_json())
         return made
+
+    @staticmethod
+    def refuse_occupied(path: Path) -> None:
+        """Raises `UserError` where something is in the way of a new folder."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            begun = (path / "work" / "settings.json").is_file() and not (path / "prompt.json").is_file()
+            going = f"Go on with it: {pasted('distill', '--resume', path)}" if begun else "Move it away"
+            raise UserError(
+                f"{path} already holds a distillation that is not finished."
+                if begun
+                else f"{path} already holds something.",
+                "A new distillation would mix with it.",
+                f"{going}, or name another folder with -o.",
+            )
 
     @classmethod
     def open(cls, path: Path) -> tuple[Distilled, Settings]:
@@ -60,7 +67,10 @@ class Distilled:
                 f"It has no {made.settings_path.relative_to(path)}.",
                 "Start one with: distill --from-prompt best.json",
             )
-        return made, Settings.from_json(json.loads(made.settings_path.read_text(encoding="utf-8")))
+        return made, made.settings()
+
+    def settings(self) -> Settings:
+        return Settings.from_json(json.loads(self.settings_path.read_text(encoding="utf-8")))
 
     def kept(self, name: str) -> Any:
         """What an earlier step left under `name`, or None."""

@@ -100,7 +100,7 @@ class Teaching:
         plan, settings = self.plan, self.settings
         per_row = settings.k + 1
         self.watch.say(
-            f"asking the teacher for {per_row} answers to each of {len(plan.rows)} rows "
+            f"asking the teacher for {per_row} answers to each of {len(plan.rows)} rows, but for its own demos "
             "(usually 2-8 minutes on two cores; the time left is shown)"
         )
         meter = Meter(Budget(), self.store.totals())

@@ -127,7 +127,13 @@ def saving(verdict: Verdict) -> list[str]:
         return []
     tokens = f"It needs {verdict.tokens_saved:.0%} fewer prompt tokens"
     if verdict.break_even is None:
-        return [f"{tokens}, but saves no machine time."]
+        sooner = verdict.student.load.latency_s < verdict.best.load.latency_s
+        busy = (
+            "and answers a lone request sooner, but under load fewer a second"
+            if sooner
+            else "but saves no machine time"
+        )
+        return [f"{tokens}, {busy}."]
     return [f"{tokens}; after {verdict.break_even:,.0f} requests the machine time spent has been saved."]
 
 

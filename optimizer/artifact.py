@@ -35,6 +35,7 @@ def artifact(
         "scores": {"dev": dev, "test": tested(verdict)},
         "search": search,
         "splits": run.record["splits"],
+        "example": run.record.get("example", {}),
         "versions": versions(),
         "prompt": prompt.model_dump(mode="json"),
     }

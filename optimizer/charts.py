@@ -195,6 +195,7 @@ def scatter(axes: Axes, points: Sequence[Point]) -> None:
                 markersize=14,
                 markeredgewidth=2,
                 label="chosen",
+                clip_on=False,
             )
 
 

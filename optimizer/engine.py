@@ -212,7 +212,9 @@ def _port(host: str, wanted: int | None) -> int:
             if error.errno != errno.EADDRINUSE:
                 raise UserError(f"Cannot listen on {host} port {wanted}.", str(error), "Choose others.") from error
             raise InfrastructureError(
-                f"Port {wanted} is taken.", str(error), "Pick another --port, or leave it out for a free one."
+                f"Port {wanted} is taken.",
+                "Another program listens there.",
+                f"Pick another, such as: --port {(wanted or 0) + 1}",
             ) from error
         return int(probe.getsockname()[1])
 

@@ -6,6 +6,7 @@ are never read again as a template. Imports neither DSPy nor torch.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -201,7 +202,8 @@ class Prompt(Value):
         """The prompt for a reader: each message under its role, slots as `{field}`."""
         lines = [f"**layout** {self.layout} · **model** {self.model} · **id** {self.id[:12]}", ""]
         for message in [*self.fixed, Message(role="user", content=self._shown_user())]:
-            lines += [f"### {message.role}", "", "````text", message.content, "````", ""]
+            head = [] if self.layout == "raw" else [f"### {message.role}", ""]
+            lines += [*head, "````text", message.content, "````", ""]
         if self.nearest:
             by = ", ".join(self.nearest.fields)
             lines += [
@@ -227,7 +229,9 @@ class Prompt(Value):
 def read_artifact(path: Path) -> dict[str, Any]:
     """A decoded best.json. Raises `UserError` for a missing, oversized, broken or newer file."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist.", "", "Make it with: optimize RECIPE.py")
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.json")], 1)
+        hint = f"Did you mean {path.parent / near[0]}?" if near else "Make it with: optimize RECIPE.py"
+        raise UserError(f"{path} does not exist.", "", hint)
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path} is larger than 16 MiB.", "An artifact that optimize wrote never is.", "")
     try:

@@ -113,6 +113,7 @@ class RunFolder:
                 "dev": len(splits.dev),
                 "test": len(splits.test),
             },
+            example=dict(splits.dev[0].inputs),
             versions=versions(),
         )
 

@@ -20,7 +20,7 @@ LAST_LINES = 15
 
 # What vLLM prints, and what it means to the user. The first that is found in the log wins.
 KNOWN_FAILURES = (
-    ("address already in use", "The port is taken.", "Pick another --port, or leave it out."),
+    ("address already in use", "The port is taken.", "Pick another --port."),
     ("is not a valid model identifier", "The hub has no such model.", "Check the model's name."),
     ("couldn't connect to", "The model hub is out of reach.", "Give a local model folder, or go online."),
     ("Repository Not Found", "The hub has no such model, or it is private.", "Check the name, or set HF_TOKEN."),

@@ -83,7 +83,9 @@ def costs(result: Result) -> list[str]:
         rows = max(one.rows for one in played)
         lines.append(f"play-off: {len(played)} that dev cannot tell apart met on {rows} train rows")
     usd = f", {meter.usd:.2f} USD" if meter.usd else ""
-    lines.append(f"{meter.total.calls:,} calls ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused")
+    lines.append(
+        f"{meter.total.calls:,} calls in all ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused"
+    )
     return lines
 
 

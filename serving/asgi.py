@@ -32,7 +32,7 @@ class Refusal(Exception):
     def body(self) -> bytes:
         """OpenAI's error object, as vLLM writes it."""
         error = {"message": str(self), "type": TYPES[self.status], "param": self.param, "code": self.status}
-        return json.dumps({"error": error}).encode()
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
 
     @property
     def headers(self) -> Headers:

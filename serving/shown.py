@@ -15,8 +15,10 @@ FROM_ENVIRONMENT = f"${KEY_VARIABLE}"
 
 def ready(served: Served, models: list[dict[str, Any]], base_url: str, key: str | None) -> str:
     """`models` is what /v1/models lists; `key` the key, FROM_ENVIRONMENT for one that is not shown, None for none."""
-    lines = [f"Serving at {base_url}", "", *(about(model) for model in models), ""]
-    return "\n".join([*lines, curl(served, base_url, key), "", python(served, base_url, key)])
+    lines = [f"Serving at {base_url} until Ctrl-C", "", *(about(model) for model in models), ""]
+    lines += [curl(served, base_url, key), "", "# or in Python (pip install openai)", python(served, base_url, key)]
+    others = ", ".join(list(served.variants)[1:])
+    return "\n".join([*lines, *(["", f"To ask another, give its name as the model: {others}"] if others else [])])
 
 
 def about(model: dict[str, Any]) -> str:
@@ -31,14 +33,14 @@ def about(model: dict[str, Any]) -> str:
 
 
 def message(served: Served) -> tuple[str, str]:
-    """The first variant's name, and a content that it takes."""
+    """The first variant's name, and a content that it takes: a row of its recipe's, where the artifact has one."""
     name, variant = next(iter(served.variants.items()))
-    return name, json.dumps(sample_inputs(variant.prompt, "some"))
+    return name, json.dumps(variant.example or sample_inputs(variant.prompt, "some"), ensure_ascii=False)
 
 
 def curl(served: Served, base_url: str, key: str | None) -> str:
     name, content = message(served)
-    body = json.dumps({"model": name, "messages": [{"role": "user", "content": content}]})
+    body = json.dumps({"model": name, "messages": [{"role": "user", "content": content}]}, ensure_ascii=False)
     words = [f"curl {base_url}/chat/completions", "-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]
     if key:
         header = f"Authorization: Bearer {key}"

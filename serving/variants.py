@@ -16,6 +16,7 @@ from typing import Any, Literal
 from optimizer.errors import UserError
 from optimizer.files import digest, file_digest
 from optimizer.prompt import Prompt, read_artifact
+from optimizer.shell import pasted
 
 Kind = Literal["prompt", "distilled"]
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -36,7 +37,10 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Variant:
-    """A prompt under a model name. `artifact` is the id of what is served: the prompt and, distilled, the weights."""
+    """A prompt under a model name. `artifact` is the id of what is served: the prompt and, distilled, the weights.
+
+    example: the inputs of some row of the recipe's, where the artifact has them.
+    """
 
     recipe: str
     kind: Kind
@@ -45,6 +49,7 @@ class Variant:
     base_sha256: str | None
     score: Mapping[str, Any] | None
     adapter: Adapter | None = None
+    example: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -95,7 +100,9 @@ def load(artifacts: Sequence[Path], adapters: Sequence[Path]) -> Served:
     """The variants in best.json files and distilled folders. Raises `UserError`."""
     variants = [read_prompt(path) for path in artifacts] + [read_distilled(path) for path in adapters]
     if not variants:
-        raise UserError("Nothing to serve.", "", "Name a best.json, or a distilled folder with --adapter.")
+        here = Path("best.json")
+        hint = f"Try: {pasted('serve', here)}" if here.is_file() else "Name a best.json, or a folder with --adapter."
+        raise UserError("Nothing to serve.", "", hint)
     first = variants[0]
     table: dict[str, Variant] = {}
     for variant in variants:
@@ -125,6 +132,9 @@ def read_prompt(path: Path) -> Variant:
 def read_distilled(folder: Path) -> Variant:
     """The variant of a folder that distill wrote."""
     missing = [name for name in (PROMPT, CONFIG, WEIGHTS) if not (folder / name).is_file()]
+    if missing and (folder / "work").is_dir():
+        going = pasted("distill", "--resume", folder)
+        raise UserError(f"{folder} is not finished.", f"It has no {missing[0]} yet.", f"Go on with it: {going}")
     if missing:
         raise UserError(
             f"{folder} is no distilled folder.",
@@ -169,7 +179,14 @@ def read(path: Path, kind: Kind, adapter: Adapter | None = None) -> Variant:
     if not isinstance(base, str) or not isinstance(sha256, str | None):
         raise UserError(f"{path} names no model.", "", "Write it again with optimize or distill.")
     measured = "student" if kind == "distilled" else str(artifact.get("shipped"))
-    return Variant(name, kind, prompt, base, sha256, test_score(artifact, measured), adapter)
+    return Variant(name, kind, prompt, base, sha256, test_score(artifact, measured), adapter, example(artifact, prompt))
+
+
+def example(artifact: Mapping[str, Any], prompt: Prompt) -> dict[str, Any] | None:
+    """The artifact's example, if it holds what the prompt asks for."""
+    found = artifact.get("example")
+    fits = isinstance(found, dict) and found.keys() == {field.name for field in prompt.inputs}
+    return found if fits else None
 
 
 def test_score(artifact: Mapping[str, Any], measured: str) -> dict[str, Any] | None:

@@ -155,3 +155,11 @@ def test_the_commands_to_type_next(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert both[2].startswith("serve both  ") and both[2].endswith("serve best.json --adapter 'my student'")
     alone = whereabouts(Path("distilled"), None)[2]
     assert alone.startswith("serve it    ") and alone.endswith("serve --adapter distilled")
+
+
+def test_resume_of_a_finished_distillation_shows_it_and_measures_nothing(folder: Distilled, tmp_path: Path) -> None:
+    verdict = folder.verdict_path.read_bytes()
+    done = run([sys.executable, "-m", "distill", "--resume", str(folder.path)], tmp_path)
+    assert done.returncode == 0 and "is finished; this is what it found." in done.stderr
+    assert "Distil: the student beats the best prompt" in done.stdout.replace("\n", " ")
+    assert "serve --adapter" in done.stdout and folder.verdict_path.read_bytes() == verdict

@@ -80,9 +80,13 @@ def test_a_folder_is_not_written_into_twice(tmp_path: Path) -> None:
     settings = Settings(from_prompt="best.json")
     made = Distilled.create(tmp_path / "d", settings)
     assert Distilled.open(tmp_path / "d")[1] == settings and made.kept("taught") is None
-    with pytest.raises(UserError, match="already holds something") as caught:
+    with pytest.raises(UserError, match="already holds a distillation that is not finished") as caught:
         Distilled.create(tmp_path / "d", settings)
     assert "distill --resume" in caught.value.do
+    made.prompt_path.write_text("{}")
+    with pytest.raises(UserError, match="already holds something") as caught:
+        Distilled.refuse_occupied(tmp_path / "d")
+    assert "--resume" not in caught.value.do
     with pytest.raises(UserError, match="is no distillation to go on with"):
         Distilled.open(tmp_path)
 

@@ -140,6 +140,7 @@ def test_snippets_hold_a_key_only_where_it_was_given_openly(best: Path) -> None:
     assert 'os.environ["VLLM_API_KEY"]' in text and '"Authorization: Bearer $VLLM_API_KEY"' in text
     assert "qa-prompt  aaaaaaaaaaaa, layout raw, not read on test, 64 of 80 prompt tokens cached" in text
     assert "Authorization" not in ready(served, models, "http://h/v1", None)
+    assert "some context" in text, "an artifact without an example is shown with made-up inputs"
     assert """-H 'Authorization: Bearer a"$b'""" in ready(served, models, "http://h/v1", 'a"$b')
 
 

@@ -64,9 +64,39 @@ def test_two_base_models(best: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_to_serve() -> None:
+def test_nothing_to_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="Nothing to serve"):
         load([], [])
+    (tmp_path / "best.json").write_text("{}")
+    with pytest.raises(UserError, match="Nothing to serve") as caught:
+        load([], [])
+    assert caught.value.do.endswith("serve best.json")
+
+
+def test_a_folder_that_distill_still_fills(tmp_path: Path) -> None:
+    folder = artifacts.sketch_distilled(tmp_path / "d")
+    (folder / "prompt.json").unlink()
+    (folder / "work").mkdir()
+    with pytest.raises(UserError, match="is not finished") as caught:
+        read_distilled(folder)
+    assert f"distill --resume {folder}" in caught.value.do
+
+
+def test_a_misspelt_artifact(best: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read_prompt(best.with_name("bset.json"))
+    assert caught.value.do == f"Did you mean {best}?"
+
+
+@pytest.mark.parametrize("example", [None, {}, {"context": "c"}, ["context", "question"], "context"])
+def test_an_example_that_is_no_row_of_the_prompts(best: Path, example: Any) -> None:
+    artifact = json.loads(best.read_text())
+    best.write_text(json.dumps(artifact | {"example": example}))
+    assert read_prompt(best).example is None
+    row = {"context": "It is a mill.", "question": "What is it?"}
+    best.write_text(json.dumps(artifact | {"example": row}))
+    assert read_prompt(best).example == row
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a=b", "--host", "x" * 65, "a b", None, 5])
