@@ -21,7 +21,7 @@ from benchmarks.results import keep_machine, write_page
 from benchmarks.tasks import TASKS, BenchTask
 
 PART = "contest"
-CAPS = (250, 500, 1_000, 2_000, 4_000)
+CAPS = (125, 250, 500, 1_000, 2_000, 4_000)
 FAST_CAPS = (300,)
 SEEDS = (0, 1, 2)
 BASELINES = ("seed", "predict")

@@ -133,11 +133,11 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
         "paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it.",
         "",
     ]
-    made = tables(records, order)
+    made = {name: table for name, table in tables(records, order).items() if table.searchers}
     for name, table in made.items():
         lines += [f"### {name}", "", *table.lines(), ""]
         lines += [f"- {said}" for said in [table.quarter()] if said]
-        if "capo" not in table.names and any("capo" in one.names for one in made.values()):
+        if set(order) - set(table.names) == {"capo"} and any("capo" in one.names for one in made.values()):
             lines.append("- CAPO is left out: its answer is one text, and this task has several outputs")
         lines += [f"- {said}" for said in remarks(table)] + [""]
     lines += verdict(made)

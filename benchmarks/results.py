@@ -122,7 +122,8 @@ def machines(folder: Path) -> str:
 
 def told(found: dict[str, Any]) -> str:
     gpus = f", {found['gpus']} GPU" if found["gpus"] else ", no GPU"
-    return f"{found['cores']} cores ({found['processor']}; {found['flags']}), {found['memory_gib']} GiB{gpus}."
+    cores = "1 core" if found["cores"] == 1 else f"{found['cores']} cores"
+    return f"{cores} ({found['processor']}; {found['flags']}), {found['memory_gib']} GiB{gpus}."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
