@@ -132,6 +132,10 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
         "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; `minus ours` is",
         "paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it.",
         "",
+        "TREC-6 (Li & Roth 2002: 3,000 rows of `text` and `label`) and SQuAD (Rajpurkar et al. 2016: three articles of",
+        "its dev set) are read from `../shared/data/trec-train-3000.jsonl` and `squad-3-articles.jsonl`; a task whose",
+        "file is not there is skipped.",
+        "",
     ]
     made = {name: table for name, table in tables(records, order).items() if table.searchers}
     for name, table in made.items():
