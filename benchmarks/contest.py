@@ -22,7 +22,7 @@ from benchmarks.tasks import TASKS, BenchTask
 
 PART = "contest"
 CAPS = (125, 250, 500, 1_000, 2_000, 4_000)
-FAST_CAPS = (300,)
+FAST_CAPS = (150,)
 SEEDS = (0, 1, 2)
 BASELINES = ("seed", "predict")
 SEARCHERS = ("bootstrap", "mipro", "gepa", "capo", "ours")

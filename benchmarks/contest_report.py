@@ -93,6 +93,11 @@ class Table:
         other, own = self.at(name, cap), self.at("ours", cap)
         return gain(other.scores, own.scores, 0, own.groups) if other and own else None
 
+    def contested(self, cap: int) -> bool:
+        """Whether ours and some peer are measured at a cap."""
+        measured = [name for name in self.searchers if self.at(name, cap)]
+        return "ours" in measured and len(measured) > 1
+
     def ahead(self, cap: int) -> list[str]:
         """Who beats ours at a cap beyond doubt."""
         pairs = {name: self.versus(name, cap) for name in self.searchers if name != "ours"}
@@ -168,9 +173,7 @@ def remarks(table: Table) -> Iterator[str]:
 
 def verdict(made: dict[str, Table]) -> list[str]:
     """At how many tasks and caps nobody is ahead of ours beyond doubt."""
-    rows = [
-        (name, cap, table.ahead(cap)) for name, table in made.items() for cap in table.caps if table.at("ours", cap)
-    ]
+    rows = [(name, cap, table.ahead(cap)) for name, table in made.items() for cap in table.caps if table.contested(cap)]
     if not rows:
         return []
     lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in rows if who]
