@@ -78,11 +78,13 @@ def options() -> frozenset[str]:
     return frozenset(found | {"--help"} | OTHERS_OPTIONS)
 
 
+# Options of other programs, and of the benchmarks.
+ELSEWHERE = r"(pip install|python -m benchmarks\.contest) [^`\n]*|'--FLAG[^']*'"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_option_that_is_named_exists(page: Path) -> None:
-    named = set(
-        re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(r"pip install [^`\n]*|'--FLAG[^']*'", "", page.read_text()))
-    )
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(ELSEWHERE, "", page.read_text())))
     assert named - options() == set()
 
 
