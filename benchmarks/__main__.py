@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fast", action="store_true", help="small sizes: 20 minutes on 2 cores")
+    parser.add_argument("--fast", action="store_true", help="small sizes")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all where none is named")
     options = parser.parse_args()
     unknown = [name for name in options.parts if name not in PARTS]

@@ -78,7 +78,7 @@ def work(options: dict[str, Any]) -> None:
     if int(os.environ.get("RANK", "0")) > 0:
         follow(options["resume"] or options["output"])
         return
-    if options["resume"] and Distilled(options["resume"]).prompt_path.is_file():
+    if options["resume"] and Distilled.open(options["resume"])[0].finished:
         again(Distilled(options["resume"]))
         return
     if not options["resume"]:

@@ -43,11 +43,11 @@ class Distilled:
         write_json(made.settings_path, settings.to_json())
         return made
 
-    @staticmethod
-    def refuse_occupied(path: Path) -> None:
+    @classmethod
+    def refuse_occupied(cls, path: Path) -> None:
         """Raises `UserError` where something is in the way of a new folder."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            begun = (path / "work" / "settings.json").is_file() and not (path / "prompt.json").is_file()
+            begun = (path / "work" / "settings.json").is_file() and not cls(path).finished
             going = f"Go on with it: {pasted('distill', '--resume', path)}" if begun else "Move it away"
             raise UserError(
                 f"{path} already holds a distillation that is not finished."
@@ -68,6 +68,12 @@ class Distilled:
                 "Start one with: distill --from-prompt best.json",
             )
         return made, made.settings()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result stands; what was lost of it, --resume makes again."""
+        adapter = [self.path / name for name in ADAPTER_FILES]
+        return all(path.is_file() for path in (*adapter, self.prompt_path, self.verdict_path))
 
     def settings(self) -> Settings:
         return Settings.from_json(json.loads(self.settings_path.read_text(encoding="utf-8")))

@@ -163,3 +163,11 @@ def test_resume_of_a_finished_distillation_shows_it_and_measures_nothing(folder:
     assert done.returncode == 0 and "is finished; this is what it found." in done.stderr
     assert "Distil: the student beats the best prompt" in done.stdout.replace("\n", " ")
     assert "serve --adapter" in done.stdout and folder.verdict_path.read_bytes() == verdict
+    (folder.path / "adapter_model.safetensors").unlink()
+    assert not folder.finished, "weights that were lost are made again, not shown as if they were there"
+
+
+def test_resume_of_a_result_without_its_work_is_refused_in_words(folder: Distilled, tmp_path: Path) -> None:
+    folder.settings_path.unlink()
+    done = run([sys.executable, "-m", "distill", "--resume", str(folder.path)], tmp_path)
+    assert done.returncode == 2 and "is no distillation to go on with." in done.stderr

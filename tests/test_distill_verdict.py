@@ -9,7 +9,7 @@ import pytest
 
 from distill.arms import Arm, Load
 from distill.card import COLUMNS, comparison, markdown, rows
-from distill.folder import Distilled
+from distill.folder import ADAPTER_FILES, Distilled
 from distill.pipeline import falls_short
 from distill.settings import Settings
 from distill.verdict import Cost, Verdict, judge, sentence
@@ -83,7 +83,8 @@ def test_a_folder_is_not_written_into_twice(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="already holds a distillation that is not finished") as caught:
         Distilled.create(tmp_path / "d", settings)
     assert "distill --resume" in caught.value.do
-    made.prompt_path.write_text("{}")
+    for path in (made.prompt_path, made.verdict_path, *(made.path / name for name in ADAPTER_FILES)):
+        path.write_text("{}")
     with pytest.raises(UserError, match="already holds something") as caught:
         Distilled.refuse_occupied(tmp_path / "d")
     assert "--resume" not in caught.value.do
