@@ -19,7 +19,7 @@ from benchmarks.results import keep_machine, write_page
 from benchmarks.tasks import BenchTask
 
 PART = "ablations"
-CAPS = (500, 1_000)
+CAPS = (125, 250, 500, 1_000)
 WHOLE = "ours"
 VARIANTS: dict[str, Search] = {
     "no-race": partial(contestant_ours.search, options=("--no-race",)),

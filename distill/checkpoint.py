@@ -24,17 +24,23 @@ NAME = "checkpoint.pt"
 class Position:
     """`step` updates of epoch `epoch` (from 0) are done; epochs before it are trained and scored on dev.
 
-    `epoch_losses` are the running epoch's, one an update; `ended` says that no epoch follows.
+    `epoch_losses` are the running epoch's, one an update; `ended` says that no epoch follows. `seconds` are those of
+    updates, `dev_seconds` those of the readings of dev.
     """
 
     epoch: int = 0
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    dev_seconds: float = 0.0
     dev_scores: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     epoch_losses: list[float] = field(default_factory=list)
     ended: bool = False
+
+    @property
+    def all_seconds(self) -> float:
+        return self.seconds + self.dev_seconds
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def work(options: dict[str, Any]) -> None:
         planned = plan(settings, watch.say)
         folder = Distilled(options["resume"]) if options["resume"] else Distilled.create(options["output"], settings)
         watch.say(f"{len(planned.rows)} rows to learn from, {planned.leaks} leaks dropped; folder {folder.path}")
+        watch.say(f"ahead: {ahead(settings.gold_arm)}")
         try:
             made = Steps(planned, settings, folder, watch).run()
         except BaseException:
@@ -97,6 +98,12 @@ def work(options: dict[str, Any]) -> None:
 
         write(folder, made)
     show(folder.path, made.verdict, settings.seed, Path(settings.from_prompt) if planned.together else None)
+
+
+def ahead(gold_arm: bool) -> str:
+    """The steps of a distillation, and how long they take together."""
+    second = ", and one on gold labels" if gold_arm else ""
+    return f"the teacher answers, a student is trained{second}, test is read (usually 10-30 min in all on two cores)"
 
 
 def again(folder: Distilled) -> None:

@@ -42,7 +42,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` of `steps` updates are done. `dev` is the score of the epoch that has just ended, else None."""
+    """`step` of `steps` updates are done. `scoring`: they end an epoch, and dev is scored next. `dev` is the epoch's
+    score where that is done, else None."""
 
     step: int
     steps: int
@@ -50,6 +51,7 @@ class Progress:
     loss: float
     tokens_per_s: float
     seconds_left: float
+    scoring: bool = False
     dev: float | None = None
 
 

@@ -45,16 +45,15 @@ class Ticker:
         return f"{duration((time.monotonic() - self.begun) * (total - done) / made)} left"
 
     def follow(self, progress: Progress) -> None:
-        """As a training's reporter: the end of an epoch is always a line."""
-        line = (
-            f"loss {progress.loss:.3f}  {progress.tokens_per_s:.0f} tokens/s  {progress.seconds_left / 60:.1f} min left"
-        )
-        if progress.dev is None:
-            self.tick(progress.step, progress.steps, line)
+        """As a training's reporter: the end of an epoch's updates, and of the epoch, are always lines."""
+        epoch, loss = f"{self.name}, epoch {progress.epoch}", f"loss {progress.loss:.3f}"
+        left = f"{duration(progress.seconds_left)} left"
+        if progress.dev is not None:
+            self.watch.say(f"{epoch}: dev {100 * progress.dev:.1f}  {loss}")
+        elif progress.scoring:
+            self.watch.say(f"{epoch}: trained, scoring dev  {loss}" + (f"  {left}" if progress.epoch > 1 else ""))
         else:
-            self.watch.say(
-                f"{self.name}, epoch {progress.epoch}: dev {100 * progress.dev:.1f}  loss {progress.loss:.3f}"
-            )
+            self.tick(progress.step, progress.steps, f"{loss}  {progress.tokens_per_s:.0f} tokens/s  {left}")
 
 
 @contextmanager

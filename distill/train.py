@@ -195,7 +195,7 @@ class Loop:
         loss = sum(position.epoch_losses) / len(position.epoch_losses)
         position.dev_scores.append(score)
         position.losses.append(loss)
-        position.seconds += time.monotonic() - begun
+        position.dev_seconds += time.monotonic() - begun
         self.record({"loss": loss, "dev": score})
         position.epoch, position.step, position.epoch_losses = position.epoch + 1, 0, []
         spent = position.epoch == self.hyper.epochs or exhausted(position.dev_scores, self.hyper.patience)
@@ -233,16 +233,23 @@ class Loop:
         line = {"step": self.done, "epoch": position.epoch + 1, **values, "tokens": position.tokens}
         if self.main:
             with disk(self.job.work_dir), (self.job.work_dir / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line | {"seconds": round(position.seconds, 3)}) + "\n")
+                file.write(json.dumps(line | {"seconds": round(position.all_seconds, 3)}) + "\n")
 
     def tell(self, loss: float, dev: float | None = None) -> None:
         if self.main:
             position = self.position
-            a_step_s = position.seconds / max(self.done, 1)
-            left = 0.0 if position.ended else a_step_s * (self.steps - self.done)
+            left = 0.0 if position.ended else self.seconds_left()
             epoch = position.epoch if dev is not None else position.epoch + 1
             speed = position.tokens / max(position.seconds, 1e-9)
-            self.report(Progress(self.done, self.steps, epoch, loss, speed, left, dev))
+            scoring = position.step == self.per_epoch
+            self.report(Progress(self.done, self.steps, epoch, loss, speed, left, scoring, dev))
+
+    def seconds_left(self) -> float:
+        """Of the updates at their pace so far, and of the readings of dev once one was timed."""
+        position = self.position
+        updates = position.seconds / max(self.done, 1) * (self.steps - self.done)
+        readings = position.dev_seconds / max(position.epoch, 1) * (self.hyper.epochs - position.epoch)
+        return updates + readings
 
     def write(self, adapter_dir: Path) -> None:
         if self.main and self.best is not None:
@@ -259,7 +266,7 @@ class Loop:
         )
         device = torch.cuda.get_device_name() if on_gpu else self.device.type
         scores = position.dev_scores
-        seconds = position.seconds
+        seconds = position.all_seconds
         return Trained(best_epoch(scores), scores, position.losses, position.tokens, seconds, peak, device)
 
 

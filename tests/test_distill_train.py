@@ -38,7 +38,8 @@ def test_progress_and_metrics_tell_of_every_update(whole: tiny.Training) -> None
     steps = [one for one in told if one.dev is None]
     assert [one.step for one in steps] == list(range(1, 49)) and {one.steps for one in told} == {48}
     assert [one.dev for one in told if one.dev is not None] == trained.dev_scores
-    assert told[0].seconds_left > 0 and told[-1].seconds_left == 0
+    assert [one.step for one in told if one.scoring] == [12, 24, 36, 48]
+    assert all(one.seconds_left > 0 for one in told[:-1]) and told[-1].seconds_left == 0
     lines = [json.loads(line) for line in (folder / "work" / "metrics.jsonl").read_text().splitlines()]
     assert [line["dev"] for line in lines if "dev" in line] == trained.dev_scores
     assert len(lines) == 48 + len(trained.dev_scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -13,7 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from distill.job import Progress
+from distill.progress import ticking
+from optimizer.progress import Watch
 from optimizer.shell import found, near, pasted
 from optimizer.spelled import duration, plural
 from optimizer.summary import following, twice
@@ -167,3 +172,15 @@ def test_a_wrong_option_names_the_program_as_it_was_called(module: str, tmp_path
     done = run([sys.executable, "-m", module, "--nonsense"], tmp_path)
     assert done.returncode == 2 and done.stderr.startswith(f"Usage: python -m {module} [OPTIONS]")
     assert f"Try 'python -m {module} --help' for help." in done.stderr
+
+
+def test_a_training_tells_when_dev_is_scored_and_how_long_it_has_to_go() -> None:
+    told = io.StringIO()
+    with Watch(Console(file=told, width=100)) as watch, ticking(watch, "student") as ticker:
+        ticker.follow(Progress(6, 12, 1, 0.5, 300, 40, scoring=True))
+        ticker.follow(Progress(6, 12, 1, 0.5, 300, 60, dev=0.25))
+        ticker.follow(Progress(12, 12, 2, 0.25, 300, 20, scoring=True))
+    first, scored, second = told.getvalue().splitlines()
+    assert "epoch 1: trained, scoring dev" in first and "left" not in first, "a reading of dev was not timed yet"
+    assert "epoch 1: dev 25.0" in scored
+    assert second.endswith("20 s left")
