@@ -6,12 +6,13 @@ Nothing enters that the student's own prompt would not read back as the same out
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.ladder import Kept
+from distill.ladder import Kept, Sifted
 from distill.reasons import Reason, Rejected, listed
 from distill.student import Lesson, completion
 from optimizer.errors import InfrastructureError, ReplyError, UserError
@@ -70,8 +71,9 @@ def misread(prompt: Prompt, reply: str, outputs: Mapping[str, Any]) -> str | Non
     return None
 
 
-def refuse_few(entries: Sequence[Entry], rejected: Sequence[Rejected]) -> None:
-    """Raises `UserError`, with the counts by reason, where fewer than 20 rows are left to learn from."""
+def refuse_few(entries: Sequence[Entry], rejected: Sequence[Rejected], sifted: Sifted) -> None:
+    """Raises `UserError`, with the counts by reason and the threshold that would do, where fewer than 20 rows are left
+    to learn from."""
     rows = len({entry.lesson.id for entry in entries})
     if rows >= FEWEST:
         return
@@ -83,8 +85,16 @@ def refuse_few(entries: Sequence[Entry], rejected: Sequence[Rejected]) -> None:
     raise UserError(
         f"{left} the filter; a student needs {FEWEST}.",
         f"Rejected answers: {listed(rejected)}.",
-        "Lower --keep, learn from labels with --gold, ask for more answers with -k, or give more rows.",
+        f"{lower(sifted)}earn from labels with --gold, ask for more answers with -k, or give more rows.",
     )
+
+
+def lower(sifted: Sifted) -> str:
+    """The first words of the advice: the threshold that lets enough rows through, where there is one above zero."""
+    enough = sorted(sifted.best.values(), reverse=True)[FEWEST - 1 : FEWEST]
+    keep = math.floor(100 * enough[0]) / 100 if enough else 0.0
+    found = 0 < keep < sifted.keep
+    return f"--keep {keep:g} would let {FEWEST} rows through, wrong answers among them. Or l" if found else "L"
 
 
 def write_dataset(folder: Path, entries: Sequence[Entry], rejected: Sequence[Rejected]) -> str:

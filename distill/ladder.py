@@ -55,11 +55,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Sifted:
-    """What came through, in the order of rows; what did not; the threshold that was used."""
+    """What came through, in the order of rows; what did not; the threshold that was used; each scored row's best."""
 
     kept: list[Kept]
     rejected: list[Rejected]
     keep: float
+    best: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def sift(answers: Sequence[Answer], metric: Metric, fields: Sequence[str], rules
     keep = rules.keep
     if keep is None:
         keep = default_keep(one.score for row in graded.values() for one in row if one.score is not None)
-    sifted = Sifted([], [], keep)
+    sifted = Sifted([], [], keep, best_scores(graded))
     for id_, row in rows.items():
         unusable = [Rejected(a.example, a.sample, a.text, a.reason) for a in row if a.reason]
         scored = any(one.score is not None for one in graded[id_])
@@ -99,6 +100,12 @@ def sift(answers: Sequence[Answer], metric: Metric, fields: Sequence[str], rules
         sifted.rejected.extend([*unusable, *wrong, *spare])
         sifted.kept.extend(kept or (labels([row[0].example]) if rules.gold else []))
     return sifted
+
+
+def best_scores(graded: Mapping[str, Sequence[Graded]]) -> dict[str, float]:
+    """The score of each row's best answer, for rows with any."""
+    scores = {id_: [one.score for one in row if one.score is not None] for id_, row in graded.items()}
+    return {id_: max(row) for id_, row in scores.items() if row}
 
 
 def default_keep(scores: Iterable[float]) -> float:

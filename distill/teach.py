@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from distill.folder import Distilled
 from distill.ladder import sift
 from distill.plan import Plan
 from distill.progress import ticking
-from distill.reasons import counted, listed
+from distill.reasons import Rejected, counted, listed
 from distill.settings import Settings
 from distill.teacher import Answer, ask_teacher
 from optimizer.budget import Budget, Meter
@@ -54,6 +54,16 @@ def recall_taught(folder: Distilled, plan: Plan) -> Taught | None:
 
 
 @dataclass(frozen=True)
+class Lessons:
+    """What came through the filter, what did not, the threshold, and the sha256 of dataset.jsonl."""
+
+    entries: list[Entry]
+    rejected: list[Rejected]
+    keep: float
+    dataset: str
+
+
+@dataclass(frozen=True)
 class Teaching:
     """One teaching: its engines start, answer and stop in here."""
 
@@ -65,36 +75,41 @@ class Teaching:
 
     def run(self) -> Taught:
         """Ask, sift, write; then keep the result for --resume. Raises `UserError` where too little came through."""
+        lessons, arms = self.sessions()
+        calls, seconds = self.store.totals()[TEACHER].calls, self.store.working_seconds(TEACHER)
+        counts = {str(kind): n for kind, n in counted(lessons.rejected).items()}
+        taught = Taught(lessons.entries, lessons.dataset, lessons.keep, counts, calls, seconds, arms)
+        self.folder.keep("taught", taught.to_json())
+        return taught
+
+    def lessons(self, answers: Sequence[Answer]) -> Lessons:
+        """What of the answers is learned, written down. Raises `UserError` where that is too little."""
         plan, settings = self.plan, self.settings
-        answers, arms = self.sessions()
         sifted = sift(answers, plan.metric, [field.name for field in plan.student.outputs], settings.rules)
         entries, misread = compose(sifted.kept, plan.student)
         rejected = [*sifted.rejected, *misread]
         self.watch.say(f"kept {len(entries)} answers at {sifted.keep:g} or above; rejected: {listed(rejected)}")
         dataset = write_dataset(self.folder.path, entries, rejected)
-        refuse_few(entries, rejected)
-        calls, seconds = self.store.totals()[TEACHER].calls, self.store.working_seconds(TEACHER)
-        counts = {str(kind): n for kind, n in counted(rejected).items()}
-        taught = Taught(entries, dataset, sifted.keep, counts, calls, seconds, arms)
-        self.folder.keep("taught", taught.to_json())
-        return taught
+        refuse_few(entries, rejected, sifted)
+        return Lessons(entries, rejected, sifted.keep, dataset)
 
-    def sessions(self) -> tuple[list[Answer], dict[str, Arm]]:
-        """The teacher's endpoint first; a second engine only for what the teacher's weights cannot answer."""
+    def sessions(self) -> tuple[Lessons, dict[str, Arm]]:
+        """The teacher's endpoint first; too few lessons end it all before test is read. A second engine only for what
+        the teacher's weights cannot answer."""
         plan, settings, arms = self.plan, self.settings, dict[str, Arm]()
         here = {BEST: plan.best} if settings.teacher is None else {}
         here |= {BARE: plan.student} if plan.teaches_itself and not settings.source.base_url else {}
         here |= {BEST: plan.best} if BARE in here else {}
         log_path = self.folder.logs_dir / "teacher.log"
         with answering(settings.source, plan.teacher_model, log_path, self.watch.say) as (endpoint, _):
-            answers = asyncio.run(self.ask(endpoint))
+            lessons = self.lessons(asyncio.run(self.ask(endpoint)))
             arms |= asyncio.run(self.measure(here, endpoint))
         left = {name: prompt for name, prompt in {BARE: plan.student, BEST: plan.best}.items() if name not in arms}
         if left:
             log_path = self.folder.logs_dir / "base.log"
             with answering(Source(), plan.student_model, log_path, self.watch.say) as (endpoint, _):
                 arms |= asyncio.run(self.measure(left, endpoint))
-        return answers, arms
+        return lessons, arms
 
     async def ask(self, endpoint: Endpoint) -> list[Answer]:
         plan, settings = self.plan, self.settings

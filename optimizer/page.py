@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def environment(folder: Path = FOLDER) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"points": points, "signed": signed, "percent": percent, "count": count}
+    made.filters |= {"points": points, "signed": signed, "percent": percent, "count": count, "when": when}
     return made
 
 
@@ -49,6 +50,11 @@ def render(template: str, folder: Path = FOLDER, **values: object) -> str:
 def source_hash(script: str) -> str:
     """A script's hash as a content security policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def when(stamp: str) -> str:
+    """A time of an artifact (ISO 8601) to the minute."""
+    return f"{datetime.fromisoformat(stamp).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def points(share: float) -> str:

@@ -35,18 +35,22 @@ def test_the_table_tells_what_the_artifacts_hold_and_what_was_not_measured(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifacts(recipes.FOLDER / "qa", verdict=True)
+    artifacts(recipes.FOLDER / "extract", verdict=True)
     artifacts(recipes.FOLDER / "math", verdict=False)
     results = tmp_path / "results"
     for name, what, make in (
         ("qa", recipes.PROMPT, recipes.optimize),
         ("qa", recipes.STUDENT, recipes.distill),
+        ("extract", recipes.PROMPT, recipes.optimize),
+        ("extract", recipes.STUDENT, recipes.distill),
         ("math", recipes.PROMPT, recipes.optimize),
     ):
         cell(recipes.PART, {"recipe": name, "what": what}, partial(make, name), folder=results)
-    head, rule, one, two = recipes.table(results).splitlines()
+    head, rule, one, labelled, two = recipes.table(results).splitlines()
     cells = ["`qa.py`", "90", "10.0 (5.0 to 15.0)", "20.0 (15.0 to 25.0)", "50.0 (45.0 to 55.0)"]
     cells += ["+40.0 (+30.0 to +50.0)"] * 2 + ["60.0 (55.0 to 65.0)", "not measured", "3", "2026-01-02"]
     assert one == "| " + " | ".join(cells) + " |"
+    assert "| 60.0 (55.0 to 65.0) with `--gold` | not measured |" in labelled
     assert two.startswith("| `math.py` |") and two.count("not measured") == 2
     assert head.count("|") == rule.count("|") == one.count("|")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.dataset import compose, read_dataset, refuse_few, write_dataset
-from distill.ladder import Kept, labels
+from distill.ladder import Kept, Sifted, labels
 from distill.reasons import Reason, Rejected, counted, listed
 from distill.student import completion
 from distill.unlabelled import merge, read_unlabelled
@@ -121,23 +121,36 @@ def test_a_folder_that_takes_no_file_is_told(tmp_path: Path) -> None:
         write_dataset(tmp_path / "out", [], [])
 
 
+def scored(best: dict[str, float]) -> Sifted:
+    return Sifted([], [], 0.8, best)
+
+
+def test_too_few_rows_are_told_the_threshold_that_would_do() -> None:
+    rows = {f"id{n}": n / 40 for n in range(32)}
+    with pytest.raises(UserError, match=r"--keep 0\.3 would let 20 rows through, wrong answers among them\. Or learn"):
+        refuse_few([], [], scored(rows))
+    for useless in ({}, dict.fromkeys(rows, 0.0), dict.fromkeys(rows, 0.8), {"id1": 0.5}):
+        with pytest.raises(UserError, match=r"\nLearn from labels"):
+            refuse_few([], [], scored(useless))
+
+
 def test_too_few_rows_are_refused_with_the_counts() -> None:
     prompt: Prompt = bare(TASK)
     rejected = [Rejected(example(1), n, "", Reason("scored too low", "x")) for n in range(40)]
     rejected += [Rejected(example(2), 0, "", Reason("unparsed"))]
     assert counted(rejected) == {"scored too low": 40, "unparsed": 1} and listed([]) == "none"
     with pytest.raises(UserError) as caught:
-        refuse_few([], rejected)
+        refuse_few([], rejected, scored({}))
     assert str(caught.value) == (
         "No training row survives the filter; a student needs 20.\n"
         "Rejected answers: 40 scored too low, 1 unparsed.\n"
-        "Lower --keep, learn from labels with --gold, ask for more answers with -k, or give more rows."
+        "Learn from labels with --gold, ask for more answers with -k, or give more rows."
     )
     with pytest.raises(UserError, match="Only 1 training row survives the filter"):
-        refuse_few(compose(keeps(1) * 30, prompt)[0], rejected)
+        refuse_few(compose(keeps(1) * 30, prompt)[0], rejected, scored({}))
     with pytest.raises(UserError, match="Only 19 training rows survive the filter"):
-        refuse_few(compose(keeps(19), prompt)[0], rejected)
-    refuse_few(compose(keeps(20), prompt)[0], rejected)
+        refuse_few(compose(keeps(19), prompt)[0], rejected, scored({}))
+    refuse_few(compose(keeps(20), prompt)[0], rejected, scored({}))
     assert completion(prompt, {"answer": "yes"}) == " yes"
 
 

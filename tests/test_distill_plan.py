@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from distill.folder import Distilled
 from distill.plan import plan
 from distill.settings import Settings
+from distill.teach import Teaching
+from optimizer.calls import SqliteCalls
+from optimizer.endpoints import Source
 from optimizer.errors import UserError
+from optimizer.progress import Watch
 from tests import tiny
+from tests.fake import FakeEndpoint
 from tests.feel import best_json
 
 
@@ -42,6 +50,19 @@ def test_a_plan_names_teacher_student_and_rows(settings: Settings) -> None:
     assert made.teaches_itself and made.teacher == made.best and len(made.rows) == 60 and made.leaks == 0
     assert made.student.messages({"thing": "x"}) == [{"role": "user", "content": "Thing: x\nFeel:"}]
     assert made.student.decoding.structured == {"choice": [" hot", " cold"]}
+
+
+def test_a_teacher_that_is_never_right_is_refused_before_test_is_read(settings: Settings) -> None:
+    with FakeEndpoint(lambda body: " warm", model="tiny") as fake, Watch(Console(file=io.StringIO())) as watch:
+        settings = replace(settings, source=Source(base_url=fake.base_url))
+        made = plan(settings, watch.say)
+        folder = Distilled.create(Path("distilled"), settings)
+        store = SqliteCalls(folder.calls_path)
+        with pytest.raises(UserError, match="No training row survives"):
+            Teaching(made, settings, folder, watch, store).run()
+        store.close()
+    asked = {body["messages"][-1]["content"] for body in fake.bodies}
+    assert asked == {made.teacher.messages(row.inputs)[-1]["content"] for row in made.rows}, "no row of test"
 
 
 def test_a_changed_recipe_and_changed_data(settings: Settings) -> None:
