@@ -3,8 +3,9 @@ demos from larger and larger pools, on a fake engine.
 
     python -m benchmarks.growth [--fast]
 
-Each size is measured in processes of its own: each first makes a small run, so that what is imported and cached once is left out, and
-then counts CPU seconds and resident memory of the run that is asked for, its pages and files included.
+Each size is measured in processes of its own. A process first makes a small run, so that what is imported and cached
+once is left out, and then counts CPU seconds and resident memory of the run that is asked for, its pages and files
+included.
 """
 
 from __future__ import annotations
