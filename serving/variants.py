@@ -40,7 +40,8 @@ class Adapter:
 class Variant:
     """A prompt under a model name. `artifact` is the id of what is served: the prompt and, distilled, the weights.
 
-    example: the inputs of some row of the recipe's, where the artifact has them.
+    example: the inputs of some row of the recipe's, where the artifact has them. folder: where the weights of
+    `base` lie, if the artifact lies with them.
     """
 
     recipe: str
@@ -51,6 +52,7 @@ class Variant:
     score: Mapping[str, Any] | None
     adapter: Adapter | None = None
     example: Mapping[str, Any] | None = None
+    folder: Path | None = None
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ class Served:
     base: str
     base_sha256: str | None
     variants: Mapping[str, Variant]
+    folder: Path | None = None
 
     @property
     def names(self) -> str:
@@ -120,13 +123,13 @@ def load(artifacts: Sequence[Path], adapters: Sequence[Path]) -> Served:
                 "Serve them on two ports.",
             )
         table[variant.name] = variant
-    return Served(first.base, first.base_sha256, table)
+    return Served(first.base, first.base_sha256, table, first.folder)
 
 
 def read_prompt(path: Path) -> Variant:
     """The variant of a best.json, or of a folder with a merged student."""
     if path.is_dir() and (path / PROMPT).is_file() and (path / WHOLE).is_file():
-        return replace(read(path / PROMPT, "distilled"), base=str(path))
+        return replace(read(path / PROMPT, "distilled"), folder=path)
     if path.is_dir():
         raise UserError(f"{path} is a folder.", "", f"For a distilled folder write: --adapter {path}")
     return read(path, "prompt")

@@ -106,7 +106,7 @@ def check_merged(folder: Path) -> None:
         said = [served.ask("feel-distilled", row["inputs"]).json() for row in answered]
     finally:
         server.finish(served)
-    assert set(listed) == {"feel-distilled", "distilled/merged"} and listed["feel-distilled"]["score"]["mean"] > 0.8
+    assert set(listed) == {"feel-distilled", "feel-merged"} and listed["feel-distilled"]["score"]["mean"] > 0.8
     replies = [one["choices"][0]["message"]["content"] for one in said]
     wanted = [row["answers"]["student + bare prompt"]["reply"] for row in answered]
     agreeing = sum(one.strip() == other.strip() for one, other in zip(replies, wanted, strict=True))

@@ -32,8 +32,8 @@ def test_a_merged_student_is_its_own_base(tmp_path: Path) -> None:
     (folder / "prompt.json").write_text(json.dumps(told))
     (folder / "config.json").write_text("{}")
     served = load([folder], [])
-    assert served.base == str(folder) and served.base_sha256 == "1" * 64
-    assert served.variants["qa-distilled"].served_as == str(folder)
+    assert served.base == "qa-merged" and served.base_sha256 == "1" * 64 and served.folder == folder
+    assert served.variants["qa-distilled"].served_as == "qa-merged"
 
 
 def test_an_adapters_prompt_is_not_served_without_the_adapter(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_an_adapters_prompt_is_not_served_without_the_adapter(tmp_path: Path) ->
     path.write_text(json.dumps(json.loads(path.read_text()) | {"adapter": {"sha256": "0" * 64, "r": 8}}))
     with pytest.raises(UserError, match="is the prompt of an adapter") as caught:
         read_prompt(folder / "prompt.json")
-    assert caught.value.do .endswith(f"serve --adapter {folder}")
+    assert caught.value.do.endswith(f"serve --adapter {folder}")
 
 
 def test_new_weights_are_a_new_artifact(tmp_path: Path) -> None:
