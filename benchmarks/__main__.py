@@ -1,7 +1,7 @@
 """Every measurement of the project, by one command; what was measured is kept, so a killed bench goes on.
 
     make bench              # or: python -m benchmarks [--fast] [PART ...]
-    make bench FAST=1
+    make bench FAST=1       # small sizes: 20 minutes on 2 cores
 
 Cells lie in benchmarks/results/ (fast ones in results/fast/); benchmarks/RESULTS.md is written from them after each
 part. A part that fails says so there and stops no other; the exit code is then 1.

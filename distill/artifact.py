@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from distill.card import card
@@ -10,6 +12,7 @@ from distill.folder import Distilled
 from distill.pipeline import Distillation, lineage
 from distill.report import write_report, write_rows
 from optimizer.files import write_json, write_text
+from optimizer.models import resolve
 from optimizer.prompt import SCHEMA_VERSION
 from optimizer.run import now, versions
 
@@ -21,7 +24,10 @@ def write(folder: Distilled, made: Distillation) -> None:
     write_json(folder.path / "verdict.json", made.verdict.to_json())
     write_text(folder.path / "README.md", card(made))
     write_rows(folder.path / "test.jsonl", made.plan.prepared.splits.test, made.verdict)
-    write_json(folder.prompt_path, prompt_artifact(made))
+    artifact = prompt_artifact(made)
+    if made.merged is not None:
+        write_json(folder.merged_dir / folder.prompt_path.name, merged_artifact(artifact, folder.merged_dir))
+    write_json(folder.prompt_path, artifact)
     write_report(folder)
 
 
@@ -46,3 +52,10 @@ def prompt_artifact(made: Distillation) -> dict[str, Any]:
         "versions": versions(),
         "prompt": plan.student.model_dump(mode="json"),
     }
+
+
+def merged_artifact(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The student's artifact for the merged weights in `folder`, which need no adapter; `serve FOLDER` reads it."""
+    model = resolve(str(folder), lambda line: None)
+    rest = {key: value for key, value in artifact.items() if key != "adapter"}
+    return {**rest, "model": {"name": f"{artifact['name']}-merged", "sha256": model.sha256}}

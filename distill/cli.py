@@ -129,11 +129,15 @@ def show(folder: Path, verdict: Verdict, seed: int, best: Path | None) -> None:
 
 def whereabouts(folder: Path, best: Path | None) -> list[str]:
     """Files, and the command to type next; `best` is the prompt that the same server can hold."""
+    from distill.folder import Distilled
+
     serve = pasted("serve", best, "--adapter", folder) if best else pasted("serve", "--adapter", folder)
+    merged = Distilled(folder).merged_dir
     return [
         f"model card  {near(folder / 'README.md')}",
         f"look at it  {near(folder / 'report.html')}",
         f"{'serve both' if best else 'serve it  '}  {serve}",
+        *([f"or merged   {pasted('serve', merged)}"] if merged.is_dir() else []),
     ]
 
 

@@ -1,7 +1,7 @@
 """The folder that distil leaves behind: the adapter, what it was made of, and `work/`, from which it can go on.
 
     adapter_config.json  adapter_model.safetensors  prompt.json  train.json  verdict.json  metrics.jsonl
-    dataset.jsonl  rejected.jsonl  test.jsonl  README.md  report.html  work/
+    dataset.jsonl  rejected.jsonl  test.jsonl  README.md  report.html  work/  merged/ (with --merge)
 
 prompt.json is written after all but the page: a folder without it is not finished, and `serve` will not take it for a
 result.
@@ -32,6 +32,7 @@ class Distilled:
         self.dataset_path = path / "dataset.jsonl"
         self.prompt_path = path / "prompt.json"
         self.verdict_path = path / "verdict.json"
+        self.merged_dir = path / "merged"
         self.settings_path = self.work / "settings.json"
 
     @classmethod

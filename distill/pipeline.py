@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -240,7 +241,8 @@ class Steps:
         from distill.adapter import merge
 
         self.watch.say("merging the adapter into the base's weights (usually under a minute)")
-        return merge(self.plan.student_model, schooled.adapter_dir, self.folder.path / "merged")
+        shutil.rmtree(self.folder.merged_dir, ignore_errors=True)  # what a killed process left
+        return merge(self.plan.student_model, schooled.adapter_dir, self.folder.merged_dir)
 
 
 def falls_short(name: str, test: Estimate, dev_scores: Sequence[float]) -> str | None:

@@ -27,6 +27,7 @@ WHAT, WHERE, LIMITS, INSTEAD = "What is served", "Where", "Limits and logs", "In
 EXAMPLES = """
 serve best.json                      # qa-prompt and the base, on 127.0.0.1
 serve best.json --adapter distilled  # qa-distilled as well
+serve distilled/merged              # the student alone, from distill --merge
 serve best.json --host 0.0.0.0 --api-key KEY
 serve best.json --print              # the command for a container
 """
@@ -39,7 +40,7 @@ CODES = (
 
 
 @click.command(cls=Command, examples=EXAMPLES, codes=CODES)
-@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path), metavar="[BEST.json]...")
+@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path), metavar="[BEST.json | MERGED]...")
 @option(WHAT, "--adapter", "adapters", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
         help="A folder that distill wrote; may be repeated.")  # fmt: skip
 @option(WHAT, "--model", metavar="MODEL", shell_complete=files,

@@ -107,10 +107,11 @@ def plan(options: Options, machine: Machine, say: Say) -> Plan:
 
 def find_model(served: Served, given: str | None, say: Say) -> Model:
     """The base model, under the name that the artifacts know it by."""
-    model = resolve(given or served.base, say)
+    where = given or str(served.folder or served.base)
+    model = resolve(where, say)
     if served.base_sha256 and model.sha256 and served.base_sha256 != model.sha256:
         raise UserError(
-            f"{given or served.base} has other weights than the artifacts were made with.",
+            f"{where} has other weights than the artifacts were made with.",
             f"Their hash is {model.sha256[:12]}, not {served.base_sha256[:12]}: the scores would not hold.",
             "Give the right weights with --model FOLDER, or run optimize on these.",
         )

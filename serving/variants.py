@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from optimizer.shell import pasted
 Kind = Literal["prompt", "distilled"]
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 WEIGHTS, CONFIG, PROMPT = "adapter_model.safetensors", "adapter_config.json", "prompt.json"
+WHOLE = "config.json"  # what a model folder has, and an adapter has not
 CONFIG_BYTES = 2**20
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-rank
 
@@ -39,7 +40,8 @@ class Adapter:
 class Variant:
     """A prompt under a model name. `artifact` is the id of what is served: the prompt and, distilled, the weights.
 
-    example: the inputs of some row of the recipe's, where the artifact has them.
+    example: the inputs of some row of the recipe's, where the artifact has them. folder: where the weights of
+    `base` lie, if the artifact lies with them.
     """
 
     recipe: str
@@ -50,6 +52,7 @@ class Variant:
     score: Mapping[str, Any] | None
     adapter: Adapter | None = None
     example: Mapping[str, Any] | None = None
+    folder: Path | None = None
 
     @property
     def name(self) -> str:
@@ -89,6 +92,7 @@ class Served:
     base: str
     base_sha256: str | None
     variants: Mapping[str, Variant]
+    folder: Path | None = None
 
     @property
     def names(self) -> str:
@@ -119,11 +123,13 @@ def load(artifacts: Sequence[Path], adapters: Sequence[Path]) -> Served:
                 "Serve them on two ports.",
             )
         table[variant.name] = variant
-    return Served(first.base, first.base_sha256, table)
+    return Served(first.base, first.base_sha256, table, first.folder)
 
 
 def read_prompt(path: Path) -> Variant:
-    """The variant of a best.json."""
+    """The variant of a best.json, or of a folder with a merged student."""
+    if path.is_dir() and (path / PROMPT).is_file() and (path / WHOLE).is_file():
+        return replace(read(path / PROMPT, "distilled"), folder=path)
     if path.is_dir():
         raise UserError(f"{path} is a folder.", "", f"For a distilled folder write: --adapter {path}")
     return read(path, "prompt")
@@ -169,6 +175,12 @@ def read(path: Path, kind: Kind, adapter: Adapter | None = None) -> Variant:
             f"{adapter.path / WEIGHTS} is not what {path} was written for.",
             "The weights were changed since, so its scores belong to others.",
             "Restore the folder, or distill again.",
+        )
+    if recorded and not adapter:
+        raise UserError(
+            f"{path} is the prompt of an adapter.",
+            "The base alone would answer under the student's name.",
+            f"Serve the folder: {pasted('serve', '--adapter', path.parent)}",
         )
     prompt = Prompt.from_artifact(artifact, str(path))
     name, model = artifact.get("name"), artifact.get("model")

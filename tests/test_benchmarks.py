@@ -78,7 +78,7 @@ def test_the_page_shows_full_results_before_fast_ones_and_says_what_is_missing(t
     assert "Fast mode (small sizes). `python -m benchmarks --fast growth`" in page and "slope +0.00" in page
     assert "Not measured: InfrastructureError: out of memory" in page
     assert "`python -m benchmarks client` has not been run" in page
-    assert f"{results.machine()['cores']} cores" in page and "numpy 2.0" in page and "Seeds 0." in page
+    assert f"{results.machine()['cores']} core" in page and "numpy 2.0" in page and "Seeds 0." in page
 
 
 def test_every_part_of_honesty_renders(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from optimizer import Prompt
 from optimizer.models import EMBEDDED, resolve
+from tests import server
 from tests.feel import best_json
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,8 @@ def test_distill_on_the_real_engine_through_two_kills(tmp_path: Path, monkeypatc
     assert done.returncode == 0, done.stderr
     assert teacher_calls(tmp_path) == taught and len(taught) == 120
     check_result(tmp_path / "distilled", done.stdout)
+    assert "serve distilled/merged" in done.stdout
+    check_merged(tmp_path)
 
 
 def check_result(folder: Path, printed: str) -> None:
@@ -92,3 +95,19 @@ def check_result(folder: Path, printed: str) -> None:
     rows = verdict["arms"]["base + bare prompt"]["score"]["n"]
     assert page.count("<svg") == 3 and page.count("<details class=") == rows
     assert (folder / "merged" / "model.safetensors").is_file() and (folder / "adapter_model.safetensors").is_file()
+
+
+def check_merged(folder: Path) -> None:
+    """The merged weights answer under the student's name, as the adapter did on test; no other base is there."""
+    answered = [json.loads(line) for line in (folder / "distilled" / "test.jsonl").read_text().splitlines()][:8]
+    served = server.start(folder, "distilled/merged")
+    try:
+        listed = {model["id"]: model.get("promptstill") for model in served.get("/v1/models").json()["data"]}
+        said = [served.ask("feel-distilled", row["inputs"]).json() for row in answered]
+    finally:
+        server.finish(served)
+    assert set(listed) == {"feel-distilled", "feel-merged"} and listed["feel-distilled"]["score"]["mean"] > 0.8
+    replies = [one["choices"][0]["message"]["content"] for one in said]
+    wanted = [row["answers"]["student + bare prompt"]["reply"] for row in answered]
+    agreeing = sum(one.strip() == other.strip() for one, other in zip(replies, wanted, strict=True))
+    assert agreeing >= 7, "rounding may tip one"

@@ -24,6 +24,27 @@ def test_variants_are_named_by_recipe_and_kind(best: Path, tmp_path: Path) -> No
     assert prompt.score == {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
 
 
+def test_a_merged_student_is_its_own_base(tmp_path: Path) -> None:
+    folder = artifacts.sketch_distilled(tmp_path / "distilled") / "merged"
+    folder.mkdir()
+    told = json.loads((folder.parent / "prompt.json").read_text())
+    told["model"] = {"name": "qa-merged", "sha256": "1" * 64}
+    (folder / "prompt.json").write_text(json.dumps(told))
+    (folder / "config.json").write_text("{}")
+    served = load([folder], [])
+    assert served.base == "qa-merged" and served.base_sha256 == "1" * 64 and served.folder == folder
+    assert served.variants["qa-distilled"].served_as == "qa-merged"
+
+
+def test_an_adapters_prompt_is_not_served_without_the_adapter(tmp_path: Path) -> None:
+    folder = artifacts.sketch_distilled(tmp_path / "distilled")
+    path = folder / "prompt.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"adapter": {"sha256": "0" * 64, "r": 8}}))
+    with pytest.raises(UserError, match="is the prompt of an adapter") as caught:
+        read_prompt(folder / "prompt.json")
+    assert caught.value.do.endswith(f"serve --adapter {folder}")
+
+
 def test_new_weights_are_a_new_artifact(tmp_path: Path) -> None:
     first, second = (
         read_distilled(artifacts.sketch_distilled(tmp_path / str(n), weights=bytes([n]))) for n in range(2)
