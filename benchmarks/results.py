@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.cells import FAST, RESULTS, cell, read
 from optimizer.files import write_json, write_text
 from optimizer.machine import this_machine
+from optimizer.spelled import plural
 
 PAGE = Path(__file__).parent / "RESULTS.md"
 PARTS = ("contest", "ablations", "honesty", "client", "middleware", "training", "variants", "growth")
@@ -122,7 +123,7 @@ def machines(folder: Path) -> str:
 
 def told(found: dict[str, Any]) -> str:
     gpus = f", {found['gpus']} GPU" if found["gpus"] else ", no GPU"
-    cores = "1 core" if found["cores"] == 1 else f"{found['cores']} cores"
+    cores = plural(found["cores"], "core")
     return f"{cores} ({found['processor']}; {found['flags']}), {found['memory_gib']} GiB{gpus}."
 
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import coverage, growth, honesty, results
 from benchmarks.cells import append, cell, read
 from benchmarks.searches import World, problem, simulate
+from optimizer.spelled import plural
 
 VERSIONS = {"at": "2026-01-01T00:00:00+00:00", "seconds": 60.0, "versions": {"python": "3.11.0", "numpy": "2.0"}}
 
@@ -78,7 +79,9 @@ def test_the_page_shows_full_results_before_fast_ones_and_says_what_is_missing(t
     assert "Fast mode (small sizes). `python -m benchmarks --fast growth`" in page and "slope +0.00" in page
     assert "Not measured: InfrastructureError: out of memory" in page
     assert "`python -m benchmarks client` has not been run" in page
-    assert f"{results.machine()['cores']} core" in page and "numpy 2.0" in page and "Seeds 0." in page
+    assert (
+        f"> {plural(int(results.machine()['cores']), 'core')} (" in page and "numpy 2.0" in page and "Seeds 0." in page
+    )
 
 
 def test_every_part_of_honesty_renders(tmp_path: Path) -> None:
