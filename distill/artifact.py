@@ -26,7 +26,7 @@ def write(folder: Distilled, made: Distillation) -> None:
     write_rows(folder.path / "test.jsonl", made.plan.prepared.splits.test, made.verdict)
     artifact = prompt_artifact(made)
     if made.merged is not None:
-        write_json(folder.merged_dir / folder.prompt_path.name, merged_artifact(artifact, folder.merged_dir))
+        write_json(folder.merged_prompt_path, merged_artifact(artifact, folder.merged_dir))
     write_json(folder.prompt_path, artifact)
     write_report(folder)
 

@@ -132,12 +132,12 @@ def whereabouts(folder: Path, best: Path | None) -> list[str]:
     from distill.folder import Distilled
 
     serve = pasted("serve", best, "--adapter", folder) if best else pasted("serve", "--adapter", folder)
-    merged = Distilled(folder).merged_dir
+    made = Distilled(folder)
     return [
         f"model card  {near(folder / 'README.md')}",
         f"look at it  {near(folder / 'report.html')}",
         f"{'serve both' if best else 'serve it  '}  {serve}",
-        *([f"or merged   {pasted('serve', merged)}"] if merged.is_dir() else []),
+        *([f"or merged   {pasted('serve', made.merged_dir)}"] if made.merged_prompt_path.is_file() else []),
     ]
 
 

@@ -85,16 +85,17 @@ def refuse_few(entries: Sequence[Entry], rejected: Sequence[Rejected], sifted: S
     raise UserError(
         f"{left} the filter; a student needs {FEWEST}.",
         f"Rejected answers: {listed(rejected)}.",
-        f"{lower(sifted)}earn from labels with --gold, ask for more answers with -k, or give more rows.",
+        f"Learn from labels with --gold, ask for more answers with -k, or give more rows.{lower(sifted)}",
     )
 
 
 def lower(sifted: Sifted) -> str:
-    """The first words of the advice: the threshold that lets enough rows through, where there is one above zero."""
+    """The last sentence of the advice: the threshold that lets enough rows through, where there is one above zero."""
     enough = sorted(sifted.best.values(), reverse=True)[FEWEST - 1 : FEWEST]
     keep = math.floor(100 * enough[0]) / 100 if enough else 0.0
-    found = 0 < keep < sifted.keep
-    return f"--keep {keep:g} would let {FEWEST} rows through, wrong answers among them. Or l" if found else "L"
+    if not 0 < keep < sifted.keep:
+        return ""
+    return f" A lower bar, --keep {keep:g}, would let {FEWEST} rows through, wrong answers among them."
 
 
 def write_dataset(folder: Path, entries: Sequence[Entry], rejected: Sequence[Rejected]) -> str:

@@ -33,6 +33,7 @@ class Distilled:
         self.prompt_path = path / "prompt.json"
         self.verdict_path = path / "verdict.json"
         self.merged_dir = path / "merged"
+        self.merged_prompt_path = self.merged_dir / "prompt.json"
         self.settings_path = self.work / "settings.json"
 
     @classmethod

@@ -27,7 +27,7 @@ WHAT, WHERE, LIMITS, INSTEAD = "What is served", "Where", "Limits and logs", "In
 EXAMPLES = """
 serve best.json                      # qa-prompt and the base, on 127.0.0.1
 serve best.json --adapter distilled  # qa-distilled as well
-serve distilled/merged              # the student alone, from distill --merge
+serve distilled/merged               # the student alone, from distill --merge
 serve best.json --host 0.0.0.0 --api-key KEY
 serve best.json --print              # the command for a container
 """
