@@ -99,7 +99,7 @@ async def once(spread: float, rows: int, seed: int) -> dict[str, float]:
     world, work = World(spread, seed), problem(rows, seed)
     client = cast(Client, world)  # the search asks nothing of a client but `complete`
     study = StoredStudy(InMemoryStorage(), "simulated")
-    found = await Search(work, client, study, lambda progress: None).run()
+    found = await Search(work, client, study, lambda problem, progress: None).run()
     outcome = await play_off(work, found, client, lambda entrants, rows: None)
     bare, best = work.prompt(work.starters()[0]), work.prompt(outcome.winner.params)
     test = [row(1_000_000 + i) for i in range(rows)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,31 +20,16 @@ from optimizer.forecast import READINGS, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model, markers
-from optimizer.pools import (
-    BOOTSTRAP_ROWS,
-    FIXED_TOKENS,
-    NEAREST_TOKENS,
-    NO_DEMOS,
-    DemoSet,
-    Pools,
-    bootstrapped_sets,
-    demo_pool,
-    demo_sizes,
-    labeled_sets,
-    nearest_sets,
-    unique,
-)
+from optimizer.pooling import Pooling
 from optimizer.prepare import Prepared
-from optimizer.probe import Abilities, constrains, probe, refuse_less
+from optimizer.probe import constrains, probe
 from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
-from optimizer.propose import account, propose_instructions
 from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
 from optimizer.search import Progress, Search
 from optimizer.settings import Settings
-from optimizer.spelled import plural
 from optimizer.stats import estimate
 from optimizer.study import StoredStudy
 
@@ -122,7 +105,10 @@ class Steps:
         study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)
         recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
         study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
-        pools = await self._pools(task, able, study)
+        places = (self.context, self.client, study, self.run_folder.pools_path, self.watch)
+        pooling = Pooling(self.prepared, settings, task, able, *places)
+        frozen = pooling.frozen()
+        pools = frozen or pooling.given()
         task = replace(task, structured=pools.structured)
         problem = Problem(
             task,
@@ -136,8 +122,12 @@ class Steps:
             settings.race,
         )
         self.watch.begin(settings.trials)
-        search = Search(problem, self.client, study, partial(self._follow, problem, study))
+        if frozen is None:
+            self.watch.say("racing the first candidates over dev; the model proposes and bootstraps others after that")
+        complete = None if frozen else pooling.complete
+        search = Search(problem, self.client, study, partial(self._follow, study), complete)
         outcome = await search.run()
+        problem = search.problem
         if self.worker > 0:
             self.watch.rest()
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
@@ -157,13 +147,13 @@ class Steps:
             run=self.run_folder,
             dev=await self._dev(problem, outcome, shipped),
             verdict=verdict,
-            search=self._found(outcome, search.progress(), begun),
+            search=self._found(outcome, begun),
         )
         write_json(self.run_folder.best_path, made)
         self.run_folder.note(search=made["search"], best=shipped.id, shipped=made["shipped"])
         return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
 
-    def _follow(self, problem: Problem, study: StoredStudy, progress: Progress) -> None:
+    def _follow(self, study: StoredStudy, problem: Problem, progress: Progress) -> None:
         """After each generation: tell the terminal, and show in the run folder what there is so far."""
         self.watch.follow(progress)
         if self.worker > 0 or progress.best is None:
@@ -178,13 +168,13 @@ class Steps:
         pace = self.watch.forecast(entrants * rows)
         self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on {rows} train rows new to them{pace}")
 
-    def _found(self, outcome: Outcome, progress: Progress, begun: float) -> dict[str, Any]:
+    def _found(self, outcome: Outcome, begun: float) -> dict[str, Any]:
         """What the search did, for best.json and run.json."""
         return {
             "seed": self.settings.seed,
             "trials": len(outcome.trials),
-            "rows_bought": progress.bought,
-            "rows_of_full_evaluation": progress.full,
+            "rows_bought": sum(len(trial.scores) for trial in outcome.trials),
+            "rows_of_full_evaluation": len(outcome.trials) * len(self.prepared.splits.dev),
             "stopped": outcome.stopped,
             "spent": spending(self.client.meter),
             "seconds": round(time.monotonic() - begun, 1),
@@ -229,55 +219,6 @@ class Steps:
         except BudgetReached as reached:
             self.watch.say(f"test could not be read: {reached} is reached")
             return None
-
-    async def _pools(self, task: Task, able: Abilities, study: StoredStudy) -> Pools:
-        """The frozen pools: this run's, the shared study's, or new ones."""
-        path = self.run_folder.path / "pools.json"
-        frozen = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else study.pools()
-        if frozen is None:
-            frozen = study.freeze_pools((await self._build_pools(task, able)).to_json())
-        if not path.is_file():
-            write_json(path, frozen)
-        pools = Pools.from_json(frozen)
-        refuse_less(able, pools)
-        return pools
-
-    async def _build_pools(self, task: Task, able: Abilities) -> Pools:
-        settings, train, recipe = self.settings, self.prepared.splits.train, self.prepared.loaded.recipe
-        sizes = demo_sizes(train, min(FIXED_TOKENS, self.context / 2))
-        most_nearest = demo_sizes(train, min(NEAREST_TOKENS, self.context / 2))[-1]
-        count = 0 if settings.proposer == "none" else settings.proposals
-        asked = settings.proposer or task.model
-        by = f"{count} instructions proposed by {asked}, " if count else ""
-        self.watch.say(f"building pools (usually 10-60 s): {by}bootstrapped demos from {BOOTSTRAP_ROWS} train rows")
-        (new, refused), boot = await asyncio.gather(
-            propose_instructions(
-                task.signature,
-                train,
-                self.client,
-                model=asked,
-                count=count,
-                seed=settings.seed,
-                summary=settings.proposer is not None,
-            ),
-            bootstrapped_sets(task, able.layouts, train, recipe.metric, self.client, max(sizes), settings.seed),
-        )
-        sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(sizes), settings.seed), **boot, **nearest_sets(task)}
-        instructions = unique([task.signature.instructions, *recipe.instructions, *new])
-        self.watch.say(
-            f"pools: {plural(len(instructions), 'instruction')}, {len(sets)} demo sets of up to {max(sizes)}, "
-            f"{plural(len(able.layouts), 'layout')}{account(refused, len(new))}"
-        )
-        return Pools(
-            instructions,
-            sets,
-            demo_pool(train),
-            sizes,
-            most_nearest,
-            able.layouts,
-            able.structured,
-            tuple(refused),
-        )
 
     def _served_name(self, served: list[str]) -> str:
         """The model's name at the endpoint. Raises `UserError` listing what it serves."""

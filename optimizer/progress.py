@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -58,6 +60,14 @@ class Watch:
             self.bar = Bar(*columns, TextColumn("{task.fields[line]}"), console=self.console, transient=True)
             self.bar.add_task("trials", total=trials, line="")
             self.bar.start()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Work that no forecast of the search counts, neither its time nor its calls."""
+        begun, called = time.monotonic(), self.meter.total.calls if self.meter else 0
+        yield
+        self.searching += time.monotonic() - begun
+        self.called += self.meter.total.calls - called if self.meter else 0
 
     def follow(self, progress: Progress) -> None:
         """After each generation: trials, best so far, calls bought and saved, tokens, time left."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
 from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_rows
 from optimizer.finals import Outcome, choose
+from optimizer.pools import Pools
 from optimizer.problem import Problem
 from optimizer.prompt import Prompt
 from optimizer.race import Scores, average, blocks, estimate, going_on, lost
@@ -64,10 +65,21 @@ class Progress:
 
 
 class Search:
-    """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not."""
+    """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not.
 
-    def __init__(self, problem: Problem, client: Client, study: StoredStudy, watch: Callable[[Progress], None]) -> None:
-        self.problem, self.client, self.study, self.watch = problem, client, study, watch
+    The starters need nothing of a model but their own answers. Where the rest of the pools costs calls, `complete`
+    makes them after the starters have raced, so that a small budget is spent on scores first.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        client: Client,
+        study: StoredStudy,
+        watch: Callable[[Problem, Progress], None],
+        complete: Callable[[], Awaitable[Pools]] | None = None,
+    ) -> None:
+        self.problem, self.client, self.study, self.watch, self.complete = problem, client, study, watch, complete
 
     async def run(self) -> Outcome:
         """Search until the trials or a budget end, then complete the finalists and choose."""
@@ -76,49 +88,54 @@ class Search:
         generation: list[Racer] = []
         try:
             while (left := self.problem.trials - self._begun(slot)) > 0:
-                generation = self._generation(slot, min(GENERATION, left))
+                generation = await self._generation(slot, min(GENERATION, left))
                 if not generation:
                     break
                 await self._race(generation)
                 slot += len(generation)
         except BudgetReached as reached:
             stopped = str(reached)
-        trials = self.study.trials()
+        begun = [racer.finished(self.problem.worker, {}) for racer in generation if racer.results]
+        trials = self.study.trials() or begun
         finalists, cut = await self._finalists(trials)
-        finalists = finalists or self._furthest(generation)
+        finalists = finalists or furthest(begun)
         if not finalists:
             raise BudgetReached(stopped or cut or "the search")
         return Outcome(trials, finalists, choose(finalists), stopped or cut)
 
-    def _furthest(self, racers: Sequence[Racer]) -> list[Trial]:
-        """Where a budget left no trial complete: those of a generation that were scored on the most rows."""
-        most = max((len(racer.results) for racer in racers), default=0)
-        return [r.finished(self.problem.worker, {}) for r in racers if len(r.results) == most > 0]
+    async def _complete(self) -> None:
+        """Have all of the pools from here on."""
+        if self.complete:
+            self.problem, self.complete = replace(self.problem, pools=await self.complete()), None
 
     def _begun(self, slot: int) -> int:
         """Trials of the study that count before our `slot`: all of others', and our own below it."""
         mine = self.problem.worker
         return slot + sum(trial.worker != mine for trial in self.study.trials())
 
-    def _generation(self, slot: int, count: int) -> list[Racer]:
-        """The next candidates, none of which was tried or is being tried: starters first, then TPE's."""
-        problem = self.problem
-        history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < slot]
+    async def _generation(self, slot: int, count: int) -> list[Racer]:
+        """The next candidates, none of which was tried or is being tried: the starters together, then TPE's."""
+        mine = self.problem.worker
+        history = [t for t in self.study.trials() if t.worker != mine or t.slot < slot]
+        if not history or mine == 0:
+            racers = self._racers(self.problem.starters()[slot:], history, slot, count)
+            if racers:
+                return racers
+        await self._complete()
+        suggested = self.suggested(history, SUGGESTED * count, f"{self.problem.seed}-{mine}-{slot}")
+        return self._racers(suggested, history, slot, count)
+
+    def _racers(
+        self, candidates: Sequence[dict[str, str | int]], history: Sequence[Trial], slot: int, count: int
+    ) -> list[Racer]:
+        """The first `count` candidates that are new, claimed for this worker."""
         tried = {trial.prompt_id for trial in history}
         racers: list[Racer] = []
-
-        def take(candidates: Sequence[dict[str, str | int]]) -> None:
-            for params in candidates:
-                prompt = problem.prompt(params)
-                if len(racers) < count and prompt.id not in tried and self.study.claim(prompt.id, problem.worker):
-                    racers.append(Racer(slot + len(racers), params, prompt))
-                    tried.add(prompt.id)
-
-        if not history or problem.worker == 0:
-            take(problem.starters()[slot:])
-        if len(racers) < count:
-            seed = f"{problem.seed}-{problem.worker}-{slot}"
-            take(self.suggested(history, SUGGESTED * count, seed))
+        for params in candidates:
+            prompt = self.problem.prompt(params)
+            if len(racers) < count and prompt.id not in tried and self.study.claim(prompt.id, self.problem.worker):
+                racers.append(Racer(slot + len(racers), params, prompt))
+                tried.add(prompt.id)
         return racers
 
     def suggested(self, history: Sequence[Trial], count: int, seed: str) -> list[dict[str, str | int]]:
@@ -126,7 +143,10 @@ class Search:
         return suggest(self.problem.space, history, count, seed)
 
     async def _race(self, racers: list[Racer]) -> None:
-        """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
+        """Run a generation through the blocks side by side, dropping what lost; then store its trials.
+
+        They are stored when the pools are complete, since a study's trials must have their choices in common.
+        """
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
@@ -135,13 +155,14 @@ class Search:
             await all_or_none(self._score(racer, block) for racer in active)
             if problem.race and block.stop < len(problem.dev):
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
+        await self._complete()
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
         incumbent = max(complete_scores, key=average)
         stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
         for racer in racers:
             if (problem.worker, racer.slot) not in stored:
-                self.study.add(racer.finished(problem.worker, incumbent), problem.space)
-        self.watch(self.progress())
+                self.study.add(racer.finished(problem.worker, incumbent), self.problem.space)
+        self.watch(self.problem, self.progress())
 
     async def _score(self, racer: Racer, rows: range) -> None:
         dev = [self.problem.dev[row] for row in rows]
@@ -166,6 +187,12 @@ class Search:
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         bought = sum(len(trial.scores) for trial in trials)
         return Progress(len(trials), self.problem.trials, best, bought, len(trials) * len(self.problem.dev))
+
+
+def furthest(trials: Sequence[Trial]) -> list[Trial]:
+    """Where a budget left no trial complete: those that were scored on the most rows."""
+    most = max((len(trial.scores) for trial in trials), default=0)
+    return [trial for trial in trials if len(trial.scores) == most]
 
 
 def drop(racers: Sequence[Racer], incumbent: Scores, most: int) -> None:
