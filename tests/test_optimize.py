@@ -141,6 +141,24 @@ def test_a_budget_ends_the_run_cleanly(limit: list[str], tmp_path: Path) -> None
         assert "--max-calls 400 is reached" in done.stdout and (tmp_path / "best.json").exists()
 
 
+def test_a_small_budget_is_spent_on_scores_before_proposals_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = run(command(fake, tmp_path, "--max-calls", "330"), tmp_path)
+        small = best(tmp_path)
+        folder = next((tmp_path / "runs").iterdir())
+        frozen = (folder / "pools.json").exists()
+        on = [sys.executable, "-m", "optimizer", "--resume", str(folder), "--max-calls", "900"]
+        more = run([*on, "--base-url", fake.base_url], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(small["search"]["spent"]["roles"]) == {"probe", "task"} and not frozen
+    assert small["search"]["trials"] == 8 and "8 trials bought" in done.stdout
+    assert small["shipped"] == "winner", "the demos of the first candidates suffice here"
+    assert more.returncode == 0, more.stderr
+    spent = best(tmp_path)["search"]["spent"]["roles"]
+    assert set(spent) == {"probe", "proposer", "task"} and best(tmp_path)["search"]["trials"] == 12
+    assert set(fake.calls.values()) == {1}, "what the small budget paid for is not asked again"
+
+
 def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
     with FakeEndpoint() as fake:
         done = run(command(fake, tmp_path, "--max-calls", "10"), tmp_path)
