@@ -152,7 +152,9 @@ class Search:
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
         for number, block in enumerate(blocks(len(problem.dev))):
             active = [racer for racer in racers if not racer.lost]
-            await all_or_none(self._score(racer, block) for racer in active)
+            # The best so far are asked first: where a budget ends the block, theirs is the part that was bought.
+            leading = sorted(active, key=lambda racer: -average(racer.scores))
+            await all_or_none(self._score(racer, block) for racer in leading)
             if problem.race and block.stop < len(problem.dev):
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
         await self._complete()
