@@ -57,7 +57,8 @@ def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
         asked = len(fake.bodies)
         with arena_of(fake) as arena:
             contest.measure(arena, contest.Entry(task, name, 0), CAPS)
-        assert len(fake.bodies) == asked
+            contest.measure(arena, contest.Entry(task, name, 0), CAPS[:1])
+        assert len(fake.bodies) == asked, "a search is known at each of its caps"
     records = cells.read("contest", tmp_path / "results")
     assert [record["key"]["cap"] for record in records] == [0, *CAPS]
     bare, *found = [record["result"] for record in records]
