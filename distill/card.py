@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from distill.arms import Arm
 from distill.verdict import Verdict, paired, sentence
 from optimizer.stats import Gain
 from optimizer.summary import told
+from optimizer.tables import narrow
 
 if TYPE_CHECKING:  # loads torch
     from distill.pipeline import Distillation
@@ -111,16 +110,8 @@ def comparison(verdict: Verdict) -> list[tuple[str, str, str]]:
 
 def terminal(verdict: Verdict, seed: int) -> RenderableType:
     """The arms for the terminal, within 80 columns, and the paired differences below."""
-    shown = Table(
-        title=f"test: {verdict.best.score.n} rows, read once for each arm",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    shown.add_column("arm", no_wrap=True)
-    for column in ("score", "95 % interval", "unparsed", "tokens", "alone", "req/s"):
-        shown.add_column(column, justify="right", no_wrap=True)
+    figures = ("score", "95 % interval", "unparsed", "tokens", "alone", "req/s")
+    shown = narrow(f"test: {verdict.best.score.n} rows, read once for each arm", "arm", *figures)
     for name, score, interval, _, unparsed, prompt_tokens, reply_tokens, alone, per_s in rows(verdict, seed):
         shown.add_row(name, score, interval, unparsed, f"{prompt_tokens}+{reply_tokens}", alone, per_s)
     lines = [f"over the best prompt:  {told(verdict.over_best)}"]

@@ -160,7 +160,7 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
         click.echo(f"Worker {worker} has done its part; worker 0 chooses, reads test and writes {run.best_path}.")
         return
     write_text(options["output"], run.best_path.read_text(encoding="utf-8"))
-    out.print(summary(result))
+    out.print(summary(result), crop=False)
     for line in whereabouts(result, options["output"]):
         click.echo(line)
 

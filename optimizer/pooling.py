@@ -85,7 +85,8 @@ class Pooling:
         count = 0 if settings.proposer == "none" else settings.proposals
         asked = settings.proposer or self.task.model
         by = f"{count} instructions proposed by {asked}, " if count else ""
-        self.watch.say(f"building pools (usually 10-60 s): {by}bootstrapped demos from {BOOTSTRAP_ROWS} train rows")
+        shown = min(BOOTSTRAP_ROWS, len(train))
+        self.watch.say(f"building pools (usually 10-60 s): {by}bootstrapped demos from {shown} train rows")
         (new, refused), boot = await asyncio.gather(
             propose_instructions(
                 self.task.signature,

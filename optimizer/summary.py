@@ -13,6 +13,7 @@ from optimizer.models import EMBEDDED
 from optimizer.pipeline import Result
 from optimizer.shell import near, pasted
 from optimizer.stats import Gain
+from optimizer.tables import narrow
 
 
 def summary(result: Result) -> RenderableType:
@@ -29,16 +30,14 @@ def summary(result: Result) -> RenderableType:
 
 
 def unbroken(line: str) -> Text:
-    """A line that a narrow terminal may break where it likes, but not we."""
+    """A line that a narrow terminal may break where it likes, but not we; to be printed with `crop=False`."""
     return Text(line, no_wrap=True, overflow="ignore")
 
 
 def table(verdict: Verdict) -> Table:
     """Seed, DSPy default and winner on the same test rows."""
-    shown = Table(title=f"test: {verdict.winner.score.n} rows, read once", title_justify="left")
-    shown.add_column("prompt")
-    for column in ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens"):
-        shown.add_column(column, justify="right")
+    figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens")
+    shown = narrow(f"test: {verdict.winner.score.n} rows, read once", "prompt", *figures)
     for name, one in (("seed", verdict.seed), ("DSPy default", verdict.dspy), ("winner", verdict.winner)):
         shown.add_row(name, *cells(one))
     return shown

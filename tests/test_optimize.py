@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -152,6 +153,7 @@ def test_a_small_budget_is_spent_on_scores_before_proposals_and_a_larger_one_goe
     assert done.returncode == 0, done.stderr
     assert set(small["search"]["spent"]["roles"]) == {"probe", "task"} and not frozen
     assert small["search"]["trials"] == 8 and "8 trials bought" in done.stdout
+    assert re.search(r"p = 0\.\d{4}$", done.stdout, re.MULTILINE) and "replies reused" in done.stdout, "no line is cut"
     assert small["shipped"] == "winner", "the demos of the first candidates suffice here"
     assert more.returncode == 0, more.stderr
     spent = best(tmp_path)["search"]["spent"]["roles"]
