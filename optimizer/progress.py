@@ -38,6 +38,7 @@ class Watch:
         self.started = time.monotonic()
         self.searching = self.started
         self.called = 0
+        self.replayed = 0  # trials whose calls were all stored before the search began
         self.best = -1.0
         self.bar: Bar | None = None
 
@@ -71,6 +72,8 @@ class Watch:
 
     def follow(self, progress: Progress) -> None:
         """After each generation: trials, best so far, calls bought and saved, tokens, time left."""
+        if self.meter and self.meter.total.calls == self.called:
+            self.replayed, self.searching = progress.done, time.monotonic()
         line = self.line(progress)
         best = progress.best.value if progress.best else 0.0
         spent = f"  {self.meter.tokens / 1e6:.2f}M tokens" if self.meter and not self.bar else ""
@@ -87,10 +90,11 @@ class Watch:
         best = f"{100 * progress.best.value:.1f}" if progress.best else "-"
         saved = 1 - progress.bought / max(progress.full, 1)
         elapsed = time.monotonic() - self.searching
-        left = elapsed / max(progress.done, 1) * (progress.trials - progress.done)
+        made = progress.done - self.replayed
+        left = f"  {elapsed / made * (progress.trials - progress.done) / 60:.1f} min left" if made else ""
         return (
             f"best on dev {best}  rows bought {progress.bought}, saved by racing "
-            f"{progress.full - progress.bought} ({saved:.0%})  {left / 60:.1f} min left"
+            f"{progress.full - progress.bought} ({saved:.0%}){left}"
         )
 
     def forecast(self, calls: int) -> str:

@@ -18,7 +18,10 @@ from rich.console import Console
 
 from distill.job import Progress
 from distill.progress import ticking
+from optimizer.budget import Budget, Meter
+from optimizer.calls import Total
 from optimizer.progress import Watch
+from optimizer.search import Progress as Searched
 from optimizer.shell import found, near, pasted
 from optimizer.spelled import duration, plural
 from optimizer.summary import following, twice
@@ -184,3 +187,16 @@ def test_a_training_tells_when_dev_is_scored_and_how_long_it_has_to_go() -> None
     assert "epoch 1: trained, scoring dev" in first and "left" not in first, "a reading of dev was not timed yet"
     assert "epoch 1: dev 25.0" in scored
     assert second.endswith("20 s left")
+
+
+def test_a_resumed_search_tells_the_time_left_from_new_trials_alone() -> None:
+    told = io.StringIO()
+    with Watch(Console(file=told, width=100)) as watch:
+        watch.meter = Meter(Budget(), {"task": Total(400)})
+        watch.begin(16)
+        watch.follow(Searched(8, 16, None, 176, 320))
+        replayed = told.getvalue()
+        watch.meter.pay("task", Total(80))
+        watch.follow(Searched(12, 16, None, 240, 480))
+    assert "trial 8/16" in replayed and "min left" not in replayed, "stored replies say nothing of the pace"
+    assert "trial 12/16" in told.getvalue() and "min left" in told.getvalue()
