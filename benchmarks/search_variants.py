@@ -33,7 +33,6 @@ from optimizer.forecast import READINGS
 from optimizer.layouts import LAYOUTS
 from optimizer.models import markers
 from optimizer.pipeline import Steps
-from optimizer.pooling import Pooling
 from optimizer.pools import NO_DEMOS, Pools
 from optimizer.prepare import prepare
 from optimizer.probe import constrains, probe
@@ -74,18 +73,16 @@ class VariantSteps(Steps):
         able = await probe(task, LAYOUTS, self.prepared.splits.train[0], self.client)
         study = StoredStudy.open(None, self.run_folder.study_path, variant)
         recipe, splits, settings = self.prepared.loaded.recipe, self.prepared.splits, self.settings
-        places = (self.context, self.client, study, self.run_folder.pools_path, self.watch)
-        pooling = Pooling(self.prepared, settings, task, able, *places)
+        pooling = self._pooling(task, able, study)
         limited = without_demos if variant == NO_DEMOS_VARIANT else lambda pools: pools
 
-        async def complete() -> Pools:
-            return limited(await pooling.complete())
+        async def fill() -> Pools:
+            return limited(await pooling.fill())
 
-        frozen = pooling.frozen()
-        pools = limited(frozen or pooling.given())
+        pools = limited(pooling.frozen() or pooling.given())
         problem = Problem(task, pools, splits.train, splits.dev, recipe.metric, settings.seed, settings.trials)
         kind = RandomSearch if variant == RANDOM else Search
-        search = kind(problem, self.client, study, lambda problem, progress: None, None if frozen else complete)
+        search = kind(problem, self.client, study, lambda problem, progress: None, fill)
         outcome = await search.run()
         outcome = await play_off(search.problem, outcome, self.client, lambda entrants, rows: None)
         return search.problem.prompt(outcome.winner.params), mean(outcome.winner.scores.values())

@@ -22,7 +22,7 @@ from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model, markers
 from optimizer.pooling import Pooling
 from optimizer.prepare import Prepared
-from optimizer.probe import constrains, probe
+from optimizer.probe import Abilities, constrains, probe
 from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
@@ -105,8 +105,7 @@ class Steps:
         study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)
         recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
         study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
-        places = (self.context, self.client, study, self.run_folder.pools_path, self.watch)
-        pooling = Pooling(self.prepared, settings, task, able, *places)
+        pooling = self._pooling(task, able, study)
         frozen = pooling.frozen()
         pools = frozen or pooling.given()
         task = replace(task, structured=pools.structured)
@@ -124,8 +123,7 @@ class Steps:
         self.watch.begin(settings.trials)
         if frozen is None:
             self.watch.say("racing the first candidates over dev; the model proposes and bootstraps others after that")
-        complete = None if frozen else pooling.complete
-        search = Search(problem, self.client, study, partial(self._follow, study), complete)
+        search = Search(problem, self.client, study, partial(self._follow, study), pooling.fill)
         outcome = await search.run()
         problem = search.problem
         if self.worker > 0:
@@ -152,6 +150,10 @@ class Steps:
         write_json(self.run_folder.best_path, made)
         self.run_folder.note(search=made["search"], best=shipped.id, shipped=made["shipped"])
         return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
+
+    def _pooling(self, task: Task, able: Abilities, study: StoredStudy) -> Pooling:
+        path = self.run_folder.pools_path
+        return Pooling(self.prepared, self.settings, task, able, self.context, self.client, study, path, self.watch)
 
     def _follow(self, study: StoredStudy, problem: Problem, progress: Progress) -> None:
         """After each generation: tell the terminal, and show in the run folder what there is so far."""

@@ -71,7 +71,7 @@ class Pooling:
         can = (self.able.layouts, self.able.structured)
         return Pools(instructions, sets, demo_pool(train), sizes, most_nearest, *can)
 
-    async def complete(self) -> Pools:
+    async def fill(self) -> Pools:
         """The given choices with what the model proposes and bootstraps, frozen for this run and its study."""
         frozen = self.frozen()
         if frozen:

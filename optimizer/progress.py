@@ -66,9 +66,11 @@ class Watch:
     def aside(self) -> Iterator[None]:
         """Work that no forecast of the search counts, neither its time nor its calls."""
         begun, called = time.monotonic(), self.meter.total.calls if self.meter else 0
-        yield
-        self.searching += time.monotonic() - begun
-        self.called += self.meter.total.calls - called if self.meter else 0
+        try:
+            yield
+        finally:
+            self.searching += time.monotonic() - begun
+            self.called += self.meter.total.calls - called if self.meter else 0
 
     def follow(self, progress: Progress) -> None:
         """After each generation: trials, best so far, calls bought and saved, tokens, time left."""

@@ -67,8 +67,8 @@ class Progress:
 class Search:
     """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not.
 
-    The starters need nothing of a model but their own answers. Where the rest of the pools costs calls, `complete`
-    makes them after the starters have raced, so that a small budget is spent on scores first.
+    The starters need nothing of a model but their own answers. What else the pools hold costs calls: `fill` is asked
+    for it after the starters have raced, so that a small budget is spent on scores first.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Search:
         client: Client,
         study: StoredStudy,
         watch: Callable[[Problem, Progress], None],
-        complete: Callable[[], Awaitable[Pools]] | None = None,
+        fill: Callable[[], Awaitable[Pools]] | None = None,
     ) -> None:
-        self.problem, self.client, self.study, self.watch, self.complete = problem, client, study, watch, complete
+        self.problem, self.client, self.study, self.watch, self.fill = problem, client, study, watch, fill
 
     async def run(self) -> Outcome:
         """Search until the trials or a budget end, then complete the finalists and choose."""
@@ -103,10 +103,10 @@ class Search:
             raise BudgetReached(stopped or cut or "the search")
         return Outcome(trials, finalists, choose(finalists), stopped or cut)
 
-    async def _complete(self) -> None:
+    async def _fill(self) -> None:
         """Have all of the pools from here on."""
-        if self.complete:
-            self.problem, self.complete = replace(self.problem, pools=await self.complete()), None
+        if self.fill:
+            self.problem, self.fill = replace(self.problem, pools=await self.fill()), None
 
     def _begun(self, slot: int) -> int:
         """Trials of the study that count before our `slot`: all of others', and our own below it."""
@@ -121,7 +121,7 @@ class Search:
             racers = self._racers(self.problem.starters()[slot:], history, slot, count)
             if racers:
                 return racers
-        await self._complete()
+        await self._fill()
         suggested = self.suggested(history, SUGGESTED * count, f"{self.problem.seed}-{mine}-{slot}")
         return self._racers(suggested, history, slot, count)
 
@@ -145,7 +145,7 @@ class Search:
     async def _race(self, racers: list[Racer]) -> None:
         """Run a generation through the blocks side by side, dropping what lost; then store its trials.
 
-        They are stored when the pools are complete, since a study's trials must have their choices in common.
+        They are stored when the pools are filled: an SQL storage refuses trials whose choices differ.
         """
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
@@ -157,7 +157,7 @@ class Search:
             await all_or_none(self._score(racer, block) for racer in leading)
             if problem.race and block.stop < len(problem.dev):
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
-        await self._complete()
+        await self._fill()
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
         incumbent = max(complete_scores, key=average)
         stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
