@@ -27,6 +27,19 @@ class Shown:
     records: list[Record]
 
     @property
+    def seeds(self) -> set[int]:
+        return {one["key"].get("seed", 0) for one in self.records}
+
+    @property
+    def means(self) -> list[float]:
+        """The score of each seed."""
+        return [mean(one["result"]["test"]["scores"]) for one in self.records]
+
+    def of(self, seeds: set[int]) -> Shown:
+        """What these seeds alone gave."""
+        return Shown([one for one in self.records if one["key"].get("seed", 0) in seeds])
+
+    @property
     def scores(self) -> list[float]:
         return [mean(row) for row in zip(*(one["result"]["test"]["scores"] for one in self.records), strict=True)]
 
@@ -45,7 +58,8 @@ class Shown:
     @property
     def score(self) -> str:
         one = estimate(self.scores, 0, self.groups)
-        return f"{100 * one.mean:.1f} ({100 * one.low:.0f} to {100 * one.high:.0f})"
+        seeds = f" ×{len(self.seeds)}" if len(self.seeds) > 1 else ""
+        return f"{100 * one.mean:.1f} ({100 * one.low:.0f} to {100 * one.high:.0f}){seeds}"
 
 
 class Table:
@@ -53,7 +67,7 @@ class Table:
 
     def __init__(self, records: Sequence[Record], order: Sequence[str]) -> None:
         self.found: dict[tuple[str, int], list[Record]] = {}
-        for one in records:
+        for one in sorted(records, key=lambda one: int(one["key"].get("seed", 0))):
             self.found.setdefault((one["key"]["contestant"], one["key"]["cap"]), []).append(one)
         self.caps = sorted({cap for _, cap in self.found if cap})
         self.names = [name for name in order if any(who == name for who, _ in self.found)]
@@ -84,19 +98,25 @@ class Table:
             yield f"| {' | '.join([title(name), *cells, *spent, f'{last.unparsed:.0%}', self.behind(name)])} |"
 
     def behind(self, name: str) -> str:
-        """The paired difference to ours at the largest cap that both have."""
-        pair = self.versus(name, self.caps[-1]) if name != "ours" else None
-        return f"{100 * pair.mean:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})" if pair else ""
+        """The paired difference to ours at the largest cap that both have, which is named where it is not the last."""
+        pairs = {cap: pair for cap in self.caps if name != "ours" and (pair := self.versus(name, cap))}
+        if not pairs:
+            return ""
+        cap, pair = max(pairs.items())
+        at = "" if cap == self.caps[-1] else f" at {cap:,}"
+        return f"{100 * pair.mean:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f}){at}"
 
     def versus(self, name: str, cap: int) -> Gain | None:
-        """`name` minus ours on the same rows."""
+        """`name` minus ours on the same rows, over the seeds that both have."""
         other, own = self.at(name, cap), self.at("ours", cap)
-        return gain(other.scores, own.scores, 0, own.groups) if other and own else None
+        shared = other.seeds & own.seeds if other and own else None
+        if not (other and own and shared):
+            return None
+        return gain(other.of(shared).scores, own.of(shared).scores, 0, own.groups)
 
     def contested(self, cap: int) -> bool:
         """Whether ours and some peer are measured at a cap."""
-        measured = [name for name in self.searchers if self.at(name, cap)]
-        return "ours" in measured and len(measured) > 1
+        return any(self.versus(name, cap) for name in self.searchers if name != "ours")
 
     def ahead(self, cap: int) -> list[str]:
         """Who beats ours at a cap beyond doubt."""
@@ -104,16 +124,28 @@ class Table:
         return [name for name, pair in pairs.items() if pair and pair.low > 0]
 
     def quarter(self) -> str | None:
-        """With how many calls ours came to MIPROv2's last score."""
+        """With how many calls ours came to MIPROv2's last score, over the seeds that went so far."""
         theirs = [one for cap in self.caps if (one := self.at("mipro", cap))]
-        if not theirs or not any(self.at("ours", cap) for cap in self.caps):
+        if not theirs:
             return None
         goal, calls = mean(theirs[-1].scores), theirs[-1].spent("calls")
-        for cap in self.caps:
-            own = self.at("ours", cap)
-            if own and mean(own.scores) >= goal:
+        ours = [own.of(theirs[-1].seeds) for cap in self.caps if (own := self.at("ours", cap))]
+        ours = [own for own in ours if own.records]
+        if not ours:
+            return None
+        for own in ours:
+            if mean(own.scores) >= goal:
                 return f"ours has MIPROv2's last score within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
         return f"ours does not come to MIPROv2's last score ({100 * goal:.1f})"
+
+    def spread(self) -> str | None:
+        """Each seed's score, at the largest cap at which some contestant has several seeds."""
+        for cap in reversed(self.caps):
+            shown = {name: one for name in self.searchers if (one := self.at(name, cap))}
+            if any(len(one.seeds) > 1 for one in shown.values()):
+                told = {title(name): ", ".join(f"{100 * m:.1f}" for m in one.means) for name, one in shown.items()}
+                return f"seed by seed at {cap:,} calls: {'; '.join(map(' '.join, told.items()))}"
+        return None
 
 
 def title(name: str) -> str:
@@ -135,7 +167,8 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
         "",
         "One endpoint; each contestant has the same train, dev and test rows, and the same cap on calls, which a proxy",
         "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; `minus ours` is",
-        "paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it.",
+        "paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it. ×3",
+        "marks the mean of three seeds, row by row: the interval is over rows, and each seed's score is told below.",
         "",
         "TREC-6 (Li & Roth 2002: 3,000 rows of `text` and `label`) and SQuAD (Rajpurkar et al. 2016: three articles of",
         "its dev set) are read from `../shared/data/trec-train-3000.jsonl` and `squad-3-articles.jsonl`; a task whose",
@@ -145,7 +178,7 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
     made = {name: table for name, table in tables(records, order).items() if table.searchers}
     for name, table in made.items():
         lines += [f"### {name}", "", *table.lines(), ""]
-        lines += [f"- {said}" for said in [table.quarter()] if said]
+        lines += [f"- {said}" for said in (table.quarter(), table.spread()) if said]
         if set(order) - set(table.names) == {"capo"} and any("capo" in one.names for one in made.values()):
             lines.append("- CAPO is left out: its answer is one text, and this task has several outputs")
         lines += [f"- {said}" for said in remarks(table)] + [""]
@@ -156,13 +189,15 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
 def remarks(table: Table) -> Iterator[str]:
     """What went wrong, and which runs shared the machine."""
     for name in table.searchers:
-        for cap in table.caps:
-            failed = sorted({one["result"]["failed"] for one in table.found.get((name, cap), ())} - {""})
-            if failed and cap == table.caps[-1]:
-                yield f"{title(name)}: {' / '.join(failed)}"
-            empty = [one for one in table.found.get((name, cap), ()) if not one["result"]["found"]]
-            if empty:
-                yield f"{title(name)} had scored nothing within {cap:,} calls ({len(empty)} runs): its seed is shown"
+        shown = {cap: one for cap in table.caps if (one := table.at(name, cap))}
+        empty = {cap: sum(not run["result"]["found"] for run in one.records) for cap, one in shown.items()}
+        runs = {cap: len(one.records) for cap, one in shown.items()}
+        within = [f"{cap:,} calls{f' ({n} of {runs[cap]})' if n < runs[cap] else ''}" for cap, n in empty.items() if n]
+        if within:
+            yield f"{title(name)} had scored nothing within {', '.join(within)}: shown is what it began with"
+        failed = sorted({run["result"]["failed"] for one in shown.values() for run in one.records} - {""})
+        if failed:
+            yield f"{title(name)}: {' / '.join(failed)}"
     of = {one["result"].get("version", "") for group in table.found.values() for one in group} - {""}
     if of:
         yield f"peers: {', '.join(sorted({part for one in of for part in one.split(', ')}))}"

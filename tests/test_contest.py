@@ -168,6 +168,19 @@ def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
     assert "ours has MIPROv2's last score within 500 calls; it took 1,900" in contest.section(records)
 
 
+def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
+    good, bad = [1.0] * 40, [0.0, 1.0] * 20
+    records = [record("ours", 500, good, seed=1), record("ours", 500, bad), record("mipro", 500, bad)]
+    records += [record("ours", 1000, good), record("gepa", 500, bad, seed=2)]
+    said = contest.section(records)
+    assert "| ours | 75.0" in said and " ×2 | 100.0" in said
+    mipro = next(line for line in said.splitlines() if line.startswith("| MIPROv2"))
+    assert "| +0.0 (" in mipro and mipro.endswith(") at 500 |"), "seed 0 alone, at a cap that is not the last"
+    assert "ours has MIPROv2's last score within 500 calls" in said
+    assert "at 1 of 1 points" in said, "gepa has no seed in common with ours"
+    assert 'seed by seed at 500 calls: MIPROv2(auto="light") 50.0; GEPA 50.0; ours 50.0, 100.0' in said
+
+
 def test_the_ablations_section_compares_each_variant_with_the_whole() -> None:
     records = [record("ours", 500, [1.0] * 40), record("random", 500, [0.0, 1.0] * 20)]
     said = ablations.section(records)
