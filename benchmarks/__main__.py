@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cells import FAST, RESULTS
+from benchmarks.readme import write_contest
 from benchmarks.results import PAGE, PARTS, keep_machine, note, write_page
 from optimizer.errors import PromptstillError
 
@@ -24,6 +25,7 @@ from optimizer.errors import PromptstillError
 def main() -> int:
     options = parse()
     failed = bench(options.parts or PARTS, fast=options.fast)
+    write_contest()
     print(f"failed: {', '.join(failed)}" if failed else "benchmarks/RESULTS.md is written", file=sys.stderr)
     return 1 if failed else 0
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.contest [--fast] [--task trec] [--contestant ours] [--seed 0]
 
-Runs what is not stored yet, and writes RESULTS.md. Options narrow what is run; see `benchmarks.arena` for more.
+Runs what is not stored yet, and writes RESULTS.md and README.md's table. Options narrow what is run; see
+`benchmarks.arena` for more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from benchmarks import cells, contest_report
 from benchmarks.arena import PEERS, PEERS_PYTHON, Arena, say
 from benchmarks.contestant_ours import seed_program
+from benchmarks.readme import write_contest
 from benchmarks.results import keep_machine, write_page
 from benchmarks.tasks import TASKS, BenchTask
 
@@ -127,6 +129,7 @@ def main() -> None:
     keep_machine(cells.FAST if options.fast else cells.RESULTS)
     run(options.fast, entries(options.fast, options.task, options.names, options.seed))
     write_page()
+    write_contest()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ NAMES = {
     "mipro": 'MIPROv2(auto="light")',
     "gepa": "GEPA",
     "capo": "CAPO",
+    "ours": "promptstill",
 }
 Record = dict[str, Any]
 
@@ -42,6 +43,10 @@ class Shown:
     @property
     def scores(self) -> list[float]:
         return [mean(row) for row in zip(*(one["result"]["test"]["scores"] for one in self.records), strict=True)]
+
+    @property
+    def average(self) -> float:
+        return mean(self.means)
 
     @property
     def groups(self) -> list[str] | None:
@@ -87,7 +92,16 @@ class Table:
                 yield f"- {title(name)}, no search: **{bare.score}**, {bare.unparsed:.0%} unparsed"
         yield ""
         heads = [f"{cap:,} calls" for cap in self.caps]
-        columns = ["contestant", *heads, "calls", "prompt tokens", "reply tokens", "seconds", "unparsed", "minus ours"]
+        columns = [
+            "contestant",
+            *heads,
+            "calls",
+            "prompt tokens",
+            "reply tokens",
+            "seconds",
+            "unparsed",
+            "minus promptstill",
+        ]
         yield "| " + " | ".join(columns) + " |"
         yield "|---" * len(columns) + "|"
         for name in self.searchers:
@@ -128,15 +142,17 @@ class Table:
         theirs = [one for cap in self.caps if (one := self.at("mipro", cap))]
         if not theirs:
             return None
-        goal, calls = mean(theirs[-1].scores), theirs[-1].spent("calls")
+        goal, calls = theirs[-1].average, theirs[-1].spent("calls")
         ours = [own.of(theirs[-1].seeds) for cap in self.caps if (own := self.at("ours", cap))]
         ours = [own for own in ours if own.records]
         if not ours:
             return None
         for own in ours:
-            if mean(own.scores) >= goal:
-                return f"ours has MIPROv2's last score within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
-        return f"ours does not come to MIPROv2's last score ({100 * goal:.1f})"
+            if own.average >= goal:
+                return (
+                    f"promptstill has MIPROv2's last score within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
+                )
+        return f"promptstill does not come to MIPROv2's last score ({100 * goal:.1f})"
 
     def spread(self) -> str | None:
         """Each seed's score, at the largest cap at which some contestant has several seeds."""
@@ -166,8 +182,8 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
         "## Prompt search",
         "",
         "One endpoint; each contestant has the same train, dev and test rows, and the same cap on calls, which a proxy",
-        "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; `minus ours` is",
-        "paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it. ×3",
+        "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; `minus promptstill`",
+        "is paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it. ×3",
         "marks the mean of three seeds, row by row: the interval is over rows, and each seed's score is told below.",
         "",
         "TREC-6 (Li & Roth 2002: 3,000 rows of `text` and `label`) and SQuAD (Rajpurkar et al. 2016: three articles of",
@@ -212,7 +228,5 @@ def verdict(made: dict[str, Table]) -> list[str]:
     if not rows:
         return []
     lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in rows if who]
-    said = (
-        f"Ours is best, or within noise of the best, at {len(rows) - len(lost)} of {len(rows)} points (tasks × caps)."
-    )
+    said = f"promptstill is best, or within noise of the best, at {len(rows) - len(lost)} of {len(rows)} points (tasks × caps)."
     return [said, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import RESULTS, cell, read
+from benchmarks.readme import put
 
 FOLDER = Path("runs") / "recipes"
 README = Path(__file__).parents[1] / "recipes" / "README.md"
@@ -26,7 +27,7 @@ PART, PROMPT, STUDENT = "recipes", "prompt", "student"
 MEASURED = ("qa", "tickets", "extract", "math")
 DISTILLED_WITH = {"extract": ("--gold",)}  # where the embedded teacher is too seldom right
 ARMS = {"student + bare prompt": "student", "gold-label student": "gold-label student"}
-BEGIN, END = "<!-- measured: python -m benchmarks.recipes -->", "<!-- end of measured -->"
+COMMAND = "python -m benchmarks.recipes"
 COLUMNS = ("recipe", "test rows", "seed prompt", "DSPy default", "winner", "over seed", "over DSPy default",
            *ARMS.values(), "--seed", "date")  # fmt: skip
 
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}")
     options = parser.parse_args()
     failed = [name for name in options.names or MEASURED if not measure(name, students=not options.prompts)]
-    write(README, table(RESULTS))
+    put(README, COMMAND, table(RESULTS))
     print(f"table  {README}")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
@@ -119,13 +120,6 @@ def score(one: Mapping[str, float], sign: str = "") -> str:
     """A mean and its interval in points."""
     mean, low, high = (format(100 * one[key], f"{sign}.1f") for key in ("mean", "low", "high"))
     return f"{mean} ({low} to {high})"
-
-
-def write(path: Path, text: str) -> None:
-    """Put `text` between the marks of a page, in place of what stood there."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import demo, recipes
-from benchmarks.cells import cell
+from benchmarks import demo, readme, recipes
+from benchmarks.cells import RESULTS, cell, read
 
 
 def scored(mean: float) -> dict[str, Any]:
@@ -57,14 +57,21 @@ def test_the_table_tells_what_the_artifacts_hold_and_what_was_not_measured(
 
 def test_the_table_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{recipes.BEGIN}\nold\n{recipes.END}\nafter\n")
+    begin = readme.begin("python -m one")
+    page.write_text(f"before\n{begin}\nold\n{readme.END}\nafter\n{readme.begin('another')}\nkept\n{readme.END}\n")
     for text in ("first", "second"):
-        recipes.write(page, text)
-    assert page.read_text() == f"before\n{recipes.BEGIN}\nsecond\n{recipes.END}\nafter\n"
+        readme.put(page, "python -m one", text)
+    kept = f"after\n{readme.begin('another')}\nkept\n{readme.END}\n"
+    assert page.read_text() == f"before\n{begin}\nsecond\n{readme.END}\n{kept}"
 
 
-def test_the_page_of_the_recipes_has_the_place_for_the_table() -> None:
-    assert recipes.README.read_text(encoding="utf-8").count(recipes.BEGIN) == 1
+def test_the_tables_of_the_pages_are_those_of_the_cells() -> None:
+    shown = {
+        recipes.README: (recipes.COMMAND, recipes.table(RESULTS)),
+        readme.README: (readme.CONTEST, readme.contest(read("contest", RESULTS))),
+    }
+    for page, (command, text) in shown.items():
+        assert f"{readme.begin(command)}\n{text}\n{readme.END}" in page.read_text(encoding="utf-8"), page
 
 
 def test_the_demo_says_which_log_tells_why_serve_did_not_come_up(tmp_path: Path) -> None:

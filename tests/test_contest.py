@@ -154,7 +154,7 @@ def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
         record("gepa", 500, bad, failed="try 1: ParseError", found=False),
     ]
     said = contest.section(records)
-    assert "seed prompt, no search: **50.0" in said and "| ours | 75.0" in said
+    assert "seed prompt, no search: **50.0" in said and "| promptstill | 75.0" in said
     assert "GEPA: try 1: ParseError" in said and "GEPA had scored nothing within 500 calls" in said
     assert "at 0 of 1 points" in said and "Ahead of it beyond doubt: t, rows 1/2/3, m at 500 calls: MIPROv2" in said
     assert "does not come to MIPROv2's last score (100.0)" in said
@@ -165,7 +165,7 @@ def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
 def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
     scores = [1.0, 0.0] * 20
     records = [record("ours", 500, scores), record("mipro", 500, [0.0] * 40), record("mipro", 2000, scores, calls=1900)]
-    assert "ours has MIPROv2's last score within 500 calls; it took 1,900" in contest.section(records)
+    assert "promptstill has MIPROv2's last score within 500 calls; it took 1,900" in contest.section(records)
 
 
 def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
@@ -173,12 +173,12 @@ def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
     records = [record("ours", 500, good, seed=1), record("ours", 500, bad), record("mipro", 500, bad)]
     records += [record("ours", 1000, good), record("gepa", 500, bad, seed=2)]
     said = contest.section(records)
-    assert "| ours | 75.0" in said and " ×2 | 100.0" in said
+    assert "| promptstill | 75.0" in said and " ×2 | 100.0" in said
     mipro = next(line for line in said.splitlines() if line.startswith("| MIPROv2"))
     assert "| +0.0 (" in mipro and mipro.endswith(") at 500 |"), "seed 0 alone, at a cap that is not the last"
-    assert "ours has MIPROv2's last score within 500 calls" in said
+    assert "promptstill has MIPROv2's last score within 500 calls" in said
     assert "at 1 of 1 points" in said, "gepa has no seed in common with ours"
-    assert 'seed by seed at 500 calls: MIPROv2(auto="light") 50.0; GEPA 50.0; ours 50.0, 100.0' in said
+    assert 'seed by seed at 500 calls: MIPROv2(auto="light") 50.0; GEPA 50.0; promptstill 50.0, 100.0' in said
 
 
 def test_the_ablations_section_compares_each_variant_with_the_whole() -> None:
