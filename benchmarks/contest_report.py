@@ -92,16 +92,8 @@ class Table:
                 yield f"- {title(name)}, no search: **{bare.score}**, {bare.unparsed:.0%} unparsed"
         yield ""
         heads = [f"{cap:,} calls" for cap in self.caps]
-        columns = [
-            "contestant",
-            *heads,
-            "calls",
-            "prompt tokens",
-            "reply tokens",
-            "seconds",
-            "unparsed",
-            "minus promptstill",
-        ]
+        spending = ["calls", "prompt tokens", "reply tokens", "seconds", "unparsed"]
+        columns = ["contestant", *heads, *spending, f"minus {NAMES['ours']}"]
         yield "| " + " | ".join(columns) + " |"
         yield "|---" * len(columns) + "|"
         for name in self.searchers:
@@ -149,10 +141,9 @@ class Table:
             return None
         for own in ours:
             if own.average >= goal:
-                return (
-                    f"promptstill has MIPROv2's last score within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
-                )
-        return f"promptstill does not come to MIPROv2's last score ({100 * goal:.1f})"
+                within = f"within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
+                return f"{NAMES['ours']} has MIPROv2's last score {within}"
+        return f"{NAMES['ours']} does not come to MIPROv2's last score ({100 * goal:.1f})"
 
     def spread(self) -> str | None:
         """Each seed's score, at the largest cap at which some contestant has several seeds."""
@@ -182,7 +173,7 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
         "## Prompt search",
         "",
         "One endpoint; each contestant has the same train, dev and test rows, and the same cap on calls, which a proxy",
-        "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; `minus promptstill`",
+        "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; the difference",
         "is paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it. ×3",
         "marks the mean of three seeds, row by row: the interval is over rows, and each seed's score is told below.",
         "",
@@ -228,5 +219,6 @@ def verdict(made: dict[str, Table]) -> list[str]:
     if not rows:
         return []
     lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in rows if who]
-    said = f"promptstill is best, or within noise of the best, at {len(rows) - len(lost)} of {len(rows)} points (tasks × caps)."
+    won = f"at {len(rows) - len(lost)} of {len(rows)} points (tasks × caps)"
+    said = f"{NAMES['ours']} is best, or within noise of the best, {won}."
     return [said, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]
