@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cells import FAST, RESULTS
-from benchmarks.readme import write_contest
+from benchmarks.readme import write_tables
 from benchmarks.results import PAGE, PARTS, keep_machine, note, write_page
 from optimizer.errors import PromptstillError
 
@@ -25,7 +25,7 @@ from optimizer.errors import PromptstillError
 def main() -> int:
     options = parse()
     failed = bench(options.parts or PARTS, fast=options.fast)
-    write_contest()
+    write_tables()
     print(f"failed: {', '.join(failed)}" if failed else "benchmarks/RESULTS.md is written", file=sys.stderr)
     return 1 if failed else 0
 

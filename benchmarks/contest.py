@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import cells, contest_report
 from benchmarks.arena import PEERS, PEERS_PYTHON, Arena, say
 from benchmarks.contestant_ours import seed_program
-from benchmarks.readme import write_contest
+from benchmarks.readme import write_tables
 from benchmarks.results import keep_machine, write_page
 from benchmarks.tasks import TASKS, BenchTask
 
@@ -129,7 +129,7 @@ def main() -> None:
     keep_machine(cells.FAST if options.fast else cells.RESULTS)
     run(options.fast, entries(options.fast, options.task, options.names, options.seed))
     write_page()
-    write_contest()
+    write_tables()
 
 
 if __name__ == "__main__":

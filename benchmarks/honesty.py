@@ -109,10 +109,15 @@ def intervals(cells: list[dict[str, Any]], what: str, title: str) -> list[str]:
         "",
     ]
     lines += grid(cells, lambda got: share(got["covered"]) + (f" ({share(got['bca'])})" if got["bca"] else ""))
-    low = [one for one in cells if one["result"]["covered"] + noise(one["result"]) < 0.93]
-    high = [one for one in cells if one["result"]["covered"] - noise(one["result"]) > 0.97]
+    low, high = outside(cells)
     said = "Clear of what the number of simulations leaves open (99 %)"
     return [*lines, "", f"{said}: below 93 {named(low)}; above 97, wider than need be, {named(high)}.", ""]
+
+
+def outside(cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Which cells' coverage is clearly below the wanted band, and which above."""
+    low = [one for one in cells if one["result"]["covered"] + noise(one["result"]) < 0.93]
+    return low, [one for one in cells if one["result"]["covered"] - noise(one["result"]) > 0.97]
 
 
 def noise(got: dict[str, Any]) -> float:
@@ -210,3 +215,25 @@ def again(cells: list[dict[str, Any]]) -> list[str]:
         *table(head, rows),
         "",
     ]
+
+
+def in_short(cells: list[dict[str, Any]]) -> str:
+    """The table of README.md."""
+    covered = of(cells, "score") + of(cells, "gain")
+    low, high = outside(covered)
+    shares = [one["result"]["covered"] for one in covered]
+    sims = max(one["result"]["sims"] for one in covered)
+    false = max(one["result"]["false"] for one in of(cells, "gain") if "no gain" in one["key"]["case"])
+    alike = [one for one in of(cells, "search") if not WORLDS[one["key"]["case"]]]
+    searched = max(one["result"]["false"] for one in alike)
+    ns = ", ".join(str(one["key"]["n"]) for one in alike)
+    flattered = ", ".join(f"{100 * one['result']['optimism']:.1f}" for one in alike)
+    rows = [
+        [f"95 % intervals that hold the truth: {len(covered)} cases of {sims:,} draws", "93 to 97 %",
+         f"{share(min(shares))} to {share(max(shares))} %; {len(low)} clearly below, {len(high)} above"],
+        ["draws without a gain that are shipped as one", "at most 5 %", f"at most {share(false)} %"],
+        [f"whole searches, no prompt better, that ship a gain ({alike[0]['result']['sims']} each)", "at most 5 %",
+         f"at most {share(searched)} %"],
+        [f"their winner's dev score beyond its truth, dev of {ns} rows", "", f"{flattered} points"],
+    ]  # fmt: skip
+    return "\n".join(table(["in simulations whose truth is known", "wanted", "measured"], rows))

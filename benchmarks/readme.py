@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import honesty
 from benchmarks.cells import RESULTS, read
 from benchmarks.contest_report import NAMES, Table, tables
 from benchmarks.results import table
 
 README = Path(__file__).parents[1] / "README.md"
 END = "<!-- end of measured -->"
-CONTEST = "python -m benchmarks contest"
 SHOWN = (250, 500, 1_000)
 TASKS = {"trec": "TREC-6", "squad": "SQuAD", "tickets": "`tickets.py`", "extract": "`extract.py`"}
 IMPOSSIBLE = {("capo", "extract"): "one output only"}
@@ -32,11 +32,12 @@ def put(path: Path, command: str, text: str) -> None:
     path.write_text(f"{before}{mark}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def write_contest() -> None:
-    """Renew README.md's table of the peers, where the contest is measured."""
-    records = read("contest", RESULTS)
-    if records:
-        put(README, CONTEST, contest(records))
+def write_tables() -> None:
+    """Renew README.md's tables, each where its part is measured in full."""
+    for part, in_short in TABLES.items():
+        records = read(part, RESULTS)
+        if records:
+            put(README, f"python -m benchmarks {part}", in_short(records))
 
 
 def contest(records: Sequence[dict[str, Any]]) -> str:
@@ -61,5 +62,7 @@ def seeds(made: Table) -> str:
     return ", ".join(str(len(one.seeds)) if (one := made.at("ours", cap)) else "–" for cap in SHOWN)
 
 
+TABLES = {"contest": contest, "honesty": honesty.in_short}
+
 if __name__ == "__main__":
-    write_contest()
+    write_tables()

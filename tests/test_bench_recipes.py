@@ -66,11 +66,12 @@ def test_the_table_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path: 
 
 
 def test_the_tables_of_the_pages_are_those_of_the_cells() -> None:
-    shown = {
-        recipes.README: (recipes.COMMAND, recipes.table(RESULTS)),
-        readme.README: (readme.CONTEST, readme.contest(read("contest", RESULTS))),
-    }
-    for page, (command, text) in shown.items():
+    shown = [(recipes.README, recipes.COMMAND, recipes.table(RESULTS))]
+    for part, in_short in readme.TABLES.items():
+        records = read(part, RESULTS)
+        assert records, part
+        shown.append((readme.README, f"python -m benchmarks {part}", in_short(records)))
+    for page, command, text in shown:
         assert f"{readme.begin(command)}\n{text}\n{readme.END}" in page.read_text(encoding="utf-8"), page
 
 
