@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ FAST_DEV, FAST_POOL = (50, 500, 2_000), (10, 100, 1_000)
 TRIALS, FAST_TRIALS = 16, 8
 TRAIN, TEST, WARM_UP = 60, 50, 30
 PROCESSES = 2
+FEWEST = 1_000  # calls that a size must add: below that the fixed work of a run drowns them
 ASKED = 300  # inputs that each pool's prompt renders
 RECIPE = """
 import dspy
@@ -168,7 +169,7 @@ def size(record: dict[str, Any]) -> int:
 
 
 def dev_lines(cells: Sequence[dict[str, Any]]) -> list[str]:
-    """What a call of a whole run costs us; the slope over what each size adds to the one before it."""
+    """What a call of a whole run costs us; the slope over what the sizes add."""
     if not cells:
         return []
     found = [one["result"] for one in cells]
@@ -179,12 +180,22 @@ def dev_lines(cells: Sequence[dict[str, Any]]) -> list[str]:
     ]  # fmt: skip
     head = ["dev rows", "calls", "CPU s", "CPU ms a call", "memory MiB", "KiB a call", "files MiB"]
     lines = [f"Whole runs of {cells[0]['key']['trials']} trials:", "", *table(head, rows)]
-    added = [(b["calls"] - a["calls"], b["cpu_s"] - a["cpu_s"]) for a, b in pairwise(found)]
-    if len(added) > 1:
-        told = ", ".join(f"{1000 * cpu / calls:.2f}" for calls, cpu in added)
-        flat = slope([size(one) for one in cells[1:]], [cpu / calls for calls, cpu in added])
-        lines += ["", f"CPU ms of each call that a size adds to the one before: {told}; slope {flat:+.2f}."]
+    told = [cells[0]]  # and the sizes that add enough calls to the one told before
+    for one in cells[1:]:
+        if one["result"]["calls"] - told[-1]["result"]["calls"] >= FEWEST:
+            told.append(one)
+    costs = [added(a["result"], b["result"]) for a, b in pairwise(told)]
+    if len(costs) > 1:
+        sizes = [size(one) for one in told]
+        by = ", ".join(f"{cost:.2f} ({n:,})" for n, cost in zip(sizes[1:], costs, strict=True))
+        flat = slope(sizes[1:], costs)
+        lines += ["", f"CPU ms of each call that more rows than {sizes[0]} add: {by}; slope {flat:+.2f}."]
     return lines
+
+
+def added(fewer: Mapping[str, float], more: Mapping[str, float]) -> float:
+    """CPU milliseconds of each call that one run makes beyond another."""
+    return 1000 * (more["cpu_s"] - fewer["cpu_s"]) / (more["calls"] - fewer["calls"])
 
 
 def pool_lines(cells: Sequence[dict[str, Any]]) -> list[str]:

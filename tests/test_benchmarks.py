@@ -106,6 +106,17 @@ def test_the_slope_is_the_exponent() -> None:
     assert growth.slope(sizes, [size**0.5 for size in sizes]) == pytest.approx(0.5)
 
 
+def test_growth_leaves_out_sizes_that_add_too_few_calls_to_tell() -> None:
+    made = [(50, 900, 3.8), (150, 1_400, 3.7), (500, 3_900, 6.8), (5_000, 33_900, 36.8)]
+    cells = [
+        {"key": {"what": "dev", "size": n, "trials": 16},
+         "result": {"calls": calls, "cpu_s": cpu_s, "memory_mib": 4.0, "files_mib": 2.0}}
+        for n, calls, cpu_s in made
+    ]  # fmt: skip
+    said = growth.section(cells)
+    assert "more rows than 50 add: 1.00 (500), 1.00 (5,000); slope " in said
+
+
 def test_growth_counts_the_calls_of_real_runs() -> None:
     small, large = growth.child("dev", 20, 2), growth.child("dev", 40, 2)
     assert small["calls"] < large["calls"] and small["cpu_s"] > 0 and small["files_mib"] > 0
