@@ -18,6 +18,7 @@ NAMES = {
     "capo": "CAPO",
     "ours": "promptstill",
 }
+IMPOSSIBLE = {("capo", "extract"): "its answer is one text, and this task has several outputs"}
 Record = dict[str, Any]
 
 
@@ -29,7 +30,7 @@ class Shown:
 
     @property
     def seeds(self) -> set[int]:
-        return {one["key"].get("seed", 0) for one in self.records}
+        return {one["key"]["seed"] for one in self.records}
 
     @property
     def means(self) -> list[float]:
@@ -38,7 +39,7 @@ class Shown:
 
     def of(self, seeds: set[int]) -> Shown:
         """What these seeds alone gave."""
-        return Shown([one for one in self.records if one["key"].get("seed", 0) in seeds])
+        return Shown([one for one in self.records if one["key"]["seed"] in seeds])
 
     @property
     def scores(self) -> list[float]:
@@ -72,7 +73,7 @@ class Table:
 
     def __init__(self, records: Sequence[Record], order: Sequence[str]) -> None:
         self.found: dict[tuple[str, int], list[Record]] = {}
-        for one in sorted(records, key=lambda one: int(one["key"].get("seed", 0))):
+        for one in sorted(records, key=lambda one: int(one["key"]["seed"])):
             self.found.setdefault((one["key"]["contestant"], one["key"]["cap"]), []).append(one)
         self.caps = sorted({cap for _, cap in self.found if cap})
         self.names = [name for name in order if any(who == name for who, _ in self.found)]
@@ -131,19 +132,19 @@ class Table:
 
     def quarter(self) -> str | None:
         """With how many calls ours came to MIPROv2's last score, over the seeds that went so far."""
-        theirs = [one for cap in self.caps if (one := self.at("mipro", cap))]
+        theirs, ours = ([one for cap in self.caps if (one := self.at(name, cap))] for name in ("mipro", "ours"))
         if not theirs:
             return None
-        goal, calls = theirs[-1].average, theirs[-1].spent("calls")
-        ours = [own.of(theirs[-1].seeds) for cap in self.caps if (own := self.at("ours", cap))]
-        ours = [own for own in ours if own.records]
+        last = theirs[-1]
+        ours = [one.of(last.seeds) for one in ours if one.seeds & last.seeds]
         if not ours:
             return None
-        for own in ours:
-            if own.average >= goal:
-                within = f"within {own.spent('calls'):,.0f} calls; it took {calls:,.0f}"
-                return f"{NAMES['ours']} has MIPROv2's last score {within}"
-        return f"{NAMES['ours']} does not come to MIPROv2's last score ({100 * goal:.1f})"
+        which = f"seed {', '.join(map(str, sorted(last.seeds)))}"
+        own = next((one for one in ours if one.average >= last.average), None)
+        if own:
+            within = f"within {own.spent('calls'):,.0f} calls; it took {last.spent('calls'):,.0f} ({which})"
+            return f"{NAMES['ours']} has MIPROv2's last score {within}"
+        return f"{NAMES['ours']} does not come to MIPROv2's last score ({100 * last.average:.1f}; {which})"
 
     def spread(self) -> str | None:
         """Each seed's score, at the largest cap at which some contestant has several seeds."""
@@ -186,8 +187,8 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
     for name, table in made.items():
         lines += [f"### {name}", "", *table.lines(), ""]
         lines += [f"- {said}" for said in (table.quarter(), table.spread()) if said]
-        if set(order) - set(table.names) == {"capo"} and any("capo" in one.names for one in made.values()):
-            lines.append("- CAPO is left out: its answer is one text, and this task has several outputs")
+        task = name.partition(",")[0]
+        lines += [f"- {title(who)} is left out: {why}" for (who, where), why in IMPOSSIBLE.items() if where == task]
         lines += [f"- {said}" for said in remarks(table)] + [""]
     lines += verdict(made)
     return "\n".join(lines).rstrip() + "\n"

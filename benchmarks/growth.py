@@ -180,13 +180,13 @@ def dev_lines(cells: Sequence[dict[str, Any]]) -> list[str]:
     ]  # fmt: skip
     head = ["dev rows", "calls", "CPU s", "CPU ms a call", "memory MiB", "KiB a call", "files MiB"]
     lines = [f"Whole runs of {cells[0]['key']['trials']} trials:", "", *table(head, rows)]
-    told = [cells[0]]  # and the sizes that add enough calls to the one told before
+    apart = [cells[0]]  # and each size that adds enough calls to the one before
     for one in cells[1:]:
-        if one["result"]["calls"] - told[-1]["result"]["calls"] >= FEWEST:
-            told.append(one)
-    costs = [added(a["result"], b["result"]) for a, b in pairwise(told)]
+        if one["result"]["calls"] - apart[-1]["result"]["calls"] >= FEWEST:
+            apart.append(one)
+    costs = [added(a["result"], b["result"]) for a, b in pairwise(apart)]
     if len(costs) > 1:
-        sizes = [size(one) for one in told]
+        sizes = [size(one) for one in apart]
         by = ", ".join(f"{cost:.2f} ({n:,})" for n, cost in zip(sizes[1:], costs, strict=True))
         flat = slope(sizes[1:], costs)
         lines += ["", f"CPU ms of each call that more rows than {sizes[0]} add: {by}; slope {flat:+.2f}."]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import demo, readme, recipes
+from benchmarks import demo, honesty, readme, recipes
 from benchmarks.cells import RESULTS, cell, read
 
 
@@ -63,14 +63,18 @@ def test_the_table_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path: 
         readme.put(page, "python -m one", text)
     kept = f"after\n{readme.begin('another')}\nkept\n{readme.END}\n"
     assert page.read_text() == f"before\n{begin}\nsecond\n{readme.END}\n{kept}"
+    with pytest.raises(ValueError, match="no place for the table of: python -m none"):
+        readme.put(page, "python -m none", "third")
+    assert "third" not in page.read_text()
 
 
 def test_the_tables_of_the_pages_are_those_of_the_cells() -> None:
     shown = [(recipes.README, recipes.COMMAND, recipes.table(RESULTS))]
     for part, in_short in readme.TABLES.items():
         records = read(part, RESULTS)
-        assert records, part
+        assert records and not in_short(records[:0]), part
         shown.append((readme.README, f"python -m benchmarks {part}", in_short(records)))
+    assert not honesty.in_short(read("honesty", RESULTS)[:-1]), "a part of the cells would flatter"
     for page, command, text in shown:
         assert f"{readme.begin(command)}\n{text}\n{readme.END}" in page.read_text(encoding="utf-8"), page
 

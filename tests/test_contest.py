@@ -157,7 +157,7 @@ def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
     assert "seed prompt, no search: **50.0" in said and "| promptstill | 75.0" in said
     assert "GEPA: try 1: ParseError" in said and "GEPA had scored nothing within 500 calls" in said
     assert "at 0 of 1 points" in said and "Ahead of it beyond doubt: t, rows 1/2/3, m at 500 calls: MIPROv2" in said
-    assert "does not come to MIPROv2's last score (100.0)" in said
+    assert "does not come to MIPROv2's last score (100.0; seed 0)" in said
     assert "peers: dspy-ai 1.2" in said
     assert "25%" in said and "side by side" not in said
 
@@ -165,7 +165,7 @@ def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
 def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
     scores = [1.0, 0.0] * 20
     records = [record("ours", 500, scores), record("mipro", 500, [0.0] * 40), record("mipro", 2000, scores, calls=1900)]
-    assert "promptstill has MIPROv2's last score within 500 calls; it took 1,900" in contest.section(records)
+    assert "promptstill has MIPROv2's last score within 500 calls; it took 1,900 (seed 0)" in contest.section(records)
 
 
 def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
