@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from optimizer.client import Client
+from optimizer.evaluate import all_or_none
 from optimizer.files import write_json
 from optimizer.layouts import Task
 from optimizer.pools import (
@@ -87,20 +88,20 @@ class Pooling:
         by = f"{count} instructions proposed by {asked}, " if count else ""
         shown = min(BOOTSTRAP_ROWS, len(train))
         self.watch.say(f"building pools (usually 10-60 s): {by}bootstrapped demos from {shown} train rows")
-        (new, refused), boot = await asyncio.gather(
-            propose_instructions(
-                self.task.signature,
-                train,
-                self.client,
-                model=asked,
-                count=count,
-                seed=settings.seed,
-                summary=settings.proposer is not None,
-            ),
-            bootstrapped_sets(
-                self.task, given.layouts, train, recipe.metric, self.client, max(given.sizes), settings.seed
-            ),
+        proposals = propose_instructions(
+            self.task.signature,
+            train,
+            self.client,
+            model=asked,
+            count=count,
+            seed=settings.seed,
+            summary=settings.proposer is not None,
         )
+        demos = bootstrapped_sets(
+            self.task, given.layouts, train, recipe.metric, self.client, max(given.sizes), settings.seed
+        )
+        sides: list[Coroutine[Any, Any, Any]] = [proposals, demos]
+        (new, refused), boot = await all_or_none(sides)
         instructions = unique([*given.instructions, *new])
         sets = {**given.demo_sets, **boot}
         self.watch.say(

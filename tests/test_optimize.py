@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from optimizer import Prompt
 from tests.fake import Body, FakeEndpoint
@@ -159,6 +161,26 @@ def test_a_small_budget_is_spent_on_scores_before_proposals_and_a_larger_one_goe
     spent = best(tmp_path)["search"]["spent"]["roles"]
     assert set(spent) == {"probe", "proposer", "task"} and best(tmp_path)["search"]["trials"] == 12
     assert set(fake.calls.values()) == {1}, "what the small budget paid for is not asked again"
+
+
+class SlowProposals(FakeEndpoint):
+    """Answers what is sampled, as proposals are, a second later than the rest; `arrived` counts all that is asked."""
+
+    arrived = 0
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        self.arrived += 1
+        await asyncio.sleep((await request.json()).get("temperature", 0.0))
+        return await super()._complete(request)
+
+
+def test_a_budget_that_ends_while_pools_are_filled_keeps_the_proposals_that_were_paid_for(tmp_path: Path) -> None:
+    with SlowProposals(knows_with_demos) as fake:
+        done = run(command(fake, tmp_path, "--max-calls", "400"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    roles = best(tmp_path)["search"]["spent"]["roles"]
+    assert "proposer" in roles, "the limit falls into the filling"
+    assert sum(role["calls"] for role in roles.values()) == fake.arrived
 
 
 def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
