@@ -19,7 +19,7 @@ from benchmarks.results import keep_machine, write_page
 from benchmarks.tasks import BenchTask
 
 PART = "ablations"
-CAPS = (125, 250, 500, 1_000)
+CAPS = (125, 250, 500, 1_000, 2_000)
 WHOLE = "ours"
 VARIANTS: dict[str, Search] = {
     "no-race": partial(contestant_ours.search, options=("--no-race",)),
@@ -53,16 +53,22 @@ def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), se
 
 
 def measure(arena: Arena, entry: Entry) -> None:
-    """Fill the cells of a variant; those of the whole search are read from the contest's search."""
+    """Fill the cells of a variant; those of the whole search are the contest's."""
     task, name, seed = entry
-    whole = contest.searched(arena)
-    caps = [cap for cap in whole if arena.fast or cap in CAPS]
-    found = arena.ours(task, seed, whole) if name == WHOLE else arena.ours(task, seed, caps, name, VARIANTS[name])
+    searched = contest.searched(arena)
+    caps = [cap for cap in searched if arena.fast or cap in CAPS]
     key = {**arena.key(task), "contestant": name, "seed": seed}
+    if arena.complete(PART, key, caps):
+        return
+    if name == WHOLE:
+        contest.measure(arena, contest.Entry(task, name, seed), searched)
+        for cap in caps:
+            if whole := arena.stored(contest.PART, {**key, "cap": cap}):
+                arena.kept(PART, {**key, "cap": cap}, partial(dict, whole))
+        return
+    found = arena.ours(task, seed, caps, name, VARIANTS[name])
     for point in found["points"]:
-        if point["cap"] in caps:
-            make = partial(contest.shown, arena, task, found, point)
-            arena.kept(PART, {**key, "cap": point["cap"]}, make)
+        arena.kept(PART, {**key, "cap": point["cap"]}, partial(contest.shown, arena, task, found, point))
 
 
 def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:

@@ -112,12 +112,20 @@ class Arena:
     def prepared(self, task: BenchTask) -> Prepared:
         return self.field(task).prepared(self.model)
 
+    def stored(self, part: str, key: Key) -> dict[str, Any] | None:
+        """A cell's result, or None where it is not measured yet."""
+        with self._lock:
+            records = cells.read(part, self.folder)
+        return next((dict(record["result"]) for record in records if record["key"] == dict(key)), None)
+
+    def complete(self, part: str, key: Key, caps: Sequence[int]) -> bool:
+        """Whether a search has its cells at all these caps; the search itself is stored on this machine alone."""
+        return all(self.stored(part, {**key, "cap": cap}) is not None for cap in caps)
+
     def kept(self, part: str, key: Key, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """As `cells.cell`, for several threads: measuring is done outside of the lock."""
-        with self._lock:
-            for record in cells.read(part, self.folder):
-                if record["key"] == dict(key):
-                    return dict(record["result"])
+        if (found := self.stored(part, key)) is not None:
+            return found
         begun = time.perf_counter()
         made = make()
         with self._lock:

@@ -75,6 +75,8 @@ def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
         program = seed_program(arena.prepared(task)) if name == "seed" else None
         arena.kept(PART, {**key, "cap": UNCAPPED}, lambda: {"test": arena.reading(task, program), "failed": ""})
         return
+    if arena.complete(PART, key, caps):
+        return
     found = arena.ours(task, entry.seed, caps) if name == "ours" else arena.peer(task, name, entry.seed, caps)
     for point in found["points"]:
         arena.kept(PART, {**key, "cap": point["cap"]}, partial(shown, arena, task, found, point))

@@ -8,6 +8,7 @@ program that it had scored within the cap, since a refused call must not become 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -127,14 +128,25 @@ def candidates(folder: Path) -> list[Candidate]:
     return [Candidate(**json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def best_so_far(found: Sequence[Candidate], calls: int) -> Candidate | None:
+def latest(found: Sequence[Candidate], calls: float) -> dict[str, Candidate]:
+    """Each program's latest score by `calls`, where it was of enough rows."""
+    return {digest(one.program): one for one in found if one.calls <= calls and one.rows >= FEWEST_ROWS}
+
+
+def best_so_far(found: Sequence[Candidate], calls: float) -> Candidate | None:
     """The highest dev score among the programs' latest scores by `calls`; the earlier where they tie.
 
     Before any was scored it is the one that the contestant began with, noted first.
     """
-    latest = {digest(one.program): one for one in found if one.calls <= calls and one.rows >= FEWEST_ROWS}
     begun = found[0] if found else None
-    return max(latest.values(), key=lambda one: (one.dev, -one.calls), default=begun)
+    return max(latest(found, calls).values(), key=lambda one: (one.dev, -one.calls), default=begun)
+
+
+def improved(found: Sequence[Candidate]) -> bool:
+    """Whether a program scored better on dev than the one that the contestant began with (zero, if never scored)."""
+    best = best_so_far(found, math.inf)
+    begun = latest(found, math.inf).get(digest(found[0].program)) if found else None
+    return best is not None and best.dev > (begun.dev if begun else 0.0)
 
 
 @dataclass(frozen=True)
@@ -177,19 +189,18 @@ class Peer:
 
 
 def peer_search(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int]) -> dict[str, Any]:
-    """Search by a peer; where it fails of itself, or scores nothing above zero, once more with its workaround."""
+    """Search by a peer; where it fails of itself, or ends no better than it began, once more with its workaround."""
     told: list[str] = []
     results: list[list[Point]] = []
     for attempt in range(peer.tries):
         account, ended, folder = peer_attempt(peer, job, proxy, caps, attempt)
         found, final = candidates(folder), read_final(folder)
         results.append(points(account, caps, found, final))
-        top = max((one.dev for one in found), default=0.0)
         if ended.stopped not in (None, CAP):
             told.append(f"try {attempt + 1}: ended by {ended.stopped}, after {account.spent.calls:,} calls")
-        if not ended.error and top > 0:
+        if not ended.error and improved(found):
             break
-        told.append(f"try {attempt + 1}: {ended.error or 'no program scored above zero on dev'}")
+        told.append(f"try {attempt + 1}: {ended.error or 'no program scored better on dev than the one it began with'}")
     chosen = max(range(len(results)), key=lambda n: (results[n][-1].dev or 0.0, n))
     return {"points": [one.to_json() for one in results[chosen]], "failed": "; ".join(told), "try": chosen + 1}
 

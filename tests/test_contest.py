@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import ablations, cells, contest
 from benchmarks.arena import Arena
-from benchmarks.contestants import Candidate, best_so_far, points
+from benchmarks.contestants import Candidate, best_so_far, improved, points
 from benchmarks.proxy import Account, Spent
 from benchmarks.tasks import TASKS, BenchTask, lay_out, mark
 from tests.fake import FakeEndpoint
@@ -59,6 +59,10 @@ def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
             contest.measure(arena, contest.Entry(task, name, 0), CAPS)
             contest.measure(arena, contest.Entry(task, name, 0), CAPS[:1])
         assert len(fake.bodies) == asked, "a search is known at each of its caps"
+        (tmp_path / "results" / "searches.jsonl").unlink()
+        with arena_of(fake) as arena:
+            contest.measure(arena, contest.Entry(task, name, 0), CAPS)
+        assert len(fake.bodies) == asked, "its cells alone are enough: the searches are not kept with them"
     records = cells.read("contest", tmp_path / "results")
     assert [record["key"]["cap"] for record in records] == [0, *CAPS]
     bare, *found = [record["result"] for record in records]
@@ -128,6 +132,16 @@ def test_the_best_so_far_is_scored_on_enough_rows_within_the_calls() -> None:
     names = {calls: (best := best_so_far(found, calls)) and best.program["state"] for calls in (20, 60, 100, 300, 500)}
     assert names == {20: "begun", 60: "first", 100: "lucky", 300: "first", 500: "late"}
     assert best_so_far([], 100) is None
+
+
+@pytest.mark.parametrize(
+    ("dev", "better"),
+    [({"begun": 0.2, "next": 0.3}, True), ({"begun": 0.2, "next": 0.2}, False), ({"next": 0.0}, False)],
+)
+def test_a_try_counts_where_it_ends_better_than_it_began(dev: dict[str, float], better: bool) -> None:
+    scored = [candidate(name, score, 40, 50) for name, score in dev.items()]
+    assert improved([candidate("begun", 0.0, 0, 0), *scored]) is better
+    assert not improved([])
 
 
 def test_what_a_peer_returned_counts_from_the_cap_by_which_it_was_done() -> None:
