@@ -17,7 +17,7 @@ from optimizer.machine import this_machine
 from optimizer.spelled import plural
 
 PAGE = Path(__file__).parent / "RESULTS.md"
-PARTS = ("contest", "ablations", "honesty", "client", "middleware", "training", "variants", "growth")
+PARTS = ("contest", "ablations", "simulated", "honesty", "client", "middleware", "training", "variants", "growth")
 MACHINE, ENDED = "machine", "ended.json"
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 HEAD = """# Results

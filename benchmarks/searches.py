@@ -47,7 +47,7 @@ class World:
         text = canonical(body)
         asked = ITEM.search(text)
         assert asked
-        row, prompt = int(asked[1]), ITEM.sub("item", text)
+        row, prompt = int(asked[1]), without_row(text)
         chance = logistic(self.ability(prompt) + HARDNESS * self.normal("row", row))
         right = self.uniform(prompt, row) < chance
         return Completion(f"code {row}" if right else "wrong", "stop", len(text) // 4, 0, 2, 0.0)
@@ -57,7 +57,7 @@ class World:
 
     def truth(self, prompt: Prompt) -> float:
         """A prompt's accuracy over all rows there could be."""
-        ability = self.ability(ITEM.sub("item", canonical(prompt.request({"item": "item 0"}))))
+        ability = self.ability(request_text(prompt))
         grid = np.linspace(-5, 5, 201)
         weights = np.exp(-(grid**2) / 2)
         return float((weights / (1 + np.exp(-(ability + HARDNESS * grid)))).sum() / weights.sum())
@@ -67,6 +67,15 @@ class World:
 
     def normal(self, *what: str | int) -> float:
         return math.sqrt(-2 * math.log(self.uniform(*what))) * math.cos(2 * math.pi * self.uniform("angle", *what))
+
+
+def request_text(prompt: Prompt) -> str:
+    """What a prompt asks, whatever the row: `World.ability` knows it by this."""
+    return without_row(canonical(prompt.request({"item": "item 0"})))
+
+
+def without_row(text: str) -> str:
+    return ITEM.sub("item", text)
 
 
 def logistic(value: float) -> float:
@@ -94,16 +103,21 @@ def problem(rows: int, seed: int) -> Problem:
     return Problem(task, pools, train, dev, exact_match("code"), seed, TRIALS)
 
 
+async def searched(work: Problem, world: World, kind: type[Search] = Search) -> Outcome:
+    """The outcome of a search in the world, play-off included."""
+    client = cast(Client, world)  # the search asks nothing of a client but `complete`
+    study = StoredStudy(InMemoryStorage(), "simulated")
+    found = await kind(work, client, study, lambda problem, progress: None).run()
+    return await play_off(work, found, client, lambda entrants, rows: None)
+
+
 async def once(spread: float, rows: int, seed: int) -> dict[str, float]:
     """One search on `rows` dev rows and the reading of as many test rows; what was shipped, and what was true."""
     world, work = World(spread, seed), problem(rows, seed)
-    client = cast(Client, world)  # the search asks nothing of a client but `complete`
-    study = StoredStudy(InMemoryStorage(), "simulated")
-    found = await Search(work, client, study, lambda problem, progress: None).run()
-    outcome = await play_off(work, found, client, lambda entrants, rows: None)
+    outcome = await searched(work, world)
     bare, best = work.prompt(work.starters()[0]), work.prompt(outcome.winner.params)
     test = [row(1_000_000 + i) for i in range(rows)]
-    readings = [reading(await score_rows(one, test, work.metric, client), seed) for one in (bare, best)]
+    readings = [reading(await score_rows(one, test, work.metric, cast(Client, world)), seed) for one in (bare, best)]
     verdict = judge((readings[0], readings[0], readings[1]), outcome.winner.value, seed)
     gained = world.truth(best) - world.truth(bare)
     return {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import coverage, growth, honesty, results
+from benchmarks import coverage, growth, honesty, results, simulated
 from benchmarks.cells import append, cell, read
-from benchmarks.searches import World, problem, simulate
+from benchmarks.searches import World, problem, request_text, simulate
+from optimizer.errors import BudgetReached
 from optimizer.spelled import plural
 
 VERSIONS = {"at": "2026-01-01T00:00:00+00:00", "seconds": 60.0, "versions": {"python": "3.11.0", "numpy": "2.0"}}
@@ -55,13 +57,59 @@ def test_searches_in_a_world_without_differences_gain_nothing_and_flatter_dev() 
 
 
 def test_the_simulated_model_answers_as_often_right_as_it_says() -> None:
-    import asyncio
-
     work, world = problem(400, 0), World(0.5, 3)
     prompt = work.prompt(work.starters()[0])
     replies = [asyncio.run(world.complete(prompt.request(row.inputs), "task")).text for row in work.dev]
     right = np.mean([reply == f"code {i}" for i, reply in enumerate(replies)])
     assert right == pytest.approx(world.truth(prompt), abs=0.08)
+
+
+def test_a_capped_world_answers_no_more_than_its_cap_and_what_is_known_is_free() -> None:
+    work, model = problem(3, 0), simulated.Capped(simulated.ALONE, 1, 3)
+    prompt = work.prompt(work.starters()[0])
+
+    def ask(item: int) -> None:
+        asyncio.run(model.complete(prompt.request({"item": f"item {item}"}), "task"))
+
+    for item in (0, 1, 2, 0, 1, 2):
+        ask(item)
+    with pytest.raises(BudgetReached):
+        ask(9)
+
+
+@pytest.mark.parametrize("world", simulated.WORLDS)
+@pytest.mark.parametrize("variant", simulated.VARIANTS)
+def test_a_search_in_a_simulated_world_is_the_same_again(world: str, variant: str) -> None:
+    assert simulated.gained(world, variant, 400, 2) == simulated.gained(world, variant, 400, 2)
+
+
+def test_where_choices_add_up_prompts_that_share_them_are_alike() -> None:
+    work = problem(3, 0)
+    start: dict[str, str | int] = {"layout": "raw", "demos": "labeled-0", "k": 4, "instruction": 0}
+    changes: dict[str, dict[str, str | int]] = {
+        "start": {},
+        "near": {"k": 8},
+        "far": {"layout": "chat", "demos": "none", "instruction": 3},
+    }
+    texts = {name: request_text(work.prompt({**start, **change})) for name, change in changes.items()}
+    apart: dict[str, list[float]] = {"near": [], "far": []}
+    for seed in range(200):
+        world = simulated.Capped(simulated.ADD_UP, seed, 1)
+        for name, found in apart.items():
+            found.append(abs(world.ability(texts["start"]) - world.ability(texts[name])))
+    assert np.mean(apart["near"]) < 0.8 * np.mean(apart["far"])
+    spreads = [np.std([simulated.Capped(world, seed, 1).ability(texts["start"]) for seed in range(300)])
+               for world in simulated.WORLDS]  # fmt: skip
+    assert spreads == pytest.approx([simulated.SPREAD] * 2, rel=0.15)
+
+
+def test_the_simulated_part_shows_paired_differences() -> None:
+    def one(search: str, cap: int, gains: list[float]) -> dict[str, Any]:
+        key = {"world": simulated.ADD_UP, "search": search, "cap": cap, "searches": 2, "seed": 0}
+        return {"key": key, "result": {"gained": gains}}
+
+    text = simulated.section([one("whole", 500, [0.2, 0.1]), one("random", 500, [0.1, 0.0])])
+    assert "| whole | +15.0 ± 9.8 |  |" in text and "| random | +5.0 ± 9.8 | -10.0 ± 0.0 |" in text
 
 
 def test_the_page_shows_full_results_before_fast_ones_and_says_what_is_missing(tmp_path: Path) -> None:
