@@ -113,13 +113,13 @@ def section(cells: list[dict[str, Any]]) -> str:
         "draws candidates without looking at earlier ones.",
         "",
     ]
-    for world in dict.fromkeys(world for world, _, _ in got):
+    for world in (one for one in WORLDS if any(world == one for world, _, _ in got)):
         rows = []
         for name in dict.fromkeys(name for w, name, _ in got if w == world):
             scores = [told(got.get((world, name, cap), ())) for cap in caps]
             behind = [told(paired(got, world, name, cap)) for cap in caps]
             rows.append([name, *scores, *behind])
-        lines += [f"{world[0].upper()}{world[1:]}: {WORLDS.get(world, '')}.", "", *table(head, rows), ""]
+        lines += [f"{world[0].upper()}{world[1:]}: {WORLDS[world]}.", "", *table(head, rows), ""]
     return "\n".join(lines).rstrip()
 
 
