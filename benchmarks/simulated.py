@@ -110,8 +110,8 @@ def section(cells: list[dict[str, Any]]) -> str:
         f" {searches} searches,",
         f"each in a world of its own, with {DEV} dev rows; differences are paired. `no-race` scores every trial on all"
         " of dev, `random`",
-        "draws candidates without looking at earlier ones. A generation that the cap cuts is lost to `no-race`: at 1,000",
-        "calls it has scored 8 candidates, at 2,000 16.",
+        "draws candidates without looking at earlier ones. A generation that the cap cuts is lost to `no-race`: within",
+        "1,000 calls it ends the starters alone.",
         "",
     ]
     for world, meaning in WORLDS.items():
