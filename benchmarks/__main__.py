@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.cells import FAST, RESULTS
 from benchmarks.readme import write_tables
-from benchmarks.results import PAGE, PARTS, keep_machine, note, write_page
+from benchmarks.results import PAGE, PARTS, note, write_page
 from optimizer.errors import PromptstillError
 
 
@@ -33,7 +33,6 @@ def main() -> int:
 def bench(parts: Sequence[str], *, fast: bool, folder: Path = RESULTS, page: Path = PAGE) -> list[str]:
     """Measure `parts` one after the other, and write the page after each; the names of those that failed."""
     own = folder / FAST.name if fast else folder
-    keep_machine(own)
     failed = []
     for name in parts:
         print(f"--- {name}", file=sys.stderr, flush=True)

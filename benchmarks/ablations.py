@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import cells, contest, contestant_ours, search_variants
 from benchmarks.arena import Arena, Search
 from benchmarks.contest_report import Table, tables
-from benchmarks.results import keep_machine, write_page
+from benchmarks.results import write_page
 from benchmarks.tasks import BenchTask
 
 PART = "ablations"
@@ -104,7 +104,6 @@ def rows(table: Table) -> Iterator[str]:
 
 def main() -> None:
     options = contest.narrowed(str(__doc__), "--variant", list(VARIANTS))
-    keep_machine(cells.FAST if options.fast else cells.RESULTS)
     run(options.fast, entries(options.fast, options.task, options.names, options.seed))
     write_page()
 

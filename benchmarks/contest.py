@@ -19,7 +19,7 @@ from benchmarks import cells, contest_report
 from benchmarks.arena import PEERS, PEERS_PYTHON, Arena, say
 from benchmarks.contestant_ours import seed_program
 from benchmarks.readme import write_tables
-from benchmarks.results import keep_machine, write_page
+from benchmarks.results import write_page
 from benchmarks.tasks import TASKS, BenchTask
 
 PART = "contest"
@@ -128,7 +128,6 @@ def narrowed(what: str, flag: str, choices: Sequence[str]) -> argparse.Namespace
 
 def main() -> None:
     options = narrowed(str(__doc__), "--contestant", [*BASELINES, *PEERS, "ours"])
-    keep_machine(cells.FAST if options.fast else cells.RESULTS)
     run(options.fast, entries(options.fast, options.task, options.names, options.seed))
     write_page()
     write_tables()

@@ -11,46 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import FAST, RESULTS, cell, read
+from benchmarks.cells import FAST, RESULTS, read
 from optimizer.files import write_json, write_text
-from optimizer.machine import this_machine
 from optimizer.spelled import plural
 
 PAGE = Path(__file__).parent / "RESULTS.md"
 PARTS = ("contest", "ablations", "simulated", "honesty", "client", "middleware", "training", "variants", "growth")
-MACHINE, ENDED = "machine", "ended.json"
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+MACHINE, ENDED = "machine", "ended.json"  # MACHINE: of the cells that do not say theirs
 HEAD = """# Results
 
 Written by `make bench`; do not edit. Full results are in `benchmarks/results/`, those of `make bench FAST=1` in
 `benchmarks/results/fast/`, one line a cell. A part shows its full results, and its fast ones only where it has no
 others.
 """
-
-
-def machine() -> dict[str, str | int]:
-    """What of this machine a figure may depend on; no names."""
-    found = this_machine()
-    flags = [flag for flag in FLAGS if flag in processor("flags").split()]
-    return {
-        "cores": len(found.cores),
-        "processor": processor("model name"),
-        "memory_gib": round(found.memory_gib),
-        "flags": " ".join(flags),
-        "gpus": len(found.gpus),
-    }
-
-
-def processor(entry: str) -> str:
-    """An entry of /proc/cpuinfo; empty where there is none."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(entry)), "")
-
-
-def keep_machine(folder: Path) -> None:
-    """Note beside the folder's cells on which machine they are measured, with the cores that this process may use."""
-    cell(MACHINE, machine(), dict, folder=folder)
 
 
 def note(folder: Path, part: str, problem: str | None) -> None:
@@ -111,14 +84,17 @@ def provenance(part: str, records: Sequence[dict[str, Any]], folder: Path, *, fa
     return [
         f"> {'Fast mode (small sizes). ' if fast else ''}`{command(part, fast=fast)}`: {len(records)} cells,"
         f" {first} to {last}. Seeds {', '.join(map(str, seeds))}.",
-        f"> {machines(folder)}",
+        f"> {machines(records, folder)}",
         "> " + ", ".join(f"{name} {value}" for name, value in versions.items()) + ".",
     ]
 
 
-def machines(folder: Path) -> str:
-    """The machines that the folder's cells were measured on."""
-    return " / ".join(dict.fromkeys(told(one["key"]) for one in read(MACHINE, folder))) or "Machine not noted."
+def machines(records: Sequence[dict[str, Any]], folder: Path) -> str:
+    """The machines that these cells were measured on; where one does not say, all that the folder's cells were."""
+    noted = [one["machine"] for one in records if "machine" in one]
+    if len(noted) < len(records):
+        noted += [one["key"] for one in read(MACHINE, folder)]
+    return " / ".join(dict.fromkeys(told(one) for one in noted)) or "Machine not noted."
 
 
 def told(found: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage, growth, honesty, results, simulated
-from benchmarks.cells import append, cell, read
+from benchmarks.cells import append, cell, machine, read
 from benchmarks.searches import World, problem, request_text, simulate
 from optimizer.errors import BudgetReached
-from optimizer.spelled import plural
 
 VERSIONS = {"at": "2026-01-01T00:00:00+00:00", "seconds": 60.0, "versions": {"python": "3.11.0", "numpy": "2.0"}}
 
@@ -114,7 +113,6 @@ def test_the_simulated_part_shows_paired_differences() -> None:
 
 def test_the_page_shows_full_results_before_fast_ones_and_says_what_is_missing(tmp_path: Path) -> None:
     full, fast = tmp_path / "results", tmp_path / "results" / "fast"
-    cell(results.MACHINE, results.machine(), dict, folder=full)
     for folder, sims in ((full, 4000), (fast, 300)):
         got = {"covered": 0.95, "width": 0.2, "sims": sims, "bca": 0.8, "bca_sims": 10}
         put(folder, "honesty", {"what": "score", "case": "F1, half right", "n": 30, "seed": 0}, got)
@@ -127,9 +125,19 @@ def test_the_page_shows_full_results_before_fast_ones_and_says_what_is_missing(t
     assert "Fast mode (small sizes). `python -m benchmarks --fast growth`" in page and "slope +0.00" in page
     assert "Not measured: InfrastructureError: out of memory" in page
     assert "`python -m benchmarks client` has not been run" in page
-    assert (
-        f"> {plural(int(results.machine()['cores']), 'core')} (" in page and "numpy 2.0" in page and "Seeds 0." in page
-    )
+    assert "> Machine not noted." in page and "numpy 2.0" in page and "Seeds 0." in page
+
+
+def test_a_part_names_the_machines_of_its_own_cells(tmp_path: Path) -> None:
+    def noted(cores: int) -> dict[str, Any]:
+        return {"cores": cores, "processor": "P", "memory_gib": 8, "flags": "avx2", "gpus": 0}
+
+    append(tmp_path / "machine.jsonl", {"key": noted(4)})
+    one = "1 core (P; avx2), 8 GiB, no GPU."
+    assert results.machines([{"machine": noted(1)}], tmp_path) == one
+    assert results.machines([{"machine": noted(1)}, {}], tmp_path) == one + " / 4 cores (P; avx2), 8 GiB, no GPU."
+    cell("part", {"n": 1}, dict, folder=tmp_path)
+    assert read("part", tmp_path)[0]["machine"] == machine()
 
 
 def test_every_part_of_honesty_renders(tmp_path: Path) -> None:
