@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.card import card
+from distill.distillation import Distillation, lineage
 from distill.folder import Distilled
-from distill.pipeline import Distillation, lineage
 from distill.report import write_report, write_rows
 from optimizer.files import write_json, write_text
 from optimizer.models import resolve

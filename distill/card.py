@@ -15,7 +15,7 @@ from optimizer.summary import told
 from optimizer.tables import narrow
 
 if TYPE_CHECKING:  # loads torch
-    from distill.pipeline import Distillation
+    from distill.distillation import Distillation
 
 COLUMNS = (
     "arm",

@@ -6,67 +6,38 @@ import asyncio
 import random
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distill import logprobs
 from distill.arms import Arm, Bench
 from distill.dataset import Entry, compose
+from distill.distillation import Distillation, Schooled
 from distill.encode import Encoder, context_limit, encode
-from distill.folder import ADAPTER_FILES, Distilled
+from distill.folder import Distilled
 from distill.forgetting import Recall
 from distill.hyper import Hyper
-from distill.job import Dev, Job, Progress, Report, Trained
+from distill.job import Dev, Job, Progress, Report
 from distill.ladder import labels
 from distill.plan import Plan
 from distill.progress import Ticker, ticking
 from distill.search import search
 from distill.settings import Settings
 from distill.teach import BARE, BEST, READING, Taught, Teaching, recall_taught
-from distill.verdict import Cost, Verdict, judge
+from distill.verdict import Cost, judge
 from optimizer.calls import SqliteCalls
 from optimizer.client import Endpoint
 from optimizer.endpoints import Source, answering
 from optimizer.engine import Adapters
 from optimizer.errors import InfrastructureError, ReplyError, UserError
 from optimizer.evaluate import apply
-from optimizer.files import file_digest
 from optimizer.progress import Watch
 from optimizer.stats import Estimate
 
 PROBES = 16
 FAR = 0.1  # beyond the interval's end, so that chance does not raise it
 STUDENT, GOLD = "student", "gold"
-
-
-@dataclass(frozen=True)
-class Schooled:
-    """A trained student: where its adapter lies, and how the training went."""
-
-    adapter_dir: Path
-    metrics_path: Path
-    hyper: Hyper
-    trained: Trained
-
-    @property
-    def sha256(self) -> str:
-        return file_digest(self.adapter_dir / ADAPTER_FILES[1])
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """What a distillation came to."""
-
-    plan: Plan
-    settings: Settings
-    taught: Taught
-    student: Schooled
-    gold: Schooled | None
-    verdict: Verdict
-    liveness: logprobs.Liveness
-    recall: Recall
-    merged: float | None
 
 
 @dataclass(frozen=True)
@@ -261,29 +232,3 @@ def draw(folder: Distilled, *, running: bool = False) -> None:
     from distill.report import write_report
 
     write_report(folder, running=running)
-
-
-def lineage(made: Distillation) -> dict[str, Any]:
-    """train.json: what the adapter was made of."""
-    plan, schooled = made.plan, made.student
-    return {
-        "schema_version": 1,
-        "from_prompt": {"id": plan.artifact["id"], "name": plan.name, "run": plan.artifact.get("run")},
-        "teacher": {"id": plan.teacher.id, "model": plan.teacher_model.name, "sha256": plan.teacher_model.sha256},
-        "student": {"model": plan.student_model.name, "sha256": plan.student_model.sha256, "prompt": plan.student.id},
-        "adapter": {"sha256": schooled.sha256, "hyper": asdict(schooled.hyper)},
-        "training": asdict(schooled.trained),
-        "gold_arm": asdict(made.gold.trained) if made.gold else None,
-        "dataset": {
-            "sha256": made.taught.dataset,
-            "lessons": len(made.taught.entries),
-            "kept_at": made.taught.keep,
-            "rejected": dict(made.taught.rejected),
-            "leaks_dropped": plan.leaks,
-        },
-        "splits": plan.artifact["splits"],
-        "settings": made.settings.to_json(),
-        "liveness": asdict(made.liveness),
-        "off_task": asdict(made.recall),
-        "merged_difference": made.merged,
-    }

@@ -6,8 +6,8 @@ import shlex
 from typing import Any
 
 from distill.arms import Arm
+from distill.finished import FOLDER, course, lines, rejections
 from distill.folder import Distilled
-from distill.report import FOLDER, course, lines, rejections
 from distill.settings import Settings
 from optimizer import charts
 from optimizer.page import render

@@ -13,13 +13,13 @@ from distill.arms import Arm
 from distill.artifact import write
 from distill.cli import whereabouts
 from distill.dataset import compose, write_dataset
+from distill.distillation import Distillation, Schooled
 from distill.folder import Distilled
 from distill.forgetting import Recall
 from distill.hyper import Hyper
 from distill.job import Trained
 from distill.ladder import labels
 from distill.logprobs import Liveness
-from distill.pipeline import Distillation, Schooled
 from distill.plan import Plan
 from distill.reasons import Reason, Rejected
 from distill.report import write_report
