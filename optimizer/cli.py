@@ -125,20 +125,22 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     from optimizer import pipeline, prepare
     from optimizer.endpoints import answering
     from optimizer.examples import described
+    from optimizer.forecast import sight
     from optimizer.progress import Watch
     from optimizer.summary import summary, twice, whereabouts
 
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     settings = to_settings(options, chosen)
     prepared = prepare.prepare(settings)
+    rows = [*described(prepared.splits), sight(len(prepared.splits.dev))]
     if options["check"]:
-        for line in described(prepared.splits):
+        for line in rows:
             out.print(line)
         out.print(Text(f"{prepared.loaded.path}: the recipe {prepared.name} is in order"), soft_wrap=True)
         click.echo(f"next: {pasted('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
         return
     with Watch(err) as watch:
-        for line in described(prepared.splits):
+        for line in rows:
             watch.say(line)
         run = prepare.open_run(settings, prepared, options["runs"], options["resume"])
         worker, lock = run.join()

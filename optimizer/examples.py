@@ -16,6 +16,7 @@ from optimizer.errors import ReplyError, UserError
 from optimizer.fields import Field
 from optimizer.files import canonical, digest
 from optimizer.recipe import SPLITS, Recipe, Row, SplitName
+from optimizer.spelled import plural
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Fi
     examples = [check_row(row, n, recipe, inputs, outputs) for n, row in enumerate(recipe.examples, 1)]
     if len(examples) < 2:
         raise UserError(
-            f"The recipe has {len(examples)} row{'s' * (len(examples) != 1)}.",
+            f"The recipe has {plural(len(examples), 'row')}.",
             "Train, dev and test each need rows of their own.",
             "Give it some 50 labelled rows or more.",
         )
@@ -201,9 +202,10 @@ def refuse_empty(splits: Splits) -> None:
     for name in SPLITS:
         if not getattr(splits, name):
             sizes = ", ".join(f"{split} {len(getattr(splits, split))}" for split in SPLITS)
+            repeated = f", and {plural(splits.duplicates, 'duplicate')} left out" if splits.duplicates else ""
             raise UserError(
                 f"There are no {name} rows.",
-                f"The labelled rows fall into {sizes}.",
+                f"The labelled rows fall into {sizes}{repeated}. Those of the same inputs or group stay together.",
                 f'Mark some with "split": "{name}", or give more rows.',
             )
 
@@ -212,6 +214,6 @@ def described(splits: Splits) -> Iterable[str]:
     """What the data holds, a line each."""
     yield f"train {len(splits.train)}, dev {len(splits.dev)}, test {len(splits.test)} rows"
     if splits.duplicates:
-        yield f"{splits.duplicates} duplicate rows left out"
+        yield f"{plural(splits.duplicates, 'duplicate row')} left out"
     if splits.unlabelled:
-        yield f"{len(splits.unlabelled)} unlabelled rows, for distillation"
+        yield f"{plural(len(splits.unlabelled), 'unlabelled row')}, for distillation"

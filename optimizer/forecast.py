@@ -9,6 +9,7 @@ from optimizer.finals import ENTRANTS
 from optimizer.pools import BOOTSTRAP_ROWS, REASONED_ROWS
 from optimizer.probe import Abilities
 from optimizer.settings import Settings
+from optimizer.spelled import plural
 from optimizer.stats import visible_gain
 
 READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of test
@@ -25,13 +26,17 @@ def refuse_small(limit: int | None, held: int, test: int) -> None:
         )
 
 
+def sight(dev: int) -> str:
+    """What so many dev rows can tell apart."""
+    return f"with {plural(dev, 'dev row')}, gains under {100 * visible_gain(dev):.0f} points are noise to the search"
+
+
 def forecast(able: Abilities, settings: Settings, dev: int, test: int) -> Iterator[str]:
-    """What the endpoint can do, what `dev` rows can see, and the calls of the whole run at most; a line each."""
+    """What the endpoint cannot do, and the calls of the whole run at most; a line each."""
     for layout, why in able.refused.items():
         yield f"layout {layout} is left out: {why}"
     if not able.structured:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
-    yield f"{dev} dev rows: gains under {100 * visible_gain(dev):.0f} points are noise to the search"
     on_dev = settings.trials * dev
     pools = BOOTSTRAP_ROWS + REASONED_ROWS + PROPOSAL_CALLS * settings.proposals
     most = on_dev + pools + ENTRANTS * dev + READINGS * test

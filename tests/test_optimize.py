@@ -225,6 +225,7 @@ def test_check_asks_no_model(tmp_path: Path) -> None:
     with FakeEndpoint() as fake:
         done = run([*command(fake, tmp_path), "--check"], tmp_path)
     assert done.returncode == 0 and "the recipe codes is in order" in done.stdout and not fake.calls
+    assert re.search(r"^with \d+ dev rows, gains under \d+ points are noise to the search$", done.stdout, re.MULTILINE)
 
 
 def test_runs_that_share_a_study_add_to_each_other(tmp_path: Path) -> None:

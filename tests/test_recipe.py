@@ -123,6 +123,10 @@ BAD_ROWS = [
     ([*rows(), {"question": "x" * 100_000, "answer": "a"}], "/rows.jsonl, line 21: its inputs take 100,015 bytes"),
     ([{**row, "split": "train"} for row in rows()], "There are no dev rows."),
     (
+        [rows(1)[0]] * 3,
+        "There are no dev rows.\nThe labelled rows fall into train 1, dev 0, test 0, and 2 duplicate",
+    ),
+    (
         [*[{**row, "split": "dev"} for row in rows()], {"question": "z", "answer": "z"}],
         "/rows.jsonl, line 21: split is",
     ),
