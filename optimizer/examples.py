@@ -205,7 +205,7 @@ def refuse_empty(splits: Splits) -> None:
             repeated = f", and {plural(splits.duplicates, 'duplicate')} left out" if splits.duplicates else ""
             raise UserError(
                 f"There are no {name} rows.",
-                f"The labelled rows fall into {sizes}{repeated}. Those of the same inputs or group stay together.",
+                f"The labelled rows fall into {sizes}{repeated}.",
                 f'Mark some with "split": "{name}", or give more rows.',
             )
 
