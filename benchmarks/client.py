@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,14 +101,14 @@ def value(argv: list[str], option: str) -> str:
 async def through_client(server: engine.Engine, messages: list[Any], folder: Path, window: int) -> Round:
     """One round through our client."""
     assert server.process is not None
-    store = SqliteCalls(Path(tempfile.mkdtemp(dir=folder)) / "calls.db")
+    path = Path(tempfile.mkdtemp(dir=folder)) / "calls.db"
     decoding = {"model": server.model, "temperature": 0.0, "max_tokens": REPLY_TOKENS}
     before, begun = cpu_seconds(server.process.pid), time.perf_counter()
-    async with Client(Endpoint(server.base_url, "bench", window=window), store, Meter(Budget(), {})) as client:
-        asked = (client.complete({**decoding, "messages": one}, "task") for one in messages)
-        replies: list[Completion] = await asyncio.gather(*asked)
-    seconds, after = time.perf_counter() - begun, cpu_seconds(server.process.pid)
-    store.close()
+    with closing(SqliteCalls(path)) as store:
+        async with Client(Endpoint(server.base_url, "bench", window=window), store, Meter(Budget(), {})) as client:
+            asked = (client.complete({**decoding, "messages": one}, "task") for one in messages)
+            replies: list[Completion] = await asyncio.gather(*asked)
+        seconds, after = time.perf_counter() - begun, cpu_seconds(server.process.pid)
     return Round(seconds, [reply.text for reply in replies], {name: after[name] - before[name] for name in after})
 
 

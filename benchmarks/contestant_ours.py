@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,6 @@ def test(prepared: Prepared, program: Program, base_url: str) -> list[Marked]:
 
 async def ask(prepared: Prepared, prompt: Prompt, base_url: str) -> list[Any]:
     recipe = prepared.loaded.recipe
-    with tempfile.TemporaryDirectory() as folder:
-        store = SqliteCalls(Path(folder) / "calls.db")
-        try:
-            async with Client(Endpoint(base_url, "contest"), store, Meter(Budget(), {})) as client:
-                return await score_rows(prompt, prepared.splits.test, recipe.metric, client)
-        finally:
-            store.close()
+    with closing(SqliteCalls(Path(":memory:"))) as store:
+        async with Client(Endpoint(base_url, "contest"), store, Meter(Budget(), {})) as client:
+            return await score_rows(prompt, prepared.splits.test, recipe.metric, client)

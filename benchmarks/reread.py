@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,6 @@ async def readings(
 
 async def reading(prompt: Prompt, rows: Sequence[Example], metric: Metric, endpoint: Endpoint) -> list[float]:
     """The scores of one reading; nothing is taken from an earlier one."""
-    store = SqliteCalls(Path(":memory:"))
-    try:
+    with closing(SqliteCalls(Path(":memory:"))) as store:
         async with Client(endpoint, store, Meter(Budget(), {})) as client:
             return [round(one.score, 6) for one in await score_rows(prompt, rows, metric, client)]
-    finally:
-        store.close()

@@ -12,6 +12,7 @@ import json
 import random
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -103,15 +104,14 @@ async def find(job: Job, cap: int, watch: Watch) -> tuple[Prompt, float]:
     prepared, model = prepare(settings), settings.source.model(job.model, watch.say)
     run = RunFolder(Path(job.folder) / "run")
     run.logs_dir.mkdir(parents=True, exist_ok=True)
-    store = SqliteCalls(run.calls_path)
-    meter = Meter(budget, store.totals(), held=READINGS * len(prepared.splits.test))
-    try:
-        with answering(settings.source, model, run.logs_dir / "engine.log", watch.say) as (endpoint, context):
-            async with Client(endpoint, store, meter) as client:
-                steps = VariantSteps(prepared, settings, client, context, model, run, watch, 0)
-                return await steps.winner(job.contestant)
-    finally:
-        store.close()
+    with (
+        closing(SqliteCalls(run.calls_path)) as store,
+        answering(settings.source, model, run.logs_dir / "engine.log", watch.say) as (endpoint, context),
+    ):
+        meter = Meter(budget, store.totals(), held=READINGS * len(prepared.splits.test))
+        async with Client(endpoint, store, meter) as client:
+            steps = VariantSteps(prepared, settings, client, context, model, run, watch, 0)
+            return await steps.winner(job.contestant)
 
 
 def search(job: Job, proxy: Proxy, caps: Sequence[int]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -101,11 +102,8 @@ async def clock(
     prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int
 ) -> tuple[list[Completion], float]:
     """The replies to `rows` with so many in flight, and the seconds of all; nothing is read from or kept in a store."""
-    store = SqliteCalls(Path(":memory:"))
-    try:
+    with closing(SqliteCalls(Path(":memory:"))) as store:
         async with Client(replace(endpoint, window=window), store, Meter(Budget(), {})) as client:
             begun = time.perf_counter()
             answered = await asyncio.gather(*(client.complete(prompt.request(row.inputs), "clock") for row in rows))
             return answered, time.perf_counter() - begun
-    finally:
-        store.close()

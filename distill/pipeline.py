@@ -6,6 +6,7 @@ import asyncio
 import random
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,21 +51,19 @@ class Steps:
     watch: Watch
 
     def run(self) -> Distillation:
-        store = SqliteCalls(self.folder.calls_path)
-        self.folder.keep("plan", self.plan.told)
-        try:
-            taught = recall_taught(self.folder, self.plan)
-            if taught is None:
+        with closing(SqliteCalls(self.folder.calls_path)) as store:
+            self.folder.keep("plan", self.plan.told)
+            try:
+                taught = recall_taught(self.folder, self.plan)
+                if taught is None:
+                    draw(self.folder, running=True)
+                    taught = Teaching(self.plan, self.settings, self.folder, self.watch, store).run()
                 draw(self.folder, running=True)
-                taught = Teaching(self.plan, self.settings, self.folder, self.watch, store).run()
-            draw(self.folder, running=True)
-            student, gold = self.train(taught)
-            return self.compare(taught, student, gold, store)
-        except BaseException:
-            draw(self.folder)
-            raise
-        finally:
-            store.close()
+                student, gold = self.train(taught)
+                return self.compare(taught, student, gold, store)
+            except BaseException:
+                draw(self.folder)
+                raise
 
     def train(self, taught: Taught) -> tuple[Schooled, Schooled | None]:
         """The student, and one on as many labels by the same hyper-parameters. All processes of a launch do this."""

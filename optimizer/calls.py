@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,11 +67,13 @@ class SqliteCalls:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._explained():
+        with self._explained(), ExitStack() as undo:
             self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            undo.callback(self.db.close)
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=NORMAL")
             self.db.execute(SCHEMA)
+            undo.pop_all()
 
     def get(self, key: str) -> Completion | None:
         with self._explained():
@@ -122,8 +125,9 @@ class _Explained:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error):
+            way = "Free some disk space, then go on with: optimize … --resume RUN (nothing that was stored is lost)."
+            if not isinstance(error, sqlite3.OperationalError):  # the file's content, not where it lies
+                way = "Restore it from a copy, or remove it: its calls are then paid for again."
             raise InfrastructureError(
-                f"{self.path} could not be written or read.",
-                f"SQLite says: {error}.",
-                "Free some disk space, then go on with: optimize … --resume RUN (nothing that was stored is lost).",
+                f"{self.path} could not be written or read.", f"SQLite says: {error}.", way
             ) from error

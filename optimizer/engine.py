@@ -108,11 +108,11 @@ def running(
             "A local model needs it.",
             'Run `make optimize`, or: pip install "promptstill[cpu]" (with an NVIDIA GPU: "promptstill[cuda]").',
         )
+    port = _port(extra.host, port)
     machine = this_machine()
     check_memory(model, machine)
     if not model.is_local:
         say(f"{model.name} is a model of the hub: it is downloaded on first use, which takes as long as its size does")
-    port = _port(extra.host, port)
     argv, environment = command(model, port, machine, adapters, extra)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     offset = log_path.stat().st_size if log_path.exists() else 0

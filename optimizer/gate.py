@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from math import hypot
 from pathlib import Path
@@ -147,12 +148,9 @@ def changed(best_path: Path, recipe: str, what: str) -> UserError:
 
 async def ask(prompt: Prompt, prepared: Prepared, endpoint: Endpoint) -> list[Scored]:
     """Every dev row's result; nothing stored is used."""
-    store = SqliteCalls(Path(":memory:"))
-    try:
+    with closing(SqliteCalls(Path(":memory:"))) as store:
         async with Client(endpoint, store, Meter(Budget(), {})) as client:
             return await score_rows(prompt, prepared.splits.dev, prepared.loaded.recipe.metric, client)
-    finally:
-        store.close()
 
 
 def judge(subject: Subject, results: Sequence[Scored], max_drop: float) -> Gate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -57,17 +58,16 @@ async def optimize(
 ) -> Result:
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
     endpoint, context = served
-    store = SqliteCalls(run.calls_path)
-    meter = Meter(settings.budget, store.totals(), held=READINGS * len(prepared.splits.test))
-    watch.meter = meter
-    try:
-        async with Client(endpoint, store, meter) as client:
-            return await Steps(prepared, settings, client, context, model, run, watch, worker).run()
-    finally:
-        run.note(spent=spending(meter), ended_at=now())
-        store.close()
-        if worker == 0:
-            draw(run)
+    with closing(SqliteCalls(run.calls_path)) as store:
+        meter = Meter(settings.budget, store.totals(), held=READINGS * len(prepared.splits.test))
+        watch.meter = meter
+        try:
+            async with Client(endpoint, store, meter) as client:
+                return await Steps(prepared, settings, client, context, model, run, watch, worker).run()
+        finally:
+            run.note(spent=spending(meter), ended_at=now())
+            if worker == 0:
+                draw(run)
 
 
 def draw(run: RunFolder, *, running: bool = False) -> None:

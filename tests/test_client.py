@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,10 @@ def ask(fake: FakeEndpoint, texts: list[str], path: Path, budget: Budget | None 
     """Ask all texts at once with a store of its own at `path`; the meter afterwards."""
 
     async def run() -> Meter:
-        store = SqliteCalls(path / "calls.db")
-        meter = Meter(budget or Budget(), store.totals())
-        try:
+        with closing(SqliteCalls(path / "calls.db")) as store:
+            meter = Meter(budget or Budget(), store.totals())
             async with Client(Endpoint(fake.base_url, "weights", **endpoint), store, meter) as client:
                 await asyncio.gather(*(client.complete(body(text), "task") for text in texts))
-        finally:
-            store.close()
         return meter
 
     return asyncio.run(run())
@@ -90,6 +88,16 @@ def test_what_is_held_for_test_is_not_spent() -> None:
     meter.reserve()
     with pytest.raises(BudgetReached):
         meter.reserve()
+
+
+def test_a_store_that_is_no_database_is_named_and_not_kept_open(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    path.write_text("no database, and long enough for SQLite to see it " * 20)
+    with pytest.raises(InfrastructureError, match=r"calls\.db could not be written or read") as caught:
+        SqliteCalls(path)
+    assert "remove it" in caught.value.do
+    here = Path("/proc/self/fd")
+    assert not here.is_dir() or path not in [one.resolve() for one in here.iterdir()]
 
 
 def test_a_full_disk_stops_the_run_and_names_the_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import dspy
@@ -31,9 +32,9 @@ class Code(dspy.Signature):
 
 def probed(fake: FakeEndpoint, folder: Path) -> Abilities:
     async def ask() -> Abilities:
-        store = SqliteCalls(folder / "calls.db")
-        async with Client(Endpoint(fake.base_url, "fake"), store, Meter(Budget(), {})) as client:
-            return await probe(Task(Code, "fake", 16), LAYOUTS, ROW, client)
+        with closing(SqliteCalls(folder / "calls.db")) as store:
+            async with Client(Endpoint(fake.base_url, "fake"), store, Meter(Budget(), {})) as client:
+                return await probe(Task(Code, "fake", 16), LAYOUTS, ROW, client)
 
     with fake:
         return asyncio.run(ask())

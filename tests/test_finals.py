@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def played(given: Problem, finalists: list[Trial], folder: Path, budget: Budget 
         return "yes" if "Guess" in str(body["messages"][0]["content"]) else "no"
 
     async def work(fake: FakeEndpoint) -> Outcome:
-        store = SqliteCalls(folder / "calls.db")
-        async with Client(Endpoint(fake.base_url, "fake"), store, Meter(budget or Budget(), {})) as client:
-            return await play_off(given, Outcome(finalists, finalists, finalists[0], None), client, told)
+        with closing(SqliteCalls(folder / "calls.db")) as store:
+            async with Client(Endpoint(fake.base_url, "fake"), store, Meter(budget or Budget(), {})) as client:
+                return await play_off(given, Outcome(finalists, finalists, finalists[0], None), client, told)
 
     def told(entrants: int, rows: int) -> None:
         assert entrants == len(finalists) and rows >= 16, "told only of a play-off that there is"

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -110,12 +111,9 @@ def scored(metric: Metric, folder: Path) -> list[Scored]:
     prompt = build(ready.task, "chat", "Tell.")
 
     async def work(fake: FakeEndpoint) -> list[Scored]:
-        store = SqliteCalls(folder / "calls.db")
-        try:
+        with closing(SqliteCalls(folder / "calls.db")) as store:
             async with Client(Endpoint(fake.base_url, "w"), store, Meter(Budget(), {})) as client:
                 return await score_rows(prompt, ready.splits.train[:4], metric, client)
-        finally:
-            store.close()
 
     with FakeEndpoint() as fake:
         return asyncio.run(work(fake))

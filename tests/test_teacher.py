@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,12 @@ def teach(
     heard: list[tuple[int, int]] = []
 
     async def run() -> list[Answer]:
-        store = SqliteCalls(path / "calls.db")
         endpoint = Endpoint(fake.base_url, "weights", window=4)
-        try:
+        with closing(SqliteCalls(path / "calls.db")) as store:
             async with Client(endpoint, store, Meter(budget or Budget(), store.totals())) as client:
                 return await ask_teacher(
                     prompt, rows, client, k=k, temperature=0.8, report=lambda done, total: heard.append((done, total))
                 )
-        finally:
-            store.close()
 
     return asyncio.run(run()), heard
 
