@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 
 from optimizer.study import StoredStudy
 from tests.fake import FakeEndpoint
@@ -45,7 +46,10 @@ def test_two_runs_at_once_share_a_study_and_try_nothing_twice(tmp_path: Path) ->
         fake.delay_s = 0.02
         argv = command(fake, tmp_path, "--storage", url, "--trials", "16")
         said = finish([start([*argv, "-o", f"best-{n}.json"], tmp_path) for n in range(2)])
-    done = trials(optuna.load_study(storage=url, study_name="codes"))
+    shared = RDBStorage(url)
+    done = trials(optuna.load_study(storage=shared, study_name="codes"))
+    shared.remove_session()
+    shared.engine.dispose()
     assert Counter(trial["prompt_id"] for trial in done).most_common(1)[0][1] == 1, "a candidate was tried twice"
     assert len({trial["worker"] for trial in done}) == 2 and 16 <= len(done) <= 24
     runs = list((tmp_path / "runs").iterdir())
