@@ -50,7 +50,23 @@ class Meter:
 
     def reserve(self) -> None:
         """Take leave for one call, keeping free what `held` calls will cost. Raises `BudgetReached` with the limit."""
-        calls = self.total.calls + self.in_flight
+        for option, (used, limit) in self._limits(self.total.calls + self.in_flight).items():
+            if used > limit:
+                raise BudgetReached(f"{option} {limit:.12g}")
+        self.in_flight += 1
+
+    def seconds_left(self, pace: float) -> dict[str, float]:
+        """Until each budget ends the search, by its option, at `pace` seconds a call and the mean cost of a call so far."""
+        calls = self.total.calls
+        limits = self._limits(calls)
+        left = {name: (calls + self.held) * (limit / used - 1) * pace for name, (used, limit) in limits.items() if used}
+        if "--max-minutes" in left:
+            used, limit = limits["--max-minutes"]
+            left["--max-minutes"] = 60 * (limit - used)
+        return left
+
+    def _limits(self, calls: int) -> dict[str, tuple[float, float]]:
+        """Each budget by its option: what one more call and the `held` ones bring it to, and its limit."""
         share = (calls + self.held) / max(calls, 1)
         limits: Mapping[str, tuple[float, float | None]] = {
             "--max-calls": (calls + self.held + 1, self.budget.calls),
@@ -58,10 +74,7 @@ class Meter:
             "--max-usd": (self.usd * share, self.budget.usd),
             "--max-minutes": (self.minutes * share, self.budget.minutes),
         }
-        for option, (used, limit) in limits.items():
-            if limit is not None and used > limit:
-                raise BudgetReached(f"{option} {limit:.12g}")
-        self.in_flight += 1
+        return {option: (used, limit) for option, (used, limit) in limits.items() if limit is not None}
 
     def release(self) -> None:
         """The reserved call ended, paid or not."""

@@ -40,4 +40,8 @@ def forecast(able: Abilities, settings: Settings, dev: int, test: int) -> Iterat
     on_dev = settings.trials * dev
     pools = BOOTSTRAP_ROWS + REASONED_ROWS + PROPOSAL_CALLS * settings.proposals
     most = on_dev + pools + ENTRANTS * dev + READINGS * test
-    yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"
+    allowed = settings.budget.calls
+    if allowed is not None and allowed < most:
+        yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
+    else:
+        yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"

@@ -91,20 +91,30 @@ class Watch:
         """The figures in one line."""
         best = f"{100 * progress.best.value:.1f}" if progress.best else "-"
         saved = 1 - progress.bought / max(progress.full, 1)
-        elapsed = time.monotonic() - self.searching
-        made = progress.done - self.replayed
-        left = f"  {elapsed / made * (progress.trials - progress.done) / 60:.1f} min left" if made else ""
         return (
             f"best on dev {best}  rows bought {progress.bought}, saved by racing "
-            f"{progress.full - progress.bought} ({saved:.0%}){left}"
+            f"{progress.full - progress.bought} ({saved:.0%}){self._left(progress)}"
         )
 
     def forecast(self, calls: int) -> str:
         """How long so many calls take at the pace of the search so far; nothing where it has made none."""
+        return f", about {duration(calls * self.pace)} at the search's pace" if self.pace else ""
+
+    @property
+    def pace(self) -> float:
+        """Seconds a call of the search takes; 0 where it has made none."""
         made = self.meter.total.calls - self.called if self.meter else 0
-        if made <= 0:
+        return (time.monotonic() - self.searching) / made if made > 0 else 0.0
+
+    def _left(self, progress: Progress) -> str:
+        """Until the trials are done, or until the budget that ends the search before."""
+        made = progress.done - self.replayed
+        if not made:
             return ""
-        return f", about {duration(calls * (time.monotonic() - self.searching) / made)} at the search's pace"
+        left = {"": (time.monotonic() - self.searching) / made * (progress.trials - progress.done)}
+        left |= self.meter.seconds_left(self.pace) if self.meter and self.pace else {}
+        by = min(left, key=left.__getitem__)
+        return f"  {max(left[by], 0) / 60:.1f} min left" + (f" ({by})" if by else "")
 
     def rest(self) -> None:
         """Take the live line away."""

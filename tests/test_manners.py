@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,3 +201,25 @@ def test_a_resumed_search_tells_the_time_left_from_new_trials_alone() -> None:
         watch.follow(Searched(12, 16, None, 240, 480))
     assert "trial 8/16" in replayed and "min left" not in replayed, "stored replies say nothing of the pace"
     assert "trial 12/16" in told.getvalue() and "min left" in told.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (Budget(), r" 62\.0 min left  "),
+        (Budget(calls=100_000), r" 62\.0 min left  "),
+        (Budget(calls=250), r"0\.5 min left \(--max-calls\)  "),
+        (Budget(tokens=25_000), r"0\.5 min left \(--max-tokens\)  "),
+        (Budget(usd=0.025, price=(1.0, 0.0)), r"0\.5 min left \(--max-usd\)  "),
+        (Budget(minutes=1.0), r"0\.[23] min left \(--max-minutes\)  "),
+    ],
+)
+def test_the_time_left_is_that_of_the_budget_which_ends_the_search_first(budget: Budget, said: str) -> None:
+    told = io.StringIO()
+    with Watch(Console(file=told, width=100)) as watch:
+        watch.meter = Meter(budget, {}, held=50)
+        watch.begin(1_000)
+        watch.meter.pay("task", Total(100, 10_000))
+        watch.searching = watch.meter.started = time.monotonic() - 30  # 0.3 s a call
+        watch.follow(Searched(8, 1_000, None, 100, 320))
+    assert re.search(said, told.getvalue()), told.getvalue()
