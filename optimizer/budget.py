@@ -56,7 +56,7 @@ class Meter:
         self.in_flight += 1
 
     def seconds_left(self, pace: float) -> dict[str, float]:
-        """Until each budget ends the search, by its option, at `pace` seconds a call and the mean cost of a call so far."""
+        """Until each budget ends the search, by its option: at `pace` seconds a call, each at the mean cost so far."""
         calls = self.total.calls
         limits = self._limits(calls)
         left = {name: (calls + self.held) * (limit / used - 1) * pace for name, (used, limit) in limits.items() if used}

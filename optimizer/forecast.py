@@ -8,6 +8,7 @@ from optimizer.errors import UserError
 from optimizer.finals import ENTRANTS
 from optimizer.pools import BOOTSTRAP_ROWS, REASONED_ROWS
 from optimizer.probe import Abilities
+from optimizer.race import blocks
 from optimizer.settings import Settings
 from optimizer.spelled import plural
 from optimizer.stats import visible_gain
@@ -16,12 +17,13 @@ READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of 
 PROPOSAL_CALLS = 3  # what one proposal takes at most
 
 
-def refuse_small(limit: int | None, held: int, test: int) -> None:
-    """Raises `UserError` where the budget of calls leaves nothing beside the reading of `test` rows."""
-    if limit is not None and limit <= held:
+def refuse_small(limit: int | None, held: int, dev: int, test: int) -> None:
+    """Raises `UserError` where the budget of calls leaves too few, beside the reading of test, to score one prompt."""
+    first = len(blocks(dev)[0])
+    if limit is not None and (left := limit - held) < first:
         raise UserError(
-            f"--max-calls {limit} leaves nothing for the search.",
-            f"Reading test takes up to {held} calls ({READINGS} × {test} rows).",
+            f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt needs {first}.",
+            f"Reading test takes up to {held} calls ({READINGS} × {test} rows), which are set aside.",
             "Allow more calls, or give fewer test rows.",
         )
 

@@ -93,7 +93,7 @@ class Steps:
     async def run(self) -> Result:
         begun = time.monotonic()
         meter, test = self.client.meter, len(self.prepared.splits.test)
-        refuse_small(meter.budget.calls, meter.held, test)
+        refuse_small(meter.budget.calls, meter.held, len(self.prepared.splits.dev), test)
         served = [str(entry.get("id")) for entry in await self.client.models()]
         task = replace(self.prepared.task, model=self._served_name(served))
         structured = await constrains(self.client, task.model)

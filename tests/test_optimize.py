@@ -185,8 +185,10 @@ def test_a_budget_that_ends_while_pools_are_filled_keeps_the_proposals_that_were
 
 def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
     with FakeEndpoint() as fake:
-        done = run(command(fake, tmp_path, "--max-calls", "10"), tmp_path)
-    assert done.returncode == 2 and "--max-calls 10 leaves nothing for the search." in done.stderr
+        for limit in (10, 160, 175):
+            done = run(command(fake, tmp_path, "--max-calls", str(limit)), tmp_path)
+            left = f"--max-calls {limit} leaves {max(limit - 160, 0)} calls for the search"
+            assert done.returncode == 2 and left in done.stderr
     assert not fake.calls
 
 
