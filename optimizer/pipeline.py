@@ -129,7 +129,7 @@ class Steps:
         if self.worker > 0:
             self.watch.rest()
             return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
-        outcome = await play_off(problem, outcome, self.client, self._tell_play_off)
+        outcome = await play_off(problem, outcome, self.client, partial(self._tell_play_off, outcome.stopped))
         self.watch.rest()
         self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
@@ -165,10 +165,10 @@ class Steps:
         self.run_folder.write_prompts(seed=seed_prompt, winner=best)
         draw(self.run_folder, running=True)
 
-    def _tell_play_off(self, entrants: int, rows: int) -> None:
+    def _tell_play_off(self, stopped: str | None, entrants: int, rows: int) -> None:
         """That the finalists meet once more, and how long that takes at most."""
-        pace = self.watch.forecast(entrants * rows)
-        self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on {rows} train rows new to them{pace}")
+        limit = f", as far as {stopped} allows" if stopped else self.watch.forecast(entrants * rows)
+        self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on {rows} train rows new to them{limit}")
 
     def _found(self, outcome: Outcome, begun: float) -> dict[str, Any]:
         """What the search did, for best.json and run.json."""

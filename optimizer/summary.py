@@ -80,7 +80,8 @@ def costs(result: Result) -> list[str]:
     lines = [f"{len(trials)} trials bought {share}; racing saved the rest"]
     if played := result.outcome.playoff:
         rows = max(one.rows for one in played)
-        lines.append(f"play-off: {len(played)} that dev cannot tell apart met on {rows} train rows")
+        met = f"met on {rows} train rows" if rows else "did not meet, for the budget had ended: dev alone chose"
+        lines.append(f"play-off: {len(played)} that dev cannot tell apart {met}")
     usd = f", {meter.usd:.2f} USD" if meter.usd else ""
     lines.append(
         f"{meter.total.calls:,} calls in all ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused"
