@@ -52,6 +52,11 @@ class Outcome:
     stopped: str | None
     playoff: tuple[Played, ...] = ()
 
+    @property
+    def unplayed(self) -> bool:
+        """Whether a budget ended before the entrants could meet on a row."""
+        return bool(self.playoff) and not any(one.rows for one in self.playoff)
+
 
 async def play_off(problem: Problem, outcome: Outcome, client: Client, tell: Callable[[int, int], None]) -> Outcome:
     """The outcome with the winner chosen on dev and fresh train rows together, asked in blocks as in the race.

@@ -79,8 +79,9 @@ def costs(result: Result) -> list[str]:
     share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
     lines = [f"{len(trials)} trials bought {share}; racing saved the rest"]
     if played := result.outcome.playoff:
-        rows = max(one.rows for one in played)
-        met = f"met on {rows} train rows" if rows else "did not meet, for the budget had ended: dev alone chose"
+        met = f"met on {max(one.rows for one in played)} train rows"
+        if result.outcome.unplayed:
+            met = "did not meet, for the budget had ended: dev alone chose"
         lines.append(f"play-off: {len(played)} that dev cannot tell apart {met}")
     usd = f", {meter.usd:.2f} USD" if meter.usd else ""
     lines.append(
@@ -99,15 +100,17 @@ def whereabouts(result: Result, best_path: Path) -> list[str]:
         f"read it      {pasted('optimize', '--show', best_path)}",
         *following(best_path, settings["base_url"], settings["api_key_env"]),
     ]
-    if result.outcome.stopped:
-        lines.append(f"search on    {twice(result.run.path, result.outcome.stopped)}")
+    if stopped := result.outcome.stopped:
+        if result.outcome.unplayed:
+            lines.append(f"play off     {twice(result.run.path, stopped, '--trials', len(result.outcome.trials))}")
+        lines.append(f"search on    {twice(result.run.path, stopped)}")
     return lines
 
 
-def twice(run_path: Path, reached: str) -> str:
+def twice(run_path: Path, reached: str, *options: str | int) -> str:
     """The command that goes on with a run at twice the limit that it reached, such as `--max-calls 400`."""
     option, limit = reached.split(" ")
-    return pasted("optimize", "--resume", run_path, option, f"{2 * float(limit):.12g}")
+    return pasted("optimize", "--resume", run_path, *options, option, f"{2 * float(limit):.12g}")
 
 
 def following(best_path: Path, base_url: str | None, key_name: str) -> list[str]:

@@ -183,13 +183,17 @@ def test_a_budget_that_ends_while_pools_are_filled_keeps_the_proposals_that_were
     assert sum(role["calls"] for role in roles.values()) == fake.arrived
 
 
-def test_finalists_that_the_budget_kept_from_meeting_are_told_of(tmp_path: Path) -> None:
+def test_finalists_that_the_budget_kept_from_meeting_are_told_of_and_can_meet_later(tmp_path: Path) -> None:
     with FakeEndpoint(lambda body: "c1") as fake:
-        done = run(command(fake, tmp_path, "--max-calls", "300"), tmp_path)
-    assert "train rows new to them, as far as --max-calls 300 allows" in done.stderr
+        done = run(command(fake, tmp_path, "--max-calls", "400"), tmp_path)
+        (page,) = tmp_path.glob("runs/*/report.html")
+        told = page.read_text(encoding="utf-8")
+        (words,) = (line.split()[3:] for line in done.stdout.splitlines() if line.startswith("play off "))
+        later = run([sys.executable, "-m", "optimizer", *words, "--base-url", fake.base_url], tmp_path)
+    assert "train rows new to them, as far as --max-calls 400 allows" in done.stderr
     assert "play-off: 3 that dev cannot tell apart did not meet, for the budget had ended" in done.stdout
-    (page,) = tmp_path.glob("runs/*/report.html")
-    assert "The budget ended before they met: dev alone chose." in page.read_text(encoding="utf-8")
+    assert "The budget ended before they met: dev alone chose." in told
+    assert "8 trials bought" in later.stdout and "met on 20 train rows" in later.stdout, later.stdout
 
 
 def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
