@@ -17,13 +17,13 @@ READINGS = 4  # seed, winner, DSPy's default and its second try, each on all of 
 PROPOSAL_CALLS = 3  # what one proposal takes at most
 
 
-def refuse_small(limit: int | None, held: int, dev: int, test: int) -> None:
+def refuse_small(limit: int | None, spent: int, dev: int, test: int) -> None:
     """Raises `UserError` where the budget of calls leaves too few, beside the reading of test, to score one prompt."""
-    first = len(blocks(dev)[0])
-    if limit is not None and (left := limit - held) < first:
+    held, first = READINGS * test, len(blocks(dev)[0])
+    if limit is not None and (left := limit - held - spent) < first:
         raise UserError(
             f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt needs {first}.",
-            f"Reading test takes up to {held} calls ({READINGS} × {test} rows), which are set aside.",
+            f"Reading test takes up to {held} calls ({READINGS} × {test} rows), set aside; {spent} are spent.",
             "Allow more calls, or give fewer test rows.",
         )
 

@@ -93,13 +93,16 @@ class Steps:
     async def run(self) -> Result:
         begun = time.monotonic()
         meter, test = self.client.meter, len(self.prepared.splits.test)
-        refuse_small(meter.budget.calls, meter.held, len(self.prepared.splits.dev), test)
+        fresh = not meter.total.calls
+        refuse_small(meter.budget.calls, 0, len(self.prepared.splits.dev), test)
         served = [str(entry.get("id")) for entry in await self.client.models()]
         task = replace(self.prepared.task, model=self._served_name(served))
         structured = await constrains(self.client, task.model)
         task = replace(task, structured=structured, markers=markers(self.model))
         able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
         settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
+        if fresh:  # what an earlier part of the run paid for is scored already
+            refuse_small(meter.budget.calls, meter.total.calls, len(splits.dev), test)
         for line in forecast(able, settings, len(splits.dev), test):
             self.watch.say(line)
         study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)

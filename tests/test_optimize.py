@@ -196,13 +196,13 @@ def test_finalists_that_the_budget_kept_from_meeting_are_told_of_and_can_meet_la
     assert "8 trials bought" in later.stdout and "met on 20 train rows" in later.stdout, later.stdout
 
 
-def test_a_budget_too_small_for_test_is_refused_before_a_call(tmp_path: Path) -> None:
+def test_a_budget_too_small_to_score_a_prompt_is_refused(tmp_path: Path) -> None:
     with FakeEndpoint() as fake:
-        for limit in (10, 160, 175):
+        for limit, spent in ((10, 0), (160, 0), (175, 0), (180, 7)):
             done = run(command(fake, tmp_path, "--max-calls", str(limit)), tmp_path)
-            left = f"--max-calls {limit} leaves {max(limit - 160, 0)} calls for the search"
+            left = f"--max-calls {limit} leaves {max(limit - 160 - spent, 0)} calls for the search"
             assert done.returncode == 2 and left in done.stderr
-    assert not fake.calls
+            assert sum(fake.calls.values()) == spent, "the layouts are probed first, where there is room for more"
 
 
 def test_a_wrong_key_ends_with_two_and_a_dead_endpoint_with_one(tmp_path: Path) -> None:
