@@ -125,7 +125,7 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     from optimizer import pipeline, prepare
     from optimizer.endpoints import answering
     from optimizer.examples import described
-    from optimizer.forecast import sight
+    from optimizer.forecast import refuse_small, sight
     from optimizer.progress import Watch
     from optimizer.summary import summary, twice, whereabouts
 
@@ -139,6 +139,7 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
         out.print(Text(f"{prepared.loaded.path}: the recipe {prepared.name} is in order"), soft_wrap=True)
         click.echo(f"next: {pasted('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
         return
+    refuse_small(settings.budget.calls, 0, len(prepared.splits.dev), len(prepared.splits.test))
     with Watch(err) as watch:
         for line in rows:
             watch.say(line)

@@ -94,7 +94,6 @@ class Steps:
         begun = time.monotonic()
         meter, test = self.client.meter, len(self.prepared.splits.test)
         fresh = not meter.total.calls
-        refuse_small(meter.budget.calls, 0, len(self.prepared.splits.dev), test)
         served = [str(entry.get("id")) for entry in await self.client.models()]
         task = replace(self.prepared.task, model=self._served_name(served))
         structured = await constrains(self.client, task.model)

@@ -202,6 +202,7 @@ def test_a_budget_too_small_to_score_a_prompt_is_refused(tmp_path: Path) -> None
             done = run(command(fake, tmp_path, "--max-calls", str(limit)), tmp_path)
             left = f"--max-calls {limit} leaves {max(limit - 160 - spent, 0)} calls for the search"
             assert done.returncode == 2 and left in done.stderr
+            assert (tmp_path / "runs").exists() == bool(spent), "it is known before a run folder or an engine is needed"
             assert sum(fake.calls.values()) == spent, "the layouts are probed first, where there is room for more"
 
 
