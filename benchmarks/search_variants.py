@@ -30,11 +30,11 @@ from optimizer.endpoints import answering
 from optimizer.errors import BudgetReached
 from optimizer.files import write_json
 from optimizer.finals import play_off
-from optimizer.forecast import READINGS
+from optimizer.forecast import READINGS, filling
 from optimizer.layouts import LAYOUTS
 from optimizer.models import markers
 from optimizer.pipeline import Steps
-from optimizer.pools import NO_DEMOS, Pools
+from optimizer.pools import NO_DEMOS, NONE_REASONED, Pools
 from optimizer.prepare import prepare
 from optimizer.probe import constrains, probe
 from optimizer.problem import Problem
@@ -51,7 +51,7 @@ NO_DEMOS_VARIANT, RANDOM = "no-demos", "random"
 def without_demos(pools: Pools) -> Pools:
     """The same choices with no demo in any: only sets without demos are left, and those that the starters name."""
     nearest = [name for name, one in pools.demo_sets.items() if one.nearest][-1]
-    kept = {NO_DEMOS, "none-reasoned", "labeled-0", "labeled-1", nearest}
+    kept = {NO_DEMOS, NONE_REASONED, "labeled-0", "labeled-1", nearest}
     sets = {name: one for name, one in pools.demo_sets.items() if name in kept}
     return replace(pools, demo_sets=sets, sizes=(0,), most_nearest=0)
 
@@ -83,7 +83,7 @@ class VariantSteps(Steps):
         pools = limited(pooling.frozen() or pooling.given())
         problem = Problem(task, pools, splits.train, splits.dev, recipe.metric, settings.seed, settings.trials)
         kind = RandomSearch if variant == RANDOM else Search
-        search = kind(problem, self.client, study, lambda problem, progress: None, fill)
+        search = kind(problem, self.client, study, lambda problem, progress: None, fill, filling(settings))
         outcome = await search.run()
         outcome = await play_off(search.problem, outcome, self.client, lambda entrants, rows: None)
         return search.problem.prompt(outcome.winner.params), mean(outcome.winner.scores.values())

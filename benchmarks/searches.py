@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 from optuna.storages import InMemoryStorage
 
+from optimizer.budget import Budget, Meter
 from optimizer.calls import Completion
 from optimizer.client import Client
 from optimizer.evaluate import score_rows
@@ -34,6 +35,7 @@ from optimizer.study import StoredStudy
 WORLDS: Mapping[str, float] = {"no prompt is better": 0.0, "prompts differ": 0.5}  # spread of ability, in logits
 HARDNESS = 1.5  # spread of the rows, in logits: some are hard for every prompt
 TRIALS = 16
+TRAIN_FROM = 2_000_000  # the number of train's first row; dev's is 0
 ITEM = re.compile(r"item (\d+)(?!.*item \d)", re.DOTALL)
 
 
@@ -41,7 +43,7 @@ class World:
     """A client double that answers by chance; `ability` of the seed prompt and the others is drawn from the world."""
 
     def __init__(self, spread: float, seed: int) -> None:
-        self.spread, self.seed = spread, seed
+        self.spread, self.seed, self.meter = spread, seed, Meter(Budget(), {})
 
     async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
         text = canonical(body)
@@ -99,13 +101,13 @@ def problem(rows: int, seed: int) -> Problem:
     instructions = ("Say the code of the item.", *(f"Say the code of the item, way {i}." for i in range(1, 5)))
     layouts: tuple[Layout, ...] = ("chat", "inline", "raw")  # those that read a bare reply
     pools = Pools(instructions, sets, (demos[0],), (1, 2, 4, 8), 1, layouts, structured=False)
-    train, dev = ([row(first + i) for i in range(rows)] for first in (2_000_000, 0))
+    train, dev = ([row(first + i) for i in range(rows)] for first in (TRAIN_FROM, 0))
     return Problem(task, pools, train, dev, exact_match("code"), seed, TRIALS)
 
 
 async def searched(work: Problem, world: World, kind: type[Search] = Search) -> Outcome:
     """The outcome of a search in the world, play-off included."""
-    client = cast(Client, world)  # the search asks nothing of a client but `complete`
+    client = cast(Client, world)  # the search asks nothing else of a client
     study = StoredStudy(InMemoryStorage(), "simulated")
     found = await kind(work, client, study, lambda problem, progress: None).run()
     return await play_off(work, found, client, lambda entrants, rows: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,25 +52,39 @@ class Meter:
     def reserve(self) -> None:
         """Take leave for one call, keeping free what `held` calls will cost. Raises `BudgetReached` with the limit."""
         for option, (used, limit) in self._limits(self.total.calls + self.in_flight).items():
-            if used > limit:
+            if used >= limit:
                 raise BudgetReached(f"{option} {limit:.12g}")
         self.in_flight += 1
 
-    def seconds_left(self, pace: float) -> dict[str, float]:
-        """Until each budget ends the search, by its option: at `pace` seconds a call, each at the mean cost so far."""
+    def room(self, least: int) -> float:
+        """The calls that all budgets leave the search. Raises `BudgetReached` with the limit that leaves too few."""
+        left = self.calls_left()
+        option = min(left, key=left.__getitem__, default=None)
+        if option is None:
+            return math.inf
+        if left[option] < least:
+            raise BudgetReached(f"{option} {self._limits(self.total.calls)[option][1]:.12g}")
+        return left[option]
+
+    def calls_left(self) -> dict[str, float]:
+        """The calls that each budget leaves the search, by its option, each at the mean cost so far."""
         calls = self.total.calls
-        limits = self._limits(calls)
-        left = {name: (calls + self.held) * (limit / used - 1) * pace for name, (used, limit) in limits.items() if used}
+        share = self._limits(calls)
+        return {name: (calls + self.held) * (limit / used - 1) for name, (used, limit) in share.items() if used}
+
+    def seconds_left(self, pace: float) -> dict[str, float]:
+        """Until each budget ends the search, by its option, at `pace` seconds a call."""
+        left = {name: calls * pace for name, calls in self.calls_left().items()}
         if "--max-minutes" in left:
-            used, limit = limits["--max-minutes"]
+            used, limit = self._limits(self.total.calls)["--max-minutes"]
             left["--max-minutes"] = 60 * (limit - used)
         return left
 
     def _limits(self, calls: int) -> dict[str, tuple[float, float]]:
-        """Each budget by its option: what one more call and the `held` ones bring it to, and its limit."""
+        """Each budget by its option: what so many calls and the `held` ones bring it to, and its limit."""
         share = (calls + self.held) / max(calls, 1)
         limits: Mapping[str, tuple[float, float | None]] = {
-            "--max-calls": (calls + self.held + 1, self.budget.calls),
+            "--max-calls": (calls + self.held, self.budget.calls),
             "--max-tokens": (self.tokens * share, self.budget.tokens),
             "--max-usd": (self.usd * share, self.budget.usd),
             "--max-minutes": (self.minutes * share, self.budget.minutes),

@@ -36,7 +36,7 @@ def cautions(
 def stopped(record: Mapping[str, Any]) -> Iterator[str]:
     reached = record.get("search", {}).get("stopped")
     if reached:
-        yield f"The search stopped early: {reached} is reached."
+        yield f"The search stopped early, by {reached}."
 
 
 def refused(pools: Pools | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ new to a finalist that shows neither them nor a row of their group.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
-from optimizer.evaluate import all_or_none, score_rows
+from optimizer.evaluate import all_or_none, score_row
 from optimizer.examples import Example
 from optimizer.files import canonical
 from optimizer.layouts import Demo
@@ -71,16 +72,16 @@ async def play_off(problem: Problem, outcome: Outcome, client: Client, tell: Cal
     tell(len(entrants), len(rows))
     problem = without(problem, rows)
     left, played, stopped = entrants, {trial.prompt_id: trial for trial in entrants}, outcome.stopped
-    try:
-        for block in blocks(len(rows)):
-            left = await all_or_none(longer(problem, trial, rows, block, client) for trial in left)
-            played |= {trial.prompt_id: trial for trial in left}
-            leader = max(left, key=lambda trial: trial.value)
-            left = [trial for trial in left if not lost(trial.scores, leader.scores)]
-            if len(left) == 1:
-                break
-    except BudgetReached as reached:
-        stopped = stopped or str(reached)
+    for block in blocks(len(rows)):
+        left, reached = await met(problem, left, rows, block, client)
+        played |= {trial.prompt_id: trial for trial in left}
+        if reached:
+            stopped = stopped or reached
+            break
+        leader = max(left, key=lambda trial: trial.value)
+        left = [trial for trial in left if not lost(trial.scores, leader.scores)]
+        if len(left) == 1:
+            break
     chosen = choose(left).prompt_id
     winner = next(trial for trial in entrants if trial.prompt_id == chosen)
     shown = tuple(told(before, played[before.prompt_id]) for before in entrants)
@@ -102,8 +103,12 @@ def fresh_rows(problem: Problem, entrants: Sequence[Trial]) -> list[Example]:
         groups.setdefault(example.group, []).append(example)
     free = [rows for _, rows in sorted(groups.items()) if not any(canonical(stripped(row)) in shown for row in rows)]
     random.Random(f"{problem.seed}-playoff").shuffle(free)
-    most = min(len(problem.dev), len(problem.train) // 2)
-    return [row for rows in free for row in rows][:most]
+    return [row for rows in free for row in rows][: most_fresh(problem)]
+
+
+def most_fresh(problem: Problem) -> int:
+    """The rows of a play-off at most."""
+    return min(len(problem.dev), len(problem.train) // 2)
 
 
 def fixed_inputs(problem: Problem, trial: Trial) -> list[str]:
@@ -126,13 +131,34 @@ def without(problem: Problem, rows: Sequence[Example]) -> Problem:
     return replace(problem, pools=replace(problem.pools, pool=pool))
 
 
-async def longer(problem: Problem, trial: Trial, rows: Sequence[Example], block: range, client: Client) -> Trial:
-    """The trial with its scores on a block of the fresh rows, numbered after dev's."""
-    asked = [rows[row] for row in block]
-    results = await score_rows(problem.prompt(trial.params), asked, problem.metric, client)
-    first = len(problem.dev)
-    scores = trial.scores | {first + row: result.score for row, result in zip(block, results, strict=True)}
-    return replace(trial, scores=scores, value=average(scores))
+async def met(
+    problem: Problem, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
+) -> tuple[list[Trial], str | None]:
+    """The trials with their scores on a block, or on the rows of it that all had answered when a budget ended it; and
+    which."""
+    try:
+        return await longer(problem, trials, rows, block, client), None
+    except BudgetReached as reached:
+        limit = str(reached)
+    with contextlib.suppress(BudgetReached):
+        for row in block:
+            trials = await longer(problem, trials, rows, range(row, row + 1), client)
+    return trials, limit
+
+
+async def longer(
+    problem: Problem, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
+) -> list[Trial]:
+    """The trials with their scores on a block of the fresh rows, numbered after dev's; asked row by row."""
+    prompts = [problem.prompt(trial.params) for trial in trials]
+    jobs = (score_row(prompt, rows[row], problem.metric, client) for row in block for prompt in prompts)
+    results, first = await all_or_none(jobs), len(problem.dev)
+    scored = []
+    for place, trial in enumerate(trials):
+        mine = results[place :: len(trials)]
+        scores = trial.scores | {first + row: result.score for row, result in zip(block, mine, strict=True)}
+        scored.append(replace(trial, scores=scores, value=average(scores)))
+    return scored
 
 
 def told(before: Trial, after: Trial) -> Played:

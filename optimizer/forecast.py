@@ -28,6 +28,11 @@ def refuse_small(limit: int | None, spent: int, dev: int, test: int) -> None:
         )
 
 
+def filling(settings: Settings) -> int:
+    """The calls that filling the pools takes at most."""
+    return BOOTSTRAP_ROWS + REASONED_ROWS + PROPOSAL_CALLS * settings.proposing
+
+
 def sight(dev: int) -> str:
     """What so many dev rows can tell apart."""
     return f"with {plural(dev, 'dev row')}, gains under {100 * visible_gain(dev):.0f} points are noise to the search"
@@ -40,8 +45,7 @@ def forecast(able: Abilities, settings: Settings, dev: int, test: int) -> Iterat
     if not able.structured:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
     on_dev = settings.trials * dev
-    pools = BOOTSTRAP_ROWS + REASONED_ROWS + PROPOSAL_CALLS * settings.proposals
-    most = on_dev + pools + ENTRANTS * dev + READINGS * test
+    most = on_dev + filling(settings) + ENTRANTS * dev + READINGS * test
     allowed = settings.budget.calls
     if allowed is not None and allowed < most:
         yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"

@@ -17,7 +17,7 @@ from optimizer.errors import BudgetReached, UserError
 from optimizer.evaluate import score_rows
 from optimizer.files import digest, write_json
 from optimizer.finals import Outcome, pareto, play_off
-from optimizer.forecast import READINGS, forecast, refuse_small
+from optimizer.forecast import READINGS, filling, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model, markers
@@ -125,7 +125,7 @@ class Steps:
         self.watch.begin(settings.trials)
         if frozen is None:
             self.watch.say("racing the first candidates over dev; the model proposes and bootstraps others after that")
-        search = Search(problem, self.client, study, partial(self._follow, study), pooling.fill)
+        search = Search(problem, self.client, study, partial(self._follow, study), pooling.fill, filling(settings))
         outcome = await search.run()
         problem = search.problem
         if self.worker > 0:

@@ -83,7 +83,7 @@ class Pooling:
 
     async def _asked(self, given: Pools) -> Pools:
         settings, train, recipe = self.settings, self.prepared.splits.train, self.prepared.loaded.recipe
-        count = 0 if settings.proposer == "none" else settings.proposals
+        count = settings.proposing
         asked = settings.proposer or self.task.model
         by = f"{count} instructions proposed by {asked}, " if count else ""
         shown = min(BOOTSTRAP_ROWS, len(train))

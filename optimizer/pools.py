@@ -20,9 +20,10 @@ from optimizer.layouts import REASONING, Demo, NearestDemos, Task, build
 from optimizer.metrics import Metric
 from optimizer.prompt import Layout
 
-NO_DEMOS = "none"
+NO_DEMOS, NONE_REASONED, REASONED = "none", "none-reasoned", "reasoned"
 LABELED_SETS = 8
 BOOTSTRAPPED_SETS = 4
+BOOTSTRAPPED = tuple(f"bootstrapped-{i}" for i in range(BOOTSTRAPPED_SETS))
 BOOTSTRAP_ROWS = 48
 REASONED_ROWS = 16  # fewer, since a reasoned reply costs ten plain ones
 BOOTSTRAP_DEMOS = 4
@@ -78,6 +79,11 @@ class Pools:
             "k": self.sizes,
             "instruction": range(len(self.instructions)),
         }
+
+    @property
+    def room(self) -> dict[str, Sequence[str | int]]:
+        """`space`, with the names of the sets that may be bootstrapped yet: the same before and after."""
+        return {**self.space, "demos": sorted({*self.demo_sets, *BOOTSTRAPPED, REASONED, NONE_REASONED})}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -167,16 +173,16 @@ async def bootstrapped_sets(
     own = right(await score_rows(plain, rows, metric, client))
     if own:
         demos: tuple[Demo, ...] = tuple({**to_demo(one.example), **(one.outputs or {})} for one in own)
-        for i in range(BOOTSTRAPPED_SETS):
-            order = random.Random(f"{seed}-bootstrapped-{i}").sample(demos, min(most, len(demos)))
-            sets[f"bootstrapped-{i}"] = DemoSet(tuple(order))
+        for name in BOOTSTRAPPED:
+            order = random.Random(f"{seed}-{name}").sample(demos, min(most, len(demos)))
+            sets[name] = DemoSet(tuple(order))
     if task.can_reason:
         reasoned = build(task, layout, instruction, reasoning=True)
         thought = right(await score_rows(reasoned, rows[:REASONED_ROWS], metric, client))
-        sets["none-reasoned"] = DemoSet(reasoning=True)
+        sets[NONE_REASONED] = DemoSet(reasoning=True)
         demos = tuple(to_demo(r.example, as_text((r.outputs or {}).get(REASONING, ""))) for r in thought)
         if demos:
-            sets["reasoned"] = DemoSet(demos[:most], reasoning=True)
+            sets[REASONED] = DemoSet(demos[:most], reasoning=True)
     return sets
 
 

@@ -11,6 +11,7 @@ from optimizer.layouts import Task, build
 from optimizer.metrics import Metric
 from optimizer.pools import NO_DEMOS, Pools
 from optimizer.prompt import Layout, Prompt
+from optimizer.race import most_bought
 from optimizer.study import Params, Space
 
 
@@ -31,6 +32,10 @@ class Problem:
     @property
     def space(self) -> Space:
         return self.pools.space
+
+    def rows_of(self, count: int) -> int:
+        """The dev rows that a generation of `count` buys at most."""
+        return most_bought(count, len(self.dev)) if self.race else count * len(self.dev)
 
     def prompt(self, params: Params) -> Prompt:
         """The candidate that a tuple of names stands for."""

@@ -59,6 +59,12 @@ def blocks(rows: int) -> list[range]:
     return [range(start, end) for start, end in zip([0, *ends], [*ends, rows], strict=True)]
 
 
+def most_bought(count: int, rows: int) -> int:
+    """The rows that a racing generation of `count` buys at most."""
+    each = [count, *(going_on(count, block) for block in range(len(blocks(rows)) - 1))]
+    return sum(trials * len(block) for trials, block in zip(each, blocks(rows), strict=True))
+
+
 def going_on(count: int, block: int) -> int:
     """How many of a generation of `count` may go on after block number `block` (from 0)."""
     return -(-count >> (block + 1))  # rounded up

@@ -9,7 +9,7 @@ from statistics import median
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
 from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_rows
-from optimizer.finals import Outcome, choose
+from optimizer.finals import ENTRANTS, Outcome, choose, most_fresh
 from optimizer.pools import Pools
 from optimizer.problem import Problem
 from optimizer.prompt import Prompt
@@ -18,6 +18,8 @@ from optimizer.study import StoredStudy, Trial, suggest
 
 GENERATION = 8
 SUGGESTED = 8  # times as many are asked for, since some repeat what was tried
+SMALLEST = 2  # candidates in a generation that a budget leaves no more room for
+MEETING = 100  # calls that it leaves to the play-off, at most
 COMPLETED = 3  # the best few, whose scores on dev are made whole
 
 
@@ -67,8 +69,8 @@ class Progress:
 class Search:
     """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not.
 
-    The starters need nothing of a model but their own answers. What else the pools hold costs calls: `fill` is asked
-    for it after the starters have raced, so that a small budget is spent on scores first.
+    The starters need nothing of a model but their own answers. What else the pools hold costs up to `filling` calls:
+    `fill` is asked for it when a later generation needs it, so that a small budget is spent on scores first.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Search:
         study: StoredStudy,
         watch: Callable[[Problem, Progress], None],
         fill: Callable[[], Awaitable[Pools]] | None = None,
+        filling: int = 0,
     ) -> None:
-        self.problem, self.client, self.study, self.watch, self.fill = problem, client, study, watch, fill
+        self.problem, self.client, self.study, self.watch = problem, client, study, watch
+        self.fill, self.filling = fill, filling
 
     async def run(self) -> Outcome:
         """Search until the trials or a budget end, then complete the finalists and choose."""
@@ -88,7 +92,7 @@ class Search:
         generation: list[Racer] = []
         try:
             while (left := self.problem.trials - self._begun(slot)) > 0:
-                generation = await self._generation(slot, min(GENERATION, left))
+                generation = await self._generation(slot, self._size(slot, min(GENERATION, left)))
                 if not generation:
                     break
                 await self._race(generation)
@@ -102,6 +106,24 @@ class Search:
         if not finalists:
             raise BudgetReached(stopped or cut or "the search")
         return Outcome(trials, finalists, choose(finalists), stopped or cut)
+
+    def _size(self, slot: int, count: int) -> int:
+        """How many of `count` candidates the next generation has: as many as no budget will cut, once and for all.
+
+        Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
+        play-off. What was begun before a kill goes on. Raises `BudgetReached` where not even the smallest is paid for.
+        """
+        if slot == 0:
+            return count
+        name, meter = f"{self.problem.worker}-{slot}", self.client.meter
+        begun = self.study.begun(name)
+        if begun is None:
+            besides = min(MEETING, ENTRANTS * most_fresh(self.problem)) + (self.filling if self.fill else 0)
+            sizes = range(min(SMALLEST, count), count + 1)
+            need = {size: besides + self.problem.rows_of(size) for size in sizes}
+            room = meter.room(need[sizes.start])
+            begun = self.study.begin(name, max(size for size in sizes if need[size] <= room))
+        return min(begun, count)
 
     async def _fill(self) -> None:
         """Have all of the pools from here on."""
@@ -143,10 +165,7 @@ class Search:
         return suggest(self.problem.space, history, count, seed)
 
     async def _race(self, racers: list[Racer]) -> None:
-        """Run a generation through the blocks side by side, dropping what lost; then store its trials.
-
-        They are stored when the pools are filled: an SQL storage refuses trials whose choices differ.
-        """
+        """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
@@ -157,13 +176,12 @@ class Search:
             await all_or_none(self._score(racer, block) for racer in leading)
             if problem.race and block.stop < len(problem.dev):
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
-        await self._fill()
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
         incumbent = max(complete_scores, key=average)
         stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
         for racer in racers:
             if (problem.worker, racer.slot) not in stored:
-                self.study.add(racer.finished(problem.worker, incumbent), self.problem.space)
+                self.study.add(racer.finished(problem.worker, incumbent), problem.pools.room)
         self.watch(self.problem, self.progress())
 
     async def _score(self, racer: Racer, rows: range) -> None:

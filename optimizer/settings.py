@@ -41,6 +41,11 @@ class Settings:
         return cls(**{**value, "layouts": tuple(value["layouts"]), "budget": budget})
 
     @property
+    def proposing(self) -> int:
+        """The instructions that are asked for."""
+        return 0 if self.proposer == "none" else self.proposals
+
+    @property
     def source(self) -> Source:
         return Source(self.base_url, self.api_key_env, self.window)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -135,6 +135,15 @@ class StoredStudy:
         """Whether this worker may try the candidate: the first to ask may, also when it comes back after a kill."""
         return self.first(f"candidate {prompt_id}", str(worker)) == str(worker)
 
+    def begin(self, generation: str, size: int) -> int:
+        """Note that a generation of so many candidates begins; the size, or that which was noted first."""
+        return int(self.first(f"generation {generation}", str(size)))
+
+    def begun(self, generation: str) -> int | None:
+        """The size of a generation that was begun, by an earlier part of the run perhaps."""
+        noted = self._noted(f"generation {generation}")
+        return None if noted is None else int(noted)
+
     def pools(self) -> dict[str, Any] | None:
         """The pools that trials of this study choose from, once some process has frozen them."""
         text = self._noted("pools")
@@ -151,12 +160,14 @@ class StoredStudy:
         return [found[key] for key in sorted(found)]
 
     def add(self, trial: Trial, space: Space) -> None:
-        """Store a finished trial, in one write."""
+        """Store a finished trial, in one write. A range may have grown since the last one: an SQL storage allows that
+        to whole numbers alone."""
         attrs = {key: value for key, value in asdict(trial).items() if key not in ("params", "scores", "value")}
+        grown = {name: IntDistribution(0, len(them) - 1) for name, them in space.items() if isinstance(them, range)}
         self.study.add_trial(
             create_trial(
                 params=dict(trial.params),
-                distributions=distributions(space),
+                distributions=distributions(space) | grown,
                 value=trial.value,
                 intermediate_values=trial.scores,
                 user_attrs=attrs,

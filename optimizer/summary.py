@@ -24,7 +24,7 @@ def summary(result: Result) -> RenderableType:
     else:
         parts.append(Text("Test was not read, so nothing is claimed: best.json holds the seed prompt."))
     if result.outcome.stopped:
-        parts.append(Text(f"The search stopped early: {result.outcome.stopped} is reached. The best so far stands."))
+        parts.append(Text(f"The search stopped early, by {result.outcome.stopped}. The best so far stands."))
     parts += [Text(""), *map(unbroken, costs(result)), Text("")]
     return Group(*parts)
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from aiohttp import web
 
 from optimizer import Prompt
+from optimizer.calls import SqliteCalls
 from tests.fake import Body, FakeEndpoint
 
 ROOT = Path(__file__).parents[1]
@@ -141,7 +143,7 @@ def test_a_budget_ends_the_run_cleanly(limit: list[str], tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     if limit[0] == "--max-calls":
         assert sum(fake.calls.values()) <= 400
-        assert "--max-calls 400 is reached" in done.stdout and (tmp_path / "best.json").exists()
+        assert "stopped early, by --max-calls 400" in done.stdout and (tmp_path / "best.json").exists()
 
 
 def test_a_small_budget_is_spent_on_scores_before_proposals_and_a_larger_one_goes_on(tmp_path: Path) -> None:
@@ -176,21 +178,33 @@ class SlowProposals(FakeEndpoint):
 
 def test_a_budget_that_ends_while_pools_are_filled_keeps_the_proposals_that_were_paid_for(tmp_path: Path) -> None:
     with SlowProposals(knows_with_demos) as fake:
-        done = run(command(fake, tmp_path, "--max-calls", "400"), tmp_path)
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command(fake, tmp_path), cwd=tmp_path, env=env, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while not any("generation 0-8" in log.read_text() for log in tmp_path.glob("runs/*/study.log")):
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        folders = list(tmp_path.glob("runs/*"))
+        with closing(SqliteCalls(folders[0] / "calls.db")) as store:
+            stored = sum(role.calls for role in store.totals().values())
+        fake.arrived = 0
+        limit = ["--max-calls", str(stored + 160 + 56)]
+        done = run([sys.executable, "-m", "optimizer", "--resume", str(folders[0]), *limit], tmp_path)
     assert done.returncode == 0, done.stderr
     roles = best(tmp_path)["search"]["spent"]["roles"]
-    assert "proposer" in roles, "the limit falls into the filling"
-    assert sum(role["calls"] for role in roles.values()) == fake.arrived
+    assert "proposer" in roles, "a generation that was begun goes on: the limit falls into the filling"
+    assert sum(role["calls"] for role in roles.values()) == stored + fake.arrived
 
 
 def test_finalists_that_the_budget_kept_from_meeting_are_told_of_and_can_meet_later(tmp_path: Path) -> None:
     with FakeEndpoint(lambda body: "c1") as fake:
-        done = run(command(fake, tmp_path, "--max-calls", "400"), tmp_path)
+        done = run(command(fake, tmp_path, "--max-calls", "390"), tmp_path)
         (page,) = tmp_path.glob("runs/*/report.html")
         told = page.read_text(encoding="utf-8")
         (words,) = (line.split()[3:] for line in done.stdout.splitlines() if line.startswith("play off "))
         later = run([sys.executable, "-m", "optimizer", *words, "--base-url", fake.base_url], tmp_path)
-    assert "train rows new to them, as far as --max-calls 400 allows" in done.stderr
+    assert "train rows new to them, as far as --max-calls 390 allows" in done.stderr
     assert "play-off: 3 that dev cannot tell apart did not meet, for the budget had ended" in done.stdout
     assert "The budget ended before they met: dev alone chose." in told
     assert "8 trials bought" in later.stdout and "met on 20 train rows" in later.stdout, later.stdout
