@@ -105,10 +105,12 @@ def problem(rows: int, seed: int) -> Problem:
     return Problem(task, pools, train, dev, exact_match("code"), seed, TRIALS)
 
 
-async def searched(work: Problem, world: World, kind: type[Search] = Search) -> Outcome:
-    """The outcome of a search in the world, play-off included."""
+async def searched(
+    work: Problem, world: World, kind: type[Search] = Search, study: StoredStudy | None = None
+) -> Outcome:
+    """The outcome of a search in the world, play-off included; a `study` goes on where it stopped."""
     client = cast(Client, world)  # the search asks nothing else of a client
-    study = StoredStudy(InMemoryStorage(), "simulated")
+    study = study or StoredStudy(InMemoryStorage(), "simulated")
     found = await kind(work, client, study, lambda problem, progress: None).run()
     return await play_off(work, found, client, lambda entrants, rows: None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import shutil
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from optimizer.endpoints import Source, answering
 from optimizer.engine import Adapters
 from optimizer.errors import InfrastructureError, ReplyError, UserError
 from optimizer.evaluate import apply
+from optimizer.exits import run_async
 from optimizer.progress import Watch
 from optimizer.stats import Estimate
 
@@ -155,7 +155,7 @@ class Steps:
         source = Source(window=self.settings.source.window)
         with answering(source, self.plan.student_model, log_path, self.watch.say, adapters=adapters) as (endpoint, _):
             live = [self.prove(name, one, endpoint) for name, one in names.items()]
-            arms = [asyncio.run(self.measure(name, endpoint, store)) for name in names]
+            arms = [run_async(self.measure(name, endpoint, store)) for name in names]
         for (name, one), arm in zip(names.items(), arms, strict=True):
             if said := falls_short(name, arm.score, one.trained.dev_scores):
                 self.watch.say(said)
@@ -177,7 +177,7 @@ class Steps:
         """That the endpoint serves this adapter, by log-probabilities. Raises `InfrastructureError` else."""
         self.watch.say(f"checking that the endpoint answers with {name}, against PEFT (usually 10-30 s)")
         rows = [row.inputs for row in self.plan.prepared.splits.dev[:PROBES]]
-        spoken = asyncio.run(logprobs.ask(endpoint.base_url, name, self.plan.student, rows))
+        spoken = run_async(logprobs.ask(endpoint.base_url, name, self.plan.student, rows))
         on, off = logprobs.peft_logprobs(self.plan.student_model, schooled.adapter_dir, spoken)
         precision = "fp32" if schooled.trained.device.startswith("cpu") else "bf16"
         found = logprobs.compare_logprobs([one.logprobs for one in spoken], on, off, logprobs.TOLERANCE[precision])

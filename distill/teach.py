@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from optimizer.budget import Budget, Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint
 from optimizer.endpoints import Source, answering
+from optimizer.exits import run_async
 from optimizer.progress import Watch
 
 TEACHER = "teacher"
@@ -102,13 +102,13 @@ class Teaching:
         here |= {BEST: plan.best} if BARE in here else {}
         log_path = self.folder.logs_dir / "teacher.log"
         with answering(settings.source, plan.teacher_model, log_path, self.watch.say) as (endpoint, _):
-            lessons = self.lessons(asyncio.run(self.ask(endpoint)))
-            arms |= asyncio.run(self.measure(here, endpoint))
+            lessons = self.lessons(run_async(self.ask(endpoint)))
+            arms |= run_async(self.measure(here, endpoint))
         left = {name: prompt for name, prompt in {BARE: plan.student, BEST: plan.best}.items() if name not in arms}
         if left:
             log_path = self.folder.logs_dir / "base.log"
             with answering(Source(), plan.student_model, log_path, self.watch.say) as (endpoint, _):
-                arms |= asyncio.run(self.measure(left, endpoint))
+                arms |= run_async(self.measure(left, endpoint))
         return lessons, arms
 
     async def ask(self, endpoint: Endpoint) -> list[Answer]:

@@ -6,7 +6,6 @@ failed, 130 and 143 stopped by Ctrl-C and SIGTERM.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.text import Text
 
 from optimizer.budget import Budget
 from optimizer.errors import BudgetReached, PromptstillError, UserError
-from optimizer.exits import exit_codes
+from optimizer.exits import exit_codes, run_async
 from optimizer.files import write_text
 from optimizer.help import Command, files
 from optimizer.options import instead, search, task
@@ -151,7 +150,7 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
             log_path = run.logs_dir / f"engine-{worker}.log"
             with lock, answering(settings.source, model, log_path, watch.say) as served:
                 steps = pipeline.optimize(prepared, settings, served, model, run, watch, worker)
-                result = asyncio.run(steps)
+                result = run_async(steps)
         except (KeyboardInterrupt, PromptstillError):
             watch.say(f"to go on: {pasted('optimize', '--resume', run.path)}")
             raise

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
 
 import click
 
 from optimizer.errors import PromptstillError
+
+Result = TypeVar("Result")
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,3 +43,35 @@ def exit_codes() -> Iterator[None]:
 def terminated(number: int, frame: object) -> None:
     """The handler of SIGTERM."""
     raise Terminated
+
+
+def run_async(work: Coroutine[Any, Any, Result]) -> Result:
+    """As `asyncio.run`; SIGTERM cancels the work, as Ctrl-C does there, so that all of it unwinds.
+
+    What is raised inside one of its tasks instead ends the event loop, and leaves the work where it stands.
+    """
+    stopped = False
+
+    async def cancellable() -> Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: int, frame: object) -> None:
+            nonlocal stopped
+            if stopped or task is None:
+                raise Terminated
+            stopped = True
+            task.cancel()
+            loop.call_soon_threadsafe(lambda: None)  # wakes a loop that waits
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            return await work
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    try:
+        return asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if stopped:
+            raise Terminated from None
+        raise

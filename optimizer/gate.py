@@ -8,7 +8,6 @@ two independent means, which sees less. Test is never read.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from optimizer.client import Client, Endpoint
 from optimizer.endpoints import Source, answering
 from optimizer.errors import UserError
 from optimizer.evaluate import Scored, score_rows
+from optimizer.exits import run_async
 from optimizer.files import file_digest
 from optimizer.measure import reading
 from optimizer.models import Say, cache_root
@@ -99,7 +99,7 @@ def gate(
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with answering(source, served, log_path, say) as (endpoint, _):
         say(f"asking {len(subject.prepared.splits.dev)} dev rows (usually under a minute)")
-        results = asyncio.run(ask(prompt, subject.prepared, endpoint))
+        results = run_async(ask(prompt, subject.prepared, endpoint))
     return judge(subject, results, max_drop)
 
 

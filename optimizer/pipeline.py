@@ -29,7 +29,7 @@ from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.rows import write_rows
 from optimizer.run import RunFolder, now, spending
-from optimizer.search import Progress, Search
+from optimizer.search import GENERATION, Progress, Search
 from optimizer.settings import Settings
 from optimizer.stats import estimate
 from optimizer.study import StoredStudy
@@ -124,7 +124,8 @@ class Steps:
         )
         self.watch.begin(settings.trials)
         if frozen is None:
-            self.watch.say("racing the first candidates over dev; the model proposes and bootstraps others after that")
+            more = "; the model proposes and bootstraps others after that" if settings.trials > GENERATION else ""
+            self.watch.say(f"racing the first candidates over dev{more}")
         search = Search(problem, self.client, study, partial(self._follow, study), pooling.fill, filling(settings))
         outcome = await search.run()
         problem = search.problem

@@ -116,11 +116,16 @@ def test_a_clear_winner_meets_nobody(tmp_path: Path) -> None:
     assert outcome.winner is clear and outcome.playoff == () and calls == 0
 
 
-def test_a_budget_that_ends_it_leaves_the_choice_to_dev(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("calls", "rows", "winner"), [(1, 0, 0), (21, 10, 1), (31, 15, 1)])
+def test_where_a_budget_ends_it_the_rows_that_all_have_answered_count(
+    tmp_path: Path, calls: int, rows: int, winner: int
+) -> None:
     given = problem()
     lucky, able = trial(given, 0, 21), trial(given, 1, 20, instruction=1)
-    outcome, _ = played(given, [lucky, able], tmp_path, Budget(calls=5))
-    assert outcome.stopped == "--max-calls 5" and outcome.winner is lucky
+    outcome, paid = played(given, [lucky, able], tmp_path, Budget(calls=calls))
+    assert outcome.stopped == f"--max-calls {calls}" and outcome.winner.slot == winner
+    assert {one.rows for one in outcome.playoff} == {rows} and paid == calls
+    assert outcome.unplayed == (rows == 0)
 
 
 @pytest.mark.parametrize("group", [None, "passage"])

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import pytest
+from optuna.storages import InMemoryStorage
 
-from optimizer.finals import choose, pareto
-from optimizer.race import blocks, estimate, going_on, lost
-from optimizer.study import Space, Trial, suggest
+from benchmarks.searches import TRAIN_FROM, problem, row, searched
+from benchmarks.simulated import ADD_UP, Capped
+from optimizer.calls import Completion
+from optimizer.finals import Outcome, choose, pareto
+from optimizer.race import blocks, estimate, going_on, lost, most_bought
+from optimizer.study import Space, StoredStudy, Trial, suggest
 
 
 def trial(slot: int, scores: list[float], tokens: float) -> Trial:
@@ -31,8 +40,52 @@ def test_a_generation_is_halved_twice_and_never_emptied() -> None:
 
 
 def test_a_generation_of_eight_buys_less_than_half() -> None:
-    first, second, third = (len(block) for block in blocks(110))
-    assert 8 * first + going_on(8, 0) * second + going_on(8, 1) * third <= 0.5 * 8 * 110
+    assert most_bought(8, 110) == 8 * 16 + 4 * 32 + 2 * 62 <= 0.5 * 8 * 110
+    assert most_bought(3, 12) == 36, "one block is all of dev"
+
+
+@pytest.mark.parametrize("race", [True, False])
+def test_no_generation_is_cut_and_a_budget_leaves_calls_for_the_play_off(race: bool) -> None:
+    train, sizes, met = [row(TRAIN_FROM + i) for i in range(80)], set(), []
+    for seed, cap in product(range(6), (550, 650, 750)):
+        work = replace(problem(40, seed), train=train, trials=1_000, race=race)
+        world = Capped(ADD_UP, seed, cap)
+        outcome = asyncio.run(searched(work, world))
+        assert outcome.stopped == f"--max-calls {cap}" and world.meter.total.calls <= cap
+        assert all(trial.lost or len(trial.scores) == 40 for trial in outcome.trials), "each was raced to its end"
+        slots = [trial.slot for trial in outcome.trials]
+        assert slots == list(range(len(slots)))
+        sizes.add(len(slots) % 8)
+        met += [played.rows for played in outcome.playoff]
+    assert len(sizes) > 2, "the last generation has the size that fits"
+    assert met and min(met) >= 16, "whoever dev cannot tell apart has met"
+
+
+class Dying(Capped):
+    """A world that fails once it has answered so many requests."""
+
+    fails_at = 0
+
+    async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
+        if len(self.known) == self.fails_at:
+            raise ConnectionError
+        return await super().complete(body, role, sample)
+
+
+@pytest.mark.parametrize("fails_at", [120, 300, 380, 440, 520, 600])
+def test_a_search_under_a_budget_is_the_same_after_a_failure(fails_at: int) -> None:
+    def search(world: Capped, study: StoredStudy) -> Outcome:
+        work = replace(problem(40, 1), train=[row(TRAIN_FROM + i) for i in range(80)], trials=1_000)
+        return asyncio.run(searched(work, world, study=study))
+
+    whole = search(Capped(ADD_UP, 1, 650), StoredStudy(InMemoryStorage(), "whole"))
+    world, study = Dying(ADD_UP, 1, 650), StoredStudy(InMemoryStorage(), "failed")
+    world.fails_at = fails_at
+    with pytest.raises(ConnectionError):
+        search(world, study)
+    world.fails_at = 0
+    again = search(world, study)
+    assert again.trials == whole.trials and again.winner == whole.winner and again.playoff == whole.playoff
 
 
 def test_a_clearly_worse_trial_is_lost_and_an_equal_one_is_not() -> None:
