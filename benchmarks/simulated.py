@@ -117,7 +117,7 @@ def section(cells: list[dict[str, Any]]) -> str:
     caps = sorted({cap for _, _, cap in got})
     searches = max(len(gains) for gains in got.values())
     head = ["search", *(f"{cap:,} calls" for cap in caps), *(f"minus the whole, {cap:,}" for cap in caps)]
-    lines = ["## Racing and TPE in simulated worlds", ""]
+    lines = ["## Racing, TPE and the last generation in simulated worlds", ""]
     lines += [
         "The winner's true accuracy over the seed prompt's, in points, ± 1.96 standard errors: means over"
         f" {searches} searches,",
