@@ -66,8 +66,10 @@ def shares(trials: Sequence[Trial], values: Sequence[float], space: Space) -> di
         study.add_trial(create_trial(params=dict(trial.params), distributions=dists, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Where nearly all trials tie, all choices get the same share: that is what there is to tell.
+        warnings.filterwarnings("ignore", "Target and region quantiles select the same set of trials")
         evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, TOP / len(trials)))
-    return get_param_importances(study, evaluator=evaluator)
+        return get_param_importances(study, evaluator=evaluator)
 
 
 def tried(trials: Sequence[Trial], space: Space) -> dict[str, list[Tried]]:

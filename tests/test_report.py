@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,11 @@ def test_noise_and_few_trials_tell_of_no_choice() -> None:
     ]
     assert not [one for one in importances(noise, SPACE, 0) if one.clear]
     assert importances(trials("demos")[:11], SPACE, 0) == []
+
+
+def test_trials_that_nearly_all_tie_tell_of_no_choice_and_warn_of_nothing() -> None:
+    tied = [replace(t, value=0.9 if t.slot < 3 else 0.0) for t in trials("demos")]
+    assert not [one for one in importances(tied, SPACE, 0) if one.clear]
 
 
 def hash_like(n: int) -> float:
