@@ -83,7 +83,11 @@ def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:
 def section(records: list[dict[str, Any]]) -> str:
     """The ablations' part of RESULTS.md, from stored records alone."""
     lines = ["## What each part of the search is worth", ""]
-    lines += ["Test score in points with its 95 % interval, at each cap on calls; the last column is paired.", ""]
+    lines += [
+        "Test score in points with its 95 % interval, at each cap on calls; the last column is paired.",
+        "The whole search is shown as it was when its variants were measured; the contest's may be newer.",
+        "",
+    ]
     for name, table in tables(records, (WHOLE, *VARIANTS)).items():
         lines += [f"### {name}", "", *rows(table), ""]
     return "\n".join(lines).rstrip() + "\n"
