@@ -247,6 +247,21 @@ def test_a_signal_ends_a_command_in_its_code(number: int, code: int) -> None:
     assert done.returncode == code and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("sender", ["asyncio.gather(asyncio.sleep(9), kill())", "kill()"])
+def test_a_signal_inside_a_task_unwinds_all_of_them_and_is_never_lost(sender: str) -> None:
+    command = (
+        "import asyncio, os, signal\nfrom optimizer.exits import exit_codes, run_async\n"
+        f"async def kill():\n    os.kill(os.getpid(), {signal.SIGTERM:d})\n"
+        f"async def work():\n    try:\n        await {sender}\n    finally:\n        print('unwound')\n"
+        "with exit_codes():\n    run_async(work())\n    print('went on')"
+    )
+    root = Path(engines.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "unwound\n", "")
+
+
 def test_the_guard_passes_on_the_exit_code() -> None:
     command = [sys.executable, "-I", str(GUARD), "5", "bash", "-c", "sleep 300 & exit 3"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
