@@ -45,7 +45,7 @@ WHOLE = "whole"
 class Eights(Search):
     """Generations of eight, whatever the cap leaves: it cuts the last, and ends before the play-off."""
 
-    def _size(self, slot: int, count: int) -> int:
+    def size(self, slot: int, count: int) -> int:
         return min(GENERATION, count)
 
 

@@ -69,8 +69,8 @@ class Meter:
     def calls_left(self) -> dict[str, float]:
         """The calls that each budget leaves the search, by its option, each at the mean cost so far."""
         calls = self.total.calls
-        share = self._limits(calls)
-        return {name: (calls + self.held) * (limit / used - 1) for name, (used, limit) in share.items() if used}
+        limits = self._limits(calls)
+        return {name: (calls + self.held) * (limit / used - 1) for name, (used, limit) in limits.items() if used}
 
     def seconds_left(self, pace: float) -> dict[str, float]:
         """Until each budget ends the search, by its option, at `pace` seconds a call."""

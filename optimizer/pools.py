@@ -81,7 +81,7 @@ class Pools:
         }
 
     @property
-    def room(self) -> dict[str, Sequence[str | int]]:
+    def storable(self) -> dict[str, Sequence[str | int]]:
         """`space`, with the names of the sets that may be bootstrapped yet: the same before and after."""
         return {**self.space, "demos": sorted({*self.demo_sets, *BOOTSTRAPPED, REASONED, NONE_REASONED})}
 

@@ -92,7 +92,7 @@ class Search:
         generation: list[Racer] = []
         try:
             while (left := self.problem.trials - self._begun(slot)) > 0:
-                generation = await self._generation(slot, self._size(slot, min(GENERATION, left)))
+                generation = await self._generation(slot, self.size(slot, min(GENERATION, left)))
                 if not generation:
                     break
                 await self._race(generation)
@@ -107,8 +107,9 @@ class Search:
             raise BudgetReached(stopped or cut or "the search")
         return Outcome(trials, finalists, choose(finalists), stopped or cut)
 
-    def _size(self, slot: int, count: int) -> int:
-        """How many of `count` candidates the next generation has: as many as no budget will cut, once and for all.
+    def size(self, slot: int, count: int) -> int:
+        """How many of `count` candidates the generation at `slot` has: the first all, a later one as many as no budget
+        will cut, once and for all.
 
         Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
         play-off. What was begun before a kill goes on. Raises `BudgetReached` where not even the smallest is paid for.
@@ -181,7 +182,7 @@ class Search:
         stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
         for racer in racers:
             if (problem.worker, racer.slot) not in stored:
-                self.study.add(racer.finished(problem.worker, incumbent), problem.pools.room)
+                self.study.add(racer.finished(problem.worker, incumbent), problem.pools.storable)
         self.watch(self.problem, self.progress())
 
     async def _score(self, racer: Racer, rows: range) -> None:
