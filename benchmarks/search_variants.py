@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,10 +30,11 @@ from optimizer.endpoints import answering
 from optimizer.errors import BudgetReached
 from optimizer.files import write_json
 from optimizer.finals import play_off
-from optimizer.forecast import READINGS, filling
+from optimizer.forecast import READINGS
 from optimizer.layouts import LAYOUTS
 from optimizer.models import markers
 from optimizer.pipeline import Steps
+from optimizer.pooling import Pooling
 from optimizer.pools import NO_DEMOS, NONE_REASONED, Pools
 from optimizer.prepare import prepare
 from optimizer.probe import constrains, probe
@@ -41,7 +42,7 @@ from optimizer.problem import Problem
 from optimizer.progress import Watch
 from optimizer.prompt import Prompt
 from optimizer.run import RunFolder
-from optimizer.search import Search
+from optimizer.search import Filling, Search
 from optimizer.settings import Settings
 from optimizer.study import StoredStudy, Trial
 
@@ -54,6 +55,24 @@ def without_demos(pools: Pools) -> Pools:
     kept = {NO_DEMOS, NONE_REASONED, "labeled-0", "labeled-1", nearest}
     sets = {name: one for name, one in pools.demo_sets.items() if name in kept}
     return replace(pools, demo_sets=sets, sizes=(0,), most_nearest=0)
+
+
+@dataclass(frozen=True)
+class Demoless:
+    """The same pools with no demo in any."""
+
+    pooling: Pooling
+
+    @property
+    def most_calls(self) -> int:
+        return self.pooling.most_calls
+
+    def frozen(self) -> Pools | None:
+        pools = self.pooling.frozen()
+        return pools and without_demos(pools)
+
+    async def fill(self) -> Pools:
+        return without_demos(await self.pooling.fill())
 
 
 class RandomSearch(Search):
@@ -75,15 +94,13 @@ class VariantSteps(Steps):
         study = StoredStudy.open(None, self.run_folder.study_path, variant)
         recipe, splits, settings = self.prepared.loaded.recipe, self.prepared.splits, self.settings
         pooling = self._pooling(task, able, study)
-        limited = without_demos if variant == NO_DEMOS_VARIANT else lambda pools: pools
-
-        async def fill() -> Pools:
-            return limited(await pooling.fill())
-
-        pools = limited(pooling.frozen() or pooling.given())
+        pools = pooling.frozen() or pooling.given()
+        filling: Filling = pooling
+        if variant == NO_DEMOS_VARIANT:
+            pools, filling = without_demos(pools), Demoless(pooling)
         problem = Problem(task, pools, splits.train, splits.dev, recipe.metric, settings.seed, settings.trials)
         kind = RandomSearch if variant == RANDOM else Search
-        search = kind(problem, self.client, study, lambda problem, progress: None, fill, filling(settings))
+        search = kind(problem, self.client, study, lambda problem, progress: None, filling)
         outcome = await search.run()
         outcome = await play_off(search.problem, outcome, self.client, lambda entrants, rows: None)
         return search.problem.prompt(outcome.winner.params), mean(outcome.winner.scores.values())

@@ -17,7 +17,7 @@ from optimizer.errors import BudgetReached, UserError
 from optimizer.evaluate import score_rows
 from optimizer.files import digest, write_json
 from optimizer.finals import Outcome, pareto, play_off
-from optimizer.forecast import READINGS, filling, forecast, refuse_small
+from optimizer.forecast import READINGS, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
 from optimizer.measure import Verdict, judge, read_test
 from optimizer.models import Model, markers
@@ -126,7 +126,7 @@ class Steps:
         if frozen is None:
             more = "; the model proposes and bootstraps others after that" if settings.trials > GENERATION else ""
             self.watch.say(f"racing the first candidates over dev{more}")
-        search = Search(problem, self.client, study, partial(self._follow, study), pooling.fill, filling(settings))
+        search = Search(problem, self.client, study, partial(self._follow, study), pooling)
         outcome = await search.run()
         problem = search.problem
         if self.worker > 0:

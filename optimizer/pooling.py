@@ -11,6 +11,7 @@ from typing import Any
 from optimizer.client import Client
 from optimizer.evaluate import all_or_none
 from optimizer.files import write_json
+from optimizer.forecast import filling
 from optimizer.layouts import Task
 from optimizer.pools import (
     BOOTSTRAP_ROWS,
@@ -48,6 +49,10 @@ class Pooling:
     study: StoredStudy
     path: Path
     watch: Watch
+
+    @property
+    def most_calls(self) -> int:
+        return filling(self.settings)
 
     def frozen(self) -> Pools | None:
         """This run's pools or the shared study's, once there are any. Raises `UserError` at a lesser endpoint."""

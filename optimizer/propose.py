@@ -173,7 +173,7 @@ def junk(answer: str | Exception, known: Sequence[str], rows: Sequence[Example])
     if len(answer) > LONGEST:
         return f"longer than {LONGEST} characters"
     if "[[ ##" in answer or answer.strip()[0] in "{[":  # what a small model makes of DSPy's formats
-        return "markup, not a sentence"
+        return "markup instead of a sentence"
     if any(near_duplicate(words(answer), words(other)) for other in known):
         return "said what another says"
     text = f" {' '.join(words(answer))} "

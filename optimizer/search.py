@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Protocol
 
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
@@ -66,11 +67,22 @@ class Progress:
     full: int
 
 
+class Filling(Protocol):
+    """Where the choices come from that cost calls, `most_calls` at most; `frozen` once the study has them."""
+
+    @property
+    def most_calls(self) -> int: ...
+
+    def frozen(self) -> Pools | None: ...
+
+    async def fill(self) -> Pools: ...
+
+
 class Search:
     """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not.
 
-    The starters need nothing of a model but their own answers. What else the pools hold costs up to `filling` calls:
-    `fill` is asked for it when a later generation needs it, so that a small budget is spent on scores first.
+    The starters need nothing of a model but their own answers. What else the pools hold is asked for when a later
+    generation needs it, so that a small budget is spent on scores first.
     """
 
     def __init__(
@@ -79,11 +91,9 @@ class Search:
         client: Client,
         study: StoredStudy,
         watch: Callable[[Problem, Progress], None],
-        fill: Callable[[], Awaitable[Pools]] | None = None,
-        filling: int = 0,
+        filling: Filling | None = None,
     ) -> None:
-        self.problem, self.client, self.study, self.watch = problem, client, study, watch
-        self.fill, self.filling = fill, filling
+        self.problem, self.client, self.study, self.watch, self.filling = problem, client, study, watch, filling
 
     async def run(self) -> Outcome:
         """Search until the trials or a budget end, then complete the finalists and choose."""
@@ -100,7 +110,7 @@ class Search:
         except BudgetReached as reached:
             stopped = str(reached)
         begun = [racer.finished(self.problem.worker, {}) for racer in generation if racer.results]
-        trials = self.study.trials() or begun
+        trials = self._known() or begun
         finalists, cut = await self._finalists(trials)
         finalists = finalists or furthest(begun)
         if not finalists:
@@ -119,7 +129,8 @@ class Search:
         name, meter = f"{self.problem.worker}-{slot}", self.client.meter
         begun = self.study.begun(name)
         if begun is None:
-            besides = min(MEETING, ENTRANTS * most_fresh(self.problem)) + (self.filling if self.fill else 0)
+            besides = min(MEETING, ENTRANTS * most_fresh(self.problem))
+            besides += self.filling.most_calls if self.filling else 0
             sizes = range(min(SMALLEST, count), count + 1)
             need = {size: besides + self.problem.rows_of(size) for size in sizes}
             room = meter.room(need[sizes.start])
@@ -128,8 +139,18 @@ class Search:
 
     async def _fill(self) -> None:
         """Have all of the pools from here on."""
-        if self.fill:
-            self.problem, self.fill = replace(self.problem, pools=await self.fill()), None
+        if self.filling:
+            self._take(await self.filling.fill())
+
+    def _take(self, pools: Pools) -> None:
+        self.problem, self.filling = replace(self.problem, pools=pools), None
+
+    def _known(self) -> list[Trial]:
+        """All finished trials, with the pools that their names are of: who filled them stores such trials after."""
+        trials = self.study.trials()
+        if self.filling and (pools := self.filling.frozen()):
+            self._take(pools)
+        return trials
 
     def _begun(self, slot: int) -> int:
         """Trials of the study that count before our `slot`: all of others', and our own below it."""
@@ -183,7 +204,8 @@ class Search:
         for racer in racers:
             if (problem.worker, racer.slot) not in stored:
                 self.study.add(racer.finished(problem.worker, incumbent), problem.pools.storable)
-        self.watch(self.problem, self.progress())
+        progress = self.progress()
+        self.watch(self.problem, progress)
 
     async def _score(self, racer: Racer, rows: range) -> None:
         dev = [self.problem.dev[row] for row in rows]
@@ -204,7 +226,7 @@ class Search:
         return complete, None
 
     def progress(self) -> Progress:
-        trials = self.study.trials()
+        trials = self._known()
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         bought = sum(len(trial.scores) for trial in trials)
         return Progress(len(trials), self.problem.trials, best, bought, len(trials) * len(self.problem.dev))

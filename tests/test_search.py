@@ -7,16 +7,21 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from optuna.storages import InMemoryStorage
 
-from benchmarks.searches import TRAIN_FROM, problem, row, searched
+from benchmarks.searches import TRAIN_FROM, World, problem, row, searched
 from benchmarks.simulated import ADD_UP, Capped
 from optimizer.calls import Completion
+from optimizer.client import Client
 from optimizer.finals import Outcome, choose, pareto
+from optimizer.pools import Pools
+from optimizer.problem import Problem
+from optimizer.prompt import Prompt
 from optimizer.race import blocks, estimate, going_on, lost, most_bought
+from optimizer.search import Progress, Search
 from optimizer.study import Space, StoredStudy, Trial, suggest
 
 
@@ -86,6 +91,60 @@ def test_a_search_under_a_budget_is_the_same_after_a_failure(fails_at: int) -> N
     world.fails_at = 0
     again = search(world, study)
     assert again.trials == whole.trials and again.winner == whole.winner and again.playoff == whole.playoff
+
+
+class Frozen:
+    """A filling that costs nothing: the first process to ask freezes these pools for the study."""
+
+    most_calls = 0
+
+    def __init__(self, study: StoredStudy, pools: Pools) -> None:
+        self.study, self.pools = study, pools
+
+    def frozen(self) -> Pools | None:
+        noted = self.study.pools()
+        return None if noted is None else Pools.from_json(noted)
+
+    async def fill(self) -> Pools:
+        return Pools.from_json(self.study.freeze_pools(self.pools.to_json()))
+
+
+class Overtaken(World):
+    """A world in which another worker searches from start to end while the first request is under way."""
+
+    other: Search | None = None
+
+    async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
+        if self.other:
+            other, self.other = self.other, None
+            await other.run()
+        return await super().complete(body, role, sample)
+
+
+def test_who_meets_trials_of_another_worker_knows_their_names() -> None:
+    whole, world = problem(20, 3), Overtaken(0.5, 3)
+    study, client = StoredStudy(InMemoryStorage(), "shared"), cast(Client, world)
+    plain = [name for name in whole.pools.demo_sets if name != "labeled-7"]
+    given = replace(
+        whole.pools, instructions=whole.pools.instructions[:1], demo_sets={n: whole.pools.demo_sets[n] for n in plain}
+    )
+    best: list[Prompt] = []
+
+    def follow(work: Problem, progress: Progress) -> None:
+        assert progress.best
+        best.append(work.prompt(progress.best.params))
+
+    mine, theirs = (
+        Search(replace(whole, pools=given, worker=worker), client, study, follow, Frozen(study, whole.pools))
+        for worker in range(2)
+    )
+    world.other = theirs
+    outcome = asyncio.run(mine.run())
+    foreign = [t for t in outcome.trials if t.params["instruction"] or t.params["demos"] == "labeled-7"]
+    assert foreign and {t.worker for t in foreign} == {1}, "mine ended before its own pools were filled"
+    assert mine.problem.pools == whole.pools
+    assert [mine.problem.prompt(t.params).id for t in foreign] == [t.prompt_id for t in foreign]
+    assert len(best) == 3, "after two generations of theirs and one of mine"
 
 
 def test_a_clearly_worse_trial_is_lost_and_an_equal_one_is_not() -> None:
