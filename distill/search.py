@@ -16,13 +16,12 @@ from typing import Any
 import optuna
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from distill.hyper import RANKS, Hyper
 from optimizer.errors import UserError
 from optimizer.files import digest
+from optimizer.journal import open_journal
 
 LR_FACTOR = 5.0  # a decade and a half around the given learning rate
 EPOCHS = (1, 5)
@@ -89,10 +88,9 @@ def work_dir(folder: Path, hyper: Hyper) -> Path:
 
 def _open(folder: Path, start: Hyper) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(folder / "study.log")))
-    pruner = MedianPruner(n_startup_trials=3)
+    pruner, journal = MedianPruner(n_startup_trials=3), open_journal(folder / "study.log")
     study = optuna.create_study(
-        storage=storage, study_name="training", direction="maximize", load_if_exists=True, pruner=pruner
+        storage=journal, study_name="training", direction="maximize", load_if_exists=True, pruner=pruner
     )
     subject = digest(asdict(start))
     if study.user_attrs.get("subject", subject) != subject:

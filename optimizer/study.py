@@ -7,7 +7,6 @@ killed proposes the same ones again. Only finished trials are stored: a kill lea
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +16,13 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from optimizer.errors import UserError
 from optimizer.files import digest
+from optimizer.journal import open_journal
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 SETTLED = 16
@@ -94,8 +93,7 @@ class StoredStudy:
     def open(cls, url: str | None, path: Path, name: str) -> StoredStudy:
         """By URL where one is given, else the journal at `path`. Raises `UserError` for a URL that cannot be opened."""
         if url is None:
-            mend(path)
-            return cls(JournalStorage(JournalFileBackend(str(path))), name)
+            return cls(open_journal(path), name)
         # Two processes that create the tables at once trip over each other.
         patiently = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(1), reraise=True)
         try:
@@ -173,21 +171,6 @@ class StoredStudy:
                 user_attrs=attrs,
             )
         )
-
-
-def mend(path: Path) -> None:
-    """Drop a journal's last line where a full disk cut it: Optuna would take what is appended to it for its rest."""
-    if not path.is_file():
-        return
-    lock = JournalFileSymlinkLock(str(path))
-    lock.acquire()
-    try:
-        journal = path.read_bytes()
-        whole = journal.rfind(b"\n") + 1
-        if whole < len(journal):
-            os.truncate(path, whole)
-    finally:
-        lock.release()
 
 
 def from_stored(attrs: Mapping[str, Any], stored: optuna.trial.FrozenTrial) -> Trial:
