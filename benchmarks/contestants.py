@@ -30,6 +30,7 @@ QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNB
 CAP, HOPELESS = "the cap", "scores of nothing but zero"
 ENOUGH = 500  # calls after which a try without any score above zero gives way to the next
 GRACE_S = 5.0
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past a proxy of this machine
 Program = dict[str, Any]
 
 
@@ -194,6 +195,8 @@ def peer_search(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int]) -> dict
     results: list[list[Point]] = []
     for attempt in range(peer.tries):
         account, ended, folder = peer_attempt(peer, job, proxy, caps, attempt)
+        if not reachable(proxy):
+            raise RuntimeError(f"{job.contestant}: the endpoint has gone; a failure for that is not the peer's own")
         found, final = candidates(folder), read_final(folder)
         results.append(points(account, caps, found, final))
         if ended.stopped not in (None, CAP):
@@ -259,9 +262,17 @@ class Notes:
 
 def account_of(base_url: str) -> Mapping[str, float]:
     """What the proxy has counted for an account."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{base_url}/spent", timeout=30) as reply:
+    with DIRECT.open(f"{base_url}/spent", timeout=30) as reply:
         return dict(json.loads(reply.read()))
+
+
+def reachable(proxy: Proxy) -> bool:
+    """Whether the endpoint behind the proxy answers; no account is needed to ask."""
+    try:
+        with DIRECT.open(f"{proxy.base_url('any')}/models", timeout=30):
+            return True
+    except OSError:
+        return False
 
 
 def serve_verbs(search: Callable[[Job], None], test: Callable[[Job, Program], None]) -> None:

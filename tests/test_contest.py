@@ -75,6 +75,16 @@ def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
     assert "### codes, rows 30/20/30, fake" in said and "| 110 calls | 220 calls |" in said
 
 
+def test_where_the_endpoint_goes_nothing_is_stored_as_a_peers_failure(
+    task: BenchTask, arena_of: Any, tmp_path: Path
+) -> None:
+    with FakeEndpoint(knows) as fake:
+        arena = arena_of(fake)
+    with arena, pytest.raises(RuntimeError, match="the endpoint has gone"):
+        contest.measure(arena, contest.Entry(task, "mipro", 0), CAPS)
+    assert not cells.read("contest", tmp_path / "results") and not cells.read("searches", tmp_path / "results")
+
+
 def test_variants_of_ours_end_at_the_cap_and_one_has_no_demos(task: BenchTask, arena_of: Any, tmp_path: Path) -> None:
     with FakeEndpoint(knows) as fake, arena_of(fake) as arena:
         found = {name: arena.ours(task, 0, CAPS, name, ablations.VARIANTS[name]) for name in ("no-demos", "random")}
