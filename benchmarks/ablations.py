@@ -84,12 +84,15 @@ def section(records: list[dict[str, Any]]) -> str:
     """The ablations' part of RESULTS.md, from stored records alone."""
     lines = ["## What each part of the search is worth", ""]
     lines += [
-        "Test score in points with its 95 % interval, at each cap on calls; the last column is paired.",
+        "Test score in points with its 95 % interval, at each cap on calls; the last column is paired. ×3 marks the",
+        "mean of three seeds, row by row: the interval is over rows, and says nothing of other searches.",
         "The whole search is shown as it was when its variants were measured; the contest's may be newer.",
         "",
     ]
     for name, table in tables(records, (WHOLE, *VARIANTS)).items():
         lines += [f"### {name}", "", *rows(table), ""]
+        if spread := table.spread():
+            lines += [f"- {spread}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

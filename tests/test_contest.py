@@ -209,5 +209,8 @@ def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
 def test_the_ablations_section_compares_each_variant_with_the_whole() -> None:
     records = [record("ours", 500, [1.0] * 40), record("random", 500, [0.0, 1.0] * 20)]
     said = ablations.section(records)
+    assert "seed by seed" not in said
     assert "| random | candidates drawn at random, no TPE | 50.0" in said and "-50.0 (" in said
     assert "| ours | the whole search | 100.0" in said
+    again = ablations.section([*records, record("random", 500, [0.0] * 40, seed=1)])
+    assert "- seed by seed at 500 calls: promptstill 100.0; random 50.0, 0.0" in again
