@@ -204,7 +204,7 @@ class Search:
         for racer in racers:
             if (problem.worker, racer.slot) not in stored:
                 self.study.add(racer.finished(problem.worker, incumbent), problem.pools.storable)
-        progress = self.progress()
+        progress = self.progress()  # first: it may bring the pools that the best trial's names are of
         self.watch(self.problem, progress)
 
     async def _score(self, racer: Racer, rows: range) -> None:

@@ -1,14 +1,12 @@
-"""The engine: its argv on several machines, its refusals, the guard, and the real server."""
+"""The engine: its argv on several machines, its refusals, and the real server."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,7 @@ from optimizer import startup
 from optimizer.errors import InfrastructureError
 from optimizer.machine import Gpu, Machine, this_machine
 from optimizer.models import Model
-from tests.waiting import eventually, lives
 
-GUARD = Path(engines.__file__).with_name("guard.py")
 SMALL = Machine(cores=(0, 1), memory_gib=23.4, free_gib=20.0, preload=("/lib/libiomp5.so",))
 RAW = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
@@ -148,68 +144,6 @@ def test_post_mortem_shows_the_end_of_the_log(tmp_path: Path) -> None:
     assert engine.post_mortem().splitlines() == [f"log: {log_path}", *(f"line {i}" for i in range(85, 100))]
 
 
-# A command whose grandchild outlives it, deaf to SIGTERM if `{1}` says so.
-TREE = "({1} sleep 300 & echo $$ $! > {0}.new; mv {0}.new {0}; wait) & wait"
-DEAF = "trap '' TERM;"
-
-
-def started_tree(pids_path: Path) -> list[int]:
-    assert eventually(pids_path.exists)
-    return [int(pid) for pid in pids_path.read_text().split()]
-
-
-def all_gone(pids: list[int]) -> bool:
-    return not any(lives(pid) for pid in pids)
-
-
-def guarded(pids_path: Path, trap: str = "") -> list[str]:
-    return [sys.executable, "-I", str(GUARD), "5", "bash", "-c", TREE.format(pids_path, trap)]
-
-
-@pytest.mark.parametrize(("end", "trap"), [("eof", ""), ("eof", DEAF), ("sigterm", "")])
-def test_the_guard_ends_the_whole_tree(tmp_path: Path, end: str, trap: str) -> None:
-    guard = subprocess.Popen(guarded(tmp_path / "pids", trap), stdin=subprocess.PIPE, start_new_session=True)
-    assert guard.stdin is not None
-    with guard:
-        pids = started_tree(tmp_path / "pids")
-        guard.send_signal(signal.SIGINT)  # the terminal's Ctrl-C is the command's to handle
-        assert guard.poll() is None
-        if end == "eof":
-            guard.stdin.close()
-        else:
-            guard.send_signal(signal.SIGTERM)
-        assert guard.wait(20) != 0
-    assert eventually(lambda: all_gone(pids))
-
-
-def test_the_tree_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import subprocess as s,sys,time; s.Popen(sys.argv[1:], stdin=s.PIPE, start_new_session=True); time.sleep(300)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, *guarded(tmp_path / "pids")]) as starter:
-        pids = started_tree(tmp_path / "pids")
-        starter.kill()
-    assert eventually(lambda: all_gone(pids))
-
-
-# A command that takes {1} seconds to finish once it is told to stop.
-FINISHING = "trap 'sleep {1}; echo finished > {0}.end; exit 0' TERM; echo $$ $$ > {0}.new; mv {0}.new {0}; {2}"
-WAITING = "while true; do sleep 0.05; done"
-
-
-@pytest.mark.parametrize(("takes_s", "signals", "finished"), [(0.7, 1, True), (90, 2, False)])
-def test_a_command_told_to_stop_may_finish(tmp_path: Path, takes_s: float, signals: int, finished: bool) -> None:
-    path = tmp_path / "pids"
-    command = [sys.executable, "-I", str(GUARD), "90", "bash", "-c", FINISHING.format(path, takes_s, WAITING)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
-        started_tree(path)
-        for _ in range(signals):
-            guard.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-        assert (guard.wait(20) == 0) is finished
-    assert (tmp_path / "pids.end").exists() is finished
-
-
 @pytest.mark.parametrize(
     ("host", "reached_at"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("10.0.0.1", "10.0.0.1")]
 )
@@ -230,42 +164,6 @@ def test_extra_flags_come_last_and_a_key_is_never_inherited(model: Model) -> Non
 )
 def test_a_server_may_say_that_it_will_never_be_healthy(body: bytes, why: str | None) -> None:
     assert startup.given_up(body) == why
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_command_in_its_code(number: int, code: int) -> None:
-    command = (
-        "import click, os, signal, time\nfrom optimizer.exits import exit_codes\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it\n"
-        "@click.command()\ndef work():\n"
-        f"    os.kill(os.getpid(), {number:d})\n    time.sleep(9)\nwith exit_codes():\n    work(standalone_mode=False)"
-    )
-    root = Path(engines.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == code and "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("sender", ["asyncio.gather(asyncio.sleep(9), kill())", "kill()"])
-def test_a_signal_inside_a_task_unwinds_all_of_them_and_is_never_lost(sender: str) -> None:
-    command = (
-        "import asyncio, os, signal\nfrom optimizer.exits import exit_codes, run_async\n"
-        f"async def kill():\n    os.kill(os.getpid(), {signal.SIGTERM:d})\n"
-        f"async def work():\n    try:\n        await {sender}\n    finally:\n        print('unwound')\n"
-        "with exit_codes():\n    run_async(work())\n    print('went on')"
-    )
-    root = Path(engines.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (143, "unwound\n", "")
-
-
-def test_the_guard_passes_on_the_exit_code() -> None:
-    command = [sys.executable, "-I", str(GUARD), "5", "bash", "-c", "sleep 300 & exit 3"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
-        assert guard.wait(20) == 3
 
 
 def chat(engine: engines.Engine, content: str, **fields: Any) -> dict[str, Any]:
