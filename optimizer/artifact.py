@@ -47,4 +47,4 @@ def tested(verdict: Verdict | None) -> dict[str, Any] | None:
         return None
     readings = {name: getattr(verdict, name).to_json() for name in ("seed", "dspy", "winner")}
     gains = {"over_seed": asdict(verdict.over_seed), "over_dspy": asdict(verdict.over_dspy)}
-    return {**readings, "gains": gains, "dev_optimism": verdict.dev_optimism}
+    return {**readings, "gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners}

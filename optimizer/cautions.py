@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.fields import as_text
 from optimizer.marked import prompt_text
+from optimizer.measure import best_of
 from optimizer.pools import Pools
 from optimizer.prompt import Prompt
 from optimizer.rows import Answered
@@ -88,6 +89,8 @@ def copied_replies(prompt: Prompt, rows: Sequence[Answered]) -> Iterator[str]:
 def measured(test: Mapping[str, Any], dev: Mapping[str, Any]) -> Iterator[str]:
     """What the figures themselves say."""
     winner, n = test["winner"], test["winner"]["score"]["n"]
+    if test["winners"] > 1:
+        yield best_of(test["gains"]["over_seed"]["p"], test["winners"])
     if n < FEW:
         yield f"Test has {n} rows only: the intervals are wide."
     if winner["parse_failures"] > 0.05:

@@ -90,6 +90,13 @@ class Client:
         ) as error:
             raise self._dead(error) from error
 
+    def known(self, body: dict[str, Any]) -> Completion | None:
+        """What is stored of a chat request; None where it was not asked yet."""
+        return self.store.get(self._key(body))
+
+    def _key(self, body: dict[str, Any], sample: int = 0) -> str:
+        return digest([self.endpoint.identity, body, *([sample] if sample else [])])
+
     async def complete(self, body: dict[str, Any], role: str, sample: int = 0) -> Completion:
         """The completion of a chat request: from the store, from a twin in flight, or paid for.
 
@@ -98,7 +105,7 @@ class Client:
 
         Raises `BudgetReached`, `RequestRefused`, `UserError` (key, model) or `InfrastructureError` (endpoint, disk).
         """
-        key = digest([self.endpoint.identity, body, *([sample] if sample else [])])
+        key = self._key(body, sample)
         stored = self.store.get(key)
         if stored:
             self.meter.hits += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
 from optimizer.client import Client
+from optimizer.errors import ReplyError
 from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_row, score_rows
 from optimizer.examples import Example
 from optimizer.layouts import Task, dspy_default
@@ -34,7 +36,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The three readings and the paired gains; `shipped` is the winner only where its gain is clear of zero."""
+    """The three readings and the paired gains; `shipped` is the winner only where its gain is clear of zero.
+
+    `winners` is how many of them the same test rows have measured so far, this one included.
+    """
 
     seed: Reading
     dspy: Reading
@@ -42,10 +47,37 @@ class Verdict:
     over_seed: Gain
     over_dspy: Gain
     dev_optimism: float
+    winners: int = 1
 
     @property
     def shipped(self) -> str:
         return "winner" if self.over_seed.clear else "seed"
+
+
+def best_of(p: float, winners: int) -> str:
+    """What a gain with the p-value `p` is worth if it is kept as the best of several on the same test rows."""
+    return (
+        f"These test rows have measured {winners} winners so far: as the best of {winners}, this gain over the seed "
+        f"prompt has p = {min(1.0, winners * p):.4f} (Bonferroni)."
+    )
+
+
+def unread(task: Task, seed_prompt: Prompt, rows: Sequence[Example], client: Client) -> int:
+    """The calls that `read_test` takes at most: all of a winner's, and what no earlier reading stored of the others."""
+    first, second = dspy_default(task), dspy_default(task, "json")
+
+    def asks(prompt: Prompt, row: Example) -> bool:
+        return client.known(prompt.request(row.inputs)) is None
+
+    def settled(row: Example) -> bool:
+        """Whether DSPy's default needs no second try."""
+        reply = client.known(first.request(row.inputs))
+        with contextlib.suppress(ReplyError):
+            return reply is not None and bool(first.parse(reply.text))
+        return False
+
+    others = sum(asks(seed_prompt, row) + asks(first, row) + (asks(second, row) and not settled(row)) for row in rows)
+    return len(rows) + others
 
 
 async def read_test(

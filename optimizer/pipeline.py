@@ -19,7 +19,7 @@ from optimizer.files import digest, write_json
 from optimizer.finals import Outcome, pareto, play_off
 from optimizer.forecast import READINGS, forecast, refuse_small
 from optimizer.layouts import LAYOUTS, Task, dspy_default
-from optimizer.measure import Verdict, judge, read_test
+from optimizer.measure import Verdict, judge, read_test, unread
 from optimizer.models import Model, markers
 from optimizer.pooling import Pooling
 from optimizer.prepare import Prepared
@@ -122,6 +122,8 @@ class Steps:
             self._study_worker(),
             settings.race,
         )
+        if not fresh:
+            meter.held = unread(task, problem.prompt(problem.starters()[0]), splits.test, self.client)
         self.watch.begin(settings.trials)
         if frozen is None:
             more = "; the model proposes and bootstraps others after that" if settings.trials > GENERATION else ""
@@ -215,12 +217,13 @@ class Steps:
     async def _verdict(self, task: Task, seed_prompt: Prompt, winner: Prompt, outcome: Outcome) -> Verdict | None:
         """The reading of test, or None where a hard budget forbids even that."""
         rows, metric = self.prepared.splits.test, self.prepared.loaded.recipe.metric
+        pace = self.watch.forecast(self.client.meter.held)
         self.client.meter.held = 0
-        pace = self.watch.forecast(READINGS * len(rows))
-        self.watch.say(f"reading test once: seed, DSPy default and winner on {len(rows)} rows{pace}")
+        self.watch.say(f"reading test: seed, DSPy default and winner on {len(rows)} rows{pace}")
         try:
             readings = await read_test(task, (seed_prompt, winner), rows, metric, self.client, seed=self.settings.seed)
-            return judge(readings, outcome.winner.value, self.settings.seed)
+            verdict = judge(readings, outcome.winner.value, self.settings.seed)
+            return replace(verdict, winners=self.run_folder.measured(winner.id))
         except BudgetReached as reached:
             self.watch.say(f"test could not be read: {reached} is reached")
             return None

@@ -8,6 +8,7 @@ The clock, git and the installed versions are read here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import subprocess
@@ -124,6 +125,17 @@ class RunFolder:
             current = (self.record if (self.path / "run.json").is_file() else {}) | entries
             write_json(self.path / "run.json", current)
         self.__dict__["record"] = current
+
+    def measured(self, winner: str) -> int:
+        """Note that test has measured a winner; how many its rows have, in this run and those beside it."""
+        self.note(measured=sorted({winner, *self.record.get("measured", [])}))
+        rows = self.record["splits"]["sha256"]["test"]
+        found: set[str] = set()
+        for path in self.path.parent.glob("*/run.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another run's file may be anything
+                other = json.loads(path.read_text(encoding="utf-8"))
+                found |= set(other["measured"]) if other["splits"]["sha256"]["test"] == rows else set()
+        return len(found)
 
     def refuse_changes(self, loaded: LoadedRecipe, splits: Splits) -> None:
         """A run goes on only with the recipe and the rows that it began with."""

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.measure import Reading, Verdict
+from optimizer.measure import Reading, Verdict, best_of
 from optimizer.models import EMBEDDED
 from optimizer.pipeline import Result
 from optimizer.shell import near, pasted
@@ -37,7 +37,8 @@ def unbroken(line: str) -> Text:
 def table(verdict: Verdict) -> Table:
     """Seed, DSPy default and winner on the same test rows."""
     figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens")
-    shown = narrow(f"test: {verdict.winner.score.n} rows, read once", "prompt", *figures)
+    read = "once" if verdict.winners == 1 else f"for {verdict.winners} winners so far"
+    shown = narrow(f"test: {verdict.winner.score.n} rows, read {read}", "prompt", *figures)
     for name, one in (("seed", verdict.seed), ("DSPy default", verdict.dspy), ("winner", verdict.winner)):
         shown.add_row(name, *cells(one))
     return shown
@@ -59,6 +60,8 @@ def conclusion(verdict: Verdict) -> list[str]:
         lines.append("The winner does not beat the seed prompt on test beyond doubt, so the seed prompt is shipped.")
     else:
         lines.append("The winner beats the seed prompt on test: it is shipped.")
+    if verdict.winners > 1:
+        lines.append(best_of(verdict.over_seed.p, verdict.winners))
     return lines
 
 
