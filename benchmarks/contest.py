@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import cells, contest_report
-from benchmarks.arena import PEERS, PEERS_PYTHON, Arena, say
+from benchmarks.arena import PEERS, PEERS_PYTHON, Arena, Key, say
 from benchmarks.contestant_ours import seed_program
 from benchmarks.readme import write_tables
 from benchmarks.results import write_page
@@ -75,11 +75,22 @@ def measure(arena: Arena, entry: Entry, caps: Sequence[int]) -> None:
         program = seed_program(arena.prepared(task)) if name == "seed" else None
         arena.kept(PART, {**key, "cap": UNCAPPED}, lambda: {"test": arena.reading(task, program), "failed": ""})
         return
+    carry(arena, key, caps)
     if arena.complete(PART, key, caps):
         return
     found = arena.ours(task, entry.seed, caps) if name == "ours" else arena.peer(task, name, entry.seed, caps)
     for point in found["points"]:
         arena.kept(PART, {**key, "cap": point["cap"]}, partial(shown, arena, task, found, point))
+
+
+def carry(arena: Arena, key: Key, caps: Sequence[int]) -> None:
+    """Fill the cells above one at which the contestant was done: nothing tells it the cap, so they are the same."""
+    done: dict[str, Any] | None = None
+    for cap in caps:
+        if done:
+            arena.kept(PART, {**key, "cap": cap}, partial(dict, done, cap=cap))
+        elif (found := arena.stored(PART, {**key, "cap": cap})) and found.get("done"):
+            done = found
 
 
 def searched(arena: Arena) -> tuple[int, ...]:

@@ -152,7 +152,7 @@ def improved(found: Sequence[Candidate]) -> bool:
 
 @dataclass(frozen=True)
 class Point:
-    """What a contestant has to show at a cap, and what it had spent by then."""
+    """What a contestant has to show at a cap, and what it had spent by then; `done`: it had come to its own end."""
 
     cap: int
     calls: int
@@ -161,6 +161,7 @@ class Point:
     seconds: float
     dev: float | None
     program: Program | None
+    done: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -175,7 +176,7 @@ def points(account: Account, caps: Sequence[int], found: Sequence[Candidate], fi
         whole = final is not None and account.spent.calls <= cap
         program = final if whole else best.program if best else None
         dev = best.dev if best and best.rows else None
-        made.append(Point(cap, **asdict(spent), dev=dev, program=program))
+        made.append(Point(cap, **asdict(spent), dev=dev, program=program, done=whole))
     return made
 
 

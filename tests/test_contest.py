@@ -161,6 +161,25 @@ def test_what_a_peer_returned_counts_from_the_cap_by_which_it_was_done() -> None
     early, late = points(account, (100, 200), [candidate("begun", 0, 0, 0), candidate("first", 0.4, 20, 50)], final)
     assert early.program is not None and early.program["state"] == "first" and early.calls == 100
     assert late.program == final and late.calls == 150 and late.dev == 0.4
+    assert (early.done, late.done) == (False, True)
+
+
+def test_a_peer_that_was_done_within_a_cap_is_not_run_again_for_a_larger_one(
+    task: BenchTask, arena_of: Any, tmp_path: Path
+) -> None:
+    with FakeEndpoint(knows) as fake:
+        with arena_of(fake) as arena:
+            contest.measure(arena, contest.Entry(task, "bootstrap", 0), (110, 2_000))
+        asked = len(fake.bodies)
+        with arena_of(fake) as arena:
+            contest.measure(arena, contest.Entry(task, "bootstrap", 0), (110, 2_000, 4_000, 8_000))
+        assert len(fake.bodies) == asked
+    found = [(one["key"]["cap"], one["result"]) for one in cells.read("contest", tmp_path / "results")]
+    assert [(cap, one["cap"], one["done"]) for cap, one in found] == [
+        (110, 110, False),
+        *((cap, cap, True) for cap in (2_000, 4_000, 8_000)),
+    ]
+    assert len({(one["calls"], str(one["test"])) for _, one in found[1:]}) == 1
 
 
 def record(name: str, cap: int, scores: list[float], seed: int = 0, **more: Any) -> dict[str, Any]:
