@@ -55,19 +55,22 @@ class Pooling:
         return filling(self.settings)
 
     def frozen(self) -> Pools | None:
-        """This run's pools or the shared study's, once there are any. Raises `UserError` at a lesser endpoint."""
-        found = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else self.study.pools()
+        """The study's pools, once they are filled. Raises `UserError` at a lesser endpoint."""
+        found = self.study.pools()
         return None if found is None else self._kept(found)
 
     def _kept(self, frozen: dict[str, Any]) -> Pools:
-        if not self.path.is_file():
+        if not self.path.is_file() or json.loads(self.path.read_text(encoding="utf-8")) != frozen:
             write_json(self.path, frozen)
         pools = Pools.from_json(frozen)
         refuse_less(self.able, pools)
         return pools
 
     def given(self) -> Pools:
-        """The choices that need no call: the recipe's own instructions, labelled rows, and the rows nearest."""
+        """The choices that need no call: the recipe's own instructions, labelled rows, and the rows nearest.
+
+        Until the others are there, pools.json shows these.
+        """
         train, task = self.prepared.splits.train, self.task
         sizes = demo_sizes(train, min(FIXED_TOKENS, self.context / 2))
         most_nearest = demo_sizes(train, min(NEAREST_TOKENS, self.context / 2))[-1]
@@ -75,7 +78,10 @@ class Pooling:
         sets = {NO_DEMOS: DemoSet(), **labeled, **nearest_sets(task)}
         instructions = unique([task.signature.instructions, *self.prepared.loaded.recipe.instructions])
         can = (self.able.layouts, self.able.structured)
-        return Pools(instructions, sets, demo_pool(train), sizes, most_nearest, *can)
+        pools = Pools(instructions, sets, demo_pool(train), sizes, most_nearest, *can)
+        if not self.path.is_file():
+            write_json(self.path, pools.to_json())
+        return pools
 
     async def fill(self) -> Pools:
         """The given choices with what the model proposes and bootstraps, frozen for this run and its study."""

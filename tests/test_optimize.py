@@ -151,17 +151,22 @@ def test_a_small_budget_is_spent_on_scores_before_proposals_and_a_larger_one_goe
         done = run(command(fake, tmp_path, "--max-calls", "330"), tmp_path)
         small = best(tmp_path)
         folder = next((tmp_path / "runs").iterdir())
-        frozen = (folder / "pools.json").exists()
+        sets = json.loads((folder / "pools.json").read_text())["demo_sets"]
+        told = (folder / "report.html").read_text()
         on = [sys.executable, "-m", "optimizer", "--resume", str(folder), "--max-calls", "900"]
         more = run([*on, "--base-url", fake.base_url], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert set(small["search"]["spent"]["roles"]) == {"probe", "task"} and not frozen
+    assert set(small["search"]["spent"]["roles"]) == {"probe", "task"}
+    assert small["search"]["winner"]["demos"] in sets and not any(name.startswith("boot") for name in sets)
+    assert 'labeled-0' in told, "the report shows how each choice did"
     assert small["search"]["trials"] == 8 and "8 trials bought" in done.stdout
     assert re.search(r"p = 0\.\d{4}$", done.stdout, re.MULTILINE) and "replies reused" in done.stdout, "no line is cut"
     assert small["shipped"] == "winner", "the demos of the first candidates suffice here"
     assert more.returncode == 0, more.stderr
     spent = best(tmp_path)["search"]["spent"]["roles"]
     assert set(spent) == {"probe", "proposer", "task"} and best(tmp_path)["search"]["trials"] == 12
+    filled = json.loads((folder / "pools.json").read_text())["demo_sets"]
+    assert filled.keys() > sets.keys()
     assert set(fake.calls.values()) == {1}, "what the small budget paid for is not asked again"
 
 
