@@ -19,6 +19,7 @@ NAMES = {
     "ours": "promptstill",
 }
 IMPOSSIBLE = {("capo", "extract"): "its answer is one text, and this task has several outputs"}
+IN_FLIGHT = 64  # calls that a reached cap may leave unanswered
 Record = dict[str, Any]
 
 
@@ -130,12 +131,18 @@ class Table:
         pairs = {name: self.versus(name, cap) for name in self.searchers if name != "ours"}
         return [name for name, pair in pairs.items() if pair and pair.low > 0]
 
+    def ends(self, name: str) -> list[Record]:
+        """Each seed's last result, where something was scored and no cap cut the search off."""
+        last = {one["key"]["seed"]: one for cap in self.caps if (shown := self.at(name, cap)) for one in shown.records}
+        found = (one for one in last.values() if one["result"]["found"])
+        return [one for one in found if one["result"]["calls"] < one["key"]["cap"] - IN_FLIGHT]
+
     def quarter(self) -> str | None:
         """With how many calls ours came to MIPROv2's last score, over the seeds that went so far."""
         theirs, ours = ([one for cap in self.caps if (one := self.at(name, cap))] for name in ("mipro", "ours"))
         if not theirs:
             return None
-        last = theirs[-1]
+        last = Shown(self.ends("mipro")) if self.ends("mipro") else theirs[-1]
         ours = [one.of(last.seeds) for one in ours if one.seeds & last.seeds]
         if not ours:
             return None

@@ -210,6 +210,11 @@ def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
     scores = [1.0, 0.0] * 20
     records = [record("ours", 500, scores), record("mipro", 500, [0.0] * 40), record("mipro", 2000, scores, calls=1900)]
     assert "promptstill has MIPROv2's last score within 500 calls; it took 1,900 (seed 0)" in contest.section(records)
+    own = [record("ours", 500, scores, seed) for seed in (1, 2, 3)]
+    ended = [record("mipro", 1000, scores, 1, calls=700), record("mipro", 500, scores, 2, calls=490)]
+    ended += [record("mipro", 1000, scores, 3, calls=100, found=False)]
+    said = contest.section([*records, *own, *ended])
+    assert "it took 1,300 (seed 0, 1)" in said, "each seed's own end; not one that the cap cut off, or without a score"
 
 
 def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
