@@ -173,7 +173,7 @@ def points(account: Account, caps: Sequence[int], found: Sequence[Candidate], fi
     for cap in caps:
         spent = account.at(cap)
         best = best_so_far(found, spent.calls)
-        whole = final is not None and account.spent.calls <= cap
+        whole = final is not None and not account.refused and account.spent.calls <= cap
         program = final if whole else best.program if best else None
         dev = best.dev if best and best.rows else None
         made.append(Point(cap, **asdict(spent), dev=dev, program=program, done=whole))

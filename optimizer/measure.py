@@ -38,7 +38,7 @@ class Reading:
 class Verdict:
     """The three readings and the paired gains; `shipped` is the winner only where its gain is clear of zero.
 
-    `winners` is how many of them the same test rows have measured so far, this one included.
+    `winners` is how many winners the same test rows have measured so far, this one included.
     """
 
     seed: Reading

@@ -162,6 +162,9 @@ def test_what_a_peer_returned_counts_from_the_cap_by_which_it_was_done() -> None
     assert early.program is not None and early.program["state"] == "first" and early.calls == 100
     assert late.program == final and late.calls == 150 and late.dev == 0.4
     assert (early.done, late.done) == (False, True)
+    account.refused = 1
+    (tainted,) = points(account, (200,), [candidate("begun", 0, 0, 0), candidate("first", 0.4, 20, 50)], final)
+    assert not tainted.done and tainted.program != final, "a refused call must not become a result"
 
 
 def test_a_peer_that_was_done_within_a_cap_is_not_run_again_for_a_larger_one(
