@@ -91,8 +91,8 @@ def section(records: list[dict[str, Any]]) -> str:
     ]
     for name, table in tables(records, (WHOLE, *VARIANTS)).items():
         lines += [f"### {name}", "", *rows(table), ""]
-        if spread := table.spread():
-            lines += [f"- {spread}", ""]
+        if told := [f"- {said}" for said in table.spread()]:
+            lines += [*told, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -138,29 +138,42 @@ class Table:
         return [one for one in found if one["result"]["calls"] < one["key"]["cap"] - IN_FLIGHT]
 
     def quarter(self) -> str | None:
-        """With how many calls ours came to MIPROv2's last score, over the seeds that went so far."""
+        """With how many calls ours came to MIPROv2's last score, in the mean over seeds and for each alone.
+
+        Where none of its searches came to an end, that score is the one at the largest cap.
+        """
         theirs, ours = ([one for cap in self.caps if (one := self.at(name, cap))] for name in ("mipro", "ours"))
         if not theirs:
             return None
-        last = Shown(self.ends("mipro")) if self.ends("mipro") else theirs[-1]
+        last = Shown(self.ends("mipro") or theirs[-1].records)
         ours = [one.of(last.seeds) for one in ours if one.seeds & last.seeds]
         if not ours:
             return None
         which = f"seed {', '.join(map(str, sorted(last.seeds)))}"
-        own = next((one for one in ours if one.average >= last.average), None)
-        if own:
-            within = f"within {own.spent('calls'):,.0f} calls; it took {last.spent('calls'):,.0f} ({which})"
-            return f"{NAMES['ours']} has MIPROv2's last score {within}"
-        return f"{NAMES['ours']} does not come to MIPROv2's last score ({100 * last.average:.1f}; {which})"
+        own = reached(ours, last)
+        if own is None:
+            return f"{NAMES['ours']} does not come to MIPROv2's last score ({100 * last.average:.1f}; {which})"
+        within = f"within {own:,.0f} calls; it took {last.spent('calls'):,.0f} ({which})"
+        alone = [(reached([one.of({seed}) for one in ours], last.of({seed})), seed) for seed in sorted(last.seeds)]
+        told = [
+            f"{'not' if calls is None else f'{calls:,.0f}'} of {last.of({seed}).spent('calls'):,.0f}"
+            for calls, seed in alone
+        ]
+        by_seed = f"; seed by seed: {', '.join(told)}" if len(told) > 1 else ""
+        return f"{NAMES['ours']} has MIPROv2's last score {within}{by_seed}"
 
-    def spread(self) -> str | None:
-        """Each seed's score, at the largest cap at which some contestant has several seeds."""
-        for cap in reversed(self.caps):
+    def spread(self) -> Iterator[str]:
+        """Each seed's score, at each cap at which some contestant has several seeds."""
+        for cap in self.caps:
             shown = {name: one for name in self.searchers if (one := self.at(name, cap))}
             if any(len(one.seeds) > 1 for one in shown.values()):
                 told = {title(name): ", ".join(f"{100 * m:.1f}" for m in one.means) for name, one in shown.items()}
-                return f"seed by seed at {cap:,} calls: {'; '.join(map(' '.join, told.items()))}"
-        return None
+                yield f"seed by seed at {cap:,} calls: {'; '.join(map(' '.join, told.items()))}"
+
+
+def reached(ours: Sequence[Shown], theirs: Shown) -> float | None:
+    """The calls of the first of our results that is as good as theirs."""
+    return next((one.spent("calls") for one in ours if one.records and one.average >= theirs.average), None)
 
 
 def title(name: str) -> str:
@@ -182,8 +195,9 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
         "",
         "One endpoint; each contestant has the same train, dev and test rows, and the same cap on calls, which a proxy",
         "counts. A score is that of its best prompt so far on test, in points, with the 95 % interval; the difference",
-        "is paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it. ×3",
-        "marks the mean of three seeds, row by row: the interval is over rows, and each seed's score is told below.",
+        "is paired. Spending and unparsed replies are those at the largest cap; a contestant may be done before it,",
+        "and is then not run again for a larger one. ×3 marks the mean of three seeds, row by row: the interval is",
+        "over rows, and each seed's score is told below.",
         "",
         "TREC-6 (Li & Roth 2002: 3,000 rows of `text` and `label`) and SQuAD (Rajpurkar et al. 2016: three articles of",
         "its dev set) are read from `../shared/data/trec-train-3000.jsonl` and `squad-3-articles.jsonl`; a task whose",
@@ -193,7 +207,7 @@ def section(records: Sequence[Record], order: Sequence[str]) -> str:
     made = {name: table for name, table in tables(records, order).items() if table.searchers}
     for name, table in made.items():
         lines += [f"### {name}", "", *table.lines(), ""]
-        lines += [f"- {said}" for said in (table.quarter(), table.spread()) if said]
+        lines += [f"- {said}" for said in (table.quarter(), *table.spread()) if said]
         task = name.partition(",")[0]
         lines += [f"- {title(who)} is left out: {why}" for (who, where), why in IMPOSSIBLE.items() if where == task]
         lines += [f"- {said}" for said in remarks(table)] + [""]

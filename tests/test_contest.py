@@ -218,6 +218,12 @@ def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
     ended += [record("mipro", 1000, scores, 3, calls=100, found=False)]
     said = contest.section([*records, *own, *ended])
     assert "it took 1,300 (seed 0, 1)" in said, "each seed's own end; not one that the cap cut off, or without a score"
+    assert "; seed by seed: 500 of 1,900, 500 of 700\n" in said
+    better = record("ours", 1000, [1.0] * 40)
+    mixed = contest.section([*records, better, record("ours", 500, [0.0] * 40, 1), *ended])
+    assert "within 1,000 calls; it took 1,300 (seed 0, 1); seed by seed: 500 of 1,900, not of 700\n" in mixed
+    lost = contest.section([record("ours", 500, [0.0] * 40, 1), *records, *ended])
+    assert "does not come to MIPROv2's last score (50.0; seed 0, 1)" in lost
 
 
 def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
