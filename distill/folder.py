@@ -9,6 +9,7 @@ result.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -88,6 +89,15 @@ class Distilled:
     def keep(self, name: str, value: Any) -> None:
         """Leave a finished step's result for a later --resume."""
         write_json(self.work / f"{name}.json", value)
+
+    def measured(self, rows: str, student: str) -> int:
+        """How many students the test rows with this digest have measured: the given one, and those beside it."""
+        found = {student}
+        for path in self.path.absolute().parent.glob("*/prompt.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another folder's file may be anything
+                other = json.loads(path.read_text(encoding="utf-8"))
+                found |= {other["adapter"]["sha256"]} if other["splits"]["sha256"]["test"] == rows else set()
+        return len(found)
 
     def publish(self, adapter_dir: Path, metrics: Path) -> None:
         """Put the adapter, and the record of its training, in place."""

@@ -169,7 +169,8 @@ class Steps:
             (recall.base, recall.adapted),
         )
         best, bare = taught.arms[BEST], taught.arms[BARE]
-        verdict = judge(bare, best, arms[0], arms[1] if gold else None, cost, self.settings.seed)
+        students = self.folder.measured(self.plan.prepared.splits.digests()["test"], student.sha256)
+        verdict = judge(bare, best, arms[0], arms[1] if gold else None, cost, students, self.settings.seed)
         merged = self.merge(student) if self.settings.merge else None
         return Distillation(self.plan, self.settings, taught, student, gold, verdict, live[0], recall, merged)
 

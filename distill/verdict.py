@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from distill.arms import Arm
+from optimizer.measure import best_of
 from optimizer.stats import Gain, gain
 
 MARGIN = 0.02  # of score: a student whose interval stays above this loss does the task as well
@@ -33,7 +34,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The arms on the same test rows, and the student's paired gains. `gold` is None where it was left out."""
+    """The arms on the same test rows, and the student's paired gains. `gold` is None where it was left out.
+
+    `students` is how many students the same test rows have measured so far, this one included.
+    """
 
     bare: Arm
     best: Arm
@@ -42,6 +46,7 @@ class Verdict:
     over_best: Gain
     over_gold: Gain | None
     cost: Cost
+    students: int
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -81,6 +86,7 @@ class Verdict:
             "gains": gains,
             "prompt_tokens_saved": self.tokens_saved,
             "cost": asdict(self.cost),
+            "students": self.students,
             "arms": arms,
         }
 
@@ -90,13 +96,14 @@ class Verdict:
         bare, best, student, *gold = (Arm.from_json(arm) for arm in value["arms"].values())
         gains = {name: Gain(**gain) for name, gain in value["gains"].items() if gain}
         cost = Cost(**{**value["cost"], "offtask": tuple(value["cost"]["offtask"])})
-        return cls(bare, best, student, gold[0] if gold else None, gains["over_best"], gains.get("over_gold"), cost)
+        over_best, over_gold = gains["over_best"], gains.get("over_gold")
+        return cls(bare, best, student, gold[0] if gold else None, over_best, over_gold, cost, value["students"])
 
 
-def judge(bare: Arm, best: Arm, student: Arm, gold: Arm | None, cost: Cost, seed: int) -> Verdict:
+def judge(bare: Arm, best: Arm, student: Arm, gold: Arm | None, cost: Cost, students: int, seed: int) -> Verdict:
     """The paired comparison of arms that answered the same rows."""
     over_gold = paired(student, gold, seed) if gold else None
-    return Verdict(bare, best, student, gold, paired(student, best, seed), over_gold, cost)
+    return Verdict(bare, best, student, gold, paired(student, best, seed), over_gold, cost, students)
 
 
 def paired(arm: Arm, other: Arm, seed: int) -> Gain:
@@ -118,7 +125,7 @@ def sentence(verdict: Verdict) -> str:
         said = f"Do not distil: the student does as well as the best prompt ({measured}) but saves no time."
     else:
         said = f"Do not distil: it is not beyond doubt that the student keeps the best prompt's score ({measured})."
-    return " ".join([said, *saving(verdict), *labels(verdict)])
+    return " ".join([said, *saving(verdict), *labels(verdict), *looks(verdict)])
 
 
 def saving(verdict: Verdict) -> list[str]:
@@ -147,3 +154,10 @@ def labels(verdict: Verdict) -> list[str]:
     if over.low > 0:
         return ["The teacher's answers teach better than the labels."]
     return ["Training on as many labels does as well, within noise."]
+
+
+def looks(verdict: Verdict) -> list[str]:
+    """What the gain is worth where other students were measured on the same test rows."""
+    if verdict.students == 1:
+        return []
+    return [best_of(verdict.over_best.p, verdict.students, "students", "best prompt")]

@@ -54,11 +54,11 @@ class Verdict:
         return "winner" if self.over_seed.clear else "seed"
 
 
-def best_of(p: float, winners: int) -> str:
+def best_of(p: float, count: int, measured: str = "winners", over: str = "seed prompt") -> str:
     """What a gain with the p-value `p` is worth if it is kept as the best of several on the same test rows."""
     return (
-        f"These test rows have measured {winners} winners so far: as the best of {winners}, this gain over the seed "
-        f"prompt has p = {min(1.0, winners * p):.4f} (Bonferroni)."
+        f"These test rows have measured {count} {measured} so far: as the best of {count}, this gain over the {over} "
+        f"has p = {min(1.0, count * p):.4f} (Bonferroni)."
     )
 
 

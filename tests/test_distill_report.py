@@ -57,7 +57,7 @@ def distilled(finished: RunFolder, folder: Distilled) -> tuple[Distillation, Pre
         (work / "adapter" / name).write_text("{}")
     steps = [{"step": n, "epoch": 1, "loss": 3.0 / n, "lr": 0.1, "tokens": n, "seconds": n} for n in range(1, 9)]
     write_jsonl(work / "metrics.jsonl", [*steps, steps[-1] | {"dev": 0.75}])
-    verdict = judge(spoken(0.1, 9, 40), spoken(0.5, 90, 9), spoken(0.9, 9, 40), spoken(0.8, 9, 40), COST, 0)
+    verdict = judge(spoken(0.1, 9, 40), spoken(0.5, 90, 9), spoken(0.9, 9, 40), spoken(0.8, 9, 40), COST, 1, 0)
     best = read_artifact(finished.best_path)
     plan = Plan(best, prepared, prompt, prompt, model, prompt, model, prepared.splits.train, 2)
     school = Schooled(work / "adapter", work / "metrics.jsonl", Hyper(), Trained(1, [0.75], [1.0], 9, 9.0, 9, "cpu"))
@@ -92,10 +92,22 @@ def test_the_page_is_made_again_from_files(folder: Distilled) -> None:
 
 
 def test_a_verdict_and_an_arm_survive_their_file() -> None:
-    made = judge(spoken(0.1, 9, 40), spoken(0.5, 90, 9), spoken(0.9, 9, 40), None, COST, 0)
+    made = judge(spoken(0.1, 9, 40), spoken(0.5, 90, 9), spoken(0.9, 9, 40), None, COST, 3, 0)
     again = Verdict.from_json(json.loads(json.dumps(made.to_json())))
-    assert again.to_json() == made.to_json() and again.over_best == made.over_best and again.gold is None
+    assert again.to_json() == made.to_json() and again.over_best == made.over_best and again.students == 3
     assert Arm.from_json(json.loads(json.dumps(made.best.to_json()))) == made.best
+
+
+def test_students_are_counted_over_the_folders_beside_this_one_that_have_its_test_rows(folder: Distilled) -> None:
+    other = Distilled.create(folder.path.with_name("other"), Settings(from_prompt="best.json"))
+    written = json.loads(folder.prompt_path.read_text())
+    rows, own = written["splits"]["sha256"]["test"], written["adapter"]["sha256"]
+    for name, text in (("torn", "{"), ("list", "[1]"), ("best", '{"splits": {"sha256": {"test": "rows"}}}')):
+        (folder.path.with_name(name)).mkdir()
+        (folder.path.with_name(name) / "prompt.json").write_text(text)
+    assert other.measured("other rows", "another") == 1
+    assert other.measured(rows, own) == 1, "the same student, trained twice"
+    assert other.measured(rows, "another") == 2
 
 
 def half_way(finished_run: RunFolder, tmp_path: Path, name: str = "half way") -> Distilled:

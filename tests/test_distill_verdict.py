@@ -29,8 +29,8 @@ def arm(right: float, tokens: float, per_s: float, n: int = 300, seed: int = 0) 
     return Arm(estimate(scores, 0), tuple(scores), alone, 0.0, tokens, 2.0, Load(1 / per_s, per_s))
 
 
-def verdict(student: Arm, best: Arm, gold: Arm | None = None) -> Verdict:
-    return judge(arm(0.1, 20, 50), best, student, gold, COST, 0)
+def verdict(student: Arm, best: Arm, gold: Arm | None = None, students: int = 1) -> Verdict:
+    return judge(arm(0.1, 20, 50), best, student, gold, COST, students, 0)
 
 
 def test_a_better_and_cheaper_student_is_worth_it() -> None:
@@ -40,6 +40,14 @@ def test_a_better_and_cheaper_student_is_worth_it() -> None:
     assert made.break_even == pytest.approx(600 / (1 / 10 - 1 / 40))
     assert sentence(made).startswith("Distil: the student beats the best prompt (+25.0 points")
     assert "90% fewer prompt tokens; after 8,000 requests" in sentence(made)
+
+
+def test_a_second_student_on_the_same_test_rows_is_told_with_its_p_value_as_the_best_of_two() -> None:
+    student, best = arm(0.5, 20, 40, seed=1), arm(0.4, 200, 10, seed=2)
+    once, twice = verdict(student, best), verdict(student, best, students=2)
+    assert "Bonferroni" not in sentence(once) and 0 < once.over_best.p < 0.5
+    told = f"2 students so far: as the best of 2, this gain over the best prompt has p = {2 * once.over_best.p:.4f}"
+    assert told in sentence(twice) and sentence(twice).startswith(sentence(once))
 
 
 def test_a_worse_student_is_not() -> None:
