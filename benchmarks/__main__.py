@@ -14,12 +14,17 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks.cells import FAST, RESULTS
+from benchmarks.endpoint import say, sharing
 from benchmarks.readme import write_tables
 from benchmarks.results import PAGE, PARTS, note, write_page
 from optimizer.errors import PromptstillError
+
+SEARCHING = ("contest", "ablations")  # ask one engine, the others each start what they compare
 
 
 def main() -> int:
@@ -34,12 +39,14 @@ def bench(parts: Sequence[str], *, fast: bool, folder: Path = RESULTS, page: Pat
     """Measure `parts` one after the other, and write the page after each; the names of those that failed."""
     own = folder / FAST.name if fast else folder
     failed = []
-    for name in parts:
-        print(f"--- {name}", file=sys.stderr, flush=True)
-        problem = measure(name, fast=fast)
-        note(own, name, problem)
-        write_page(page, folder)
-        failed += [name] if problem else []
+    for shared, names in groupby(parts, SEARCHING.__contains__):
+        with sharing() if shared else nullcontext():
+            for name in names:
+                say(f"--- {name}")
+                problem = measure(name, fast=fast)
+                note(own, name, problem)
+                write_page(page, folder)
+                failed += [name] if problem else []
     return failed
 
 

@@ -1,8 +1,8 @@
 """Where contestants meet: one endpoint, one proxy before it, and the store of what was measured.
 
-The endpoint is BENCH_BASE_URL with BENCH_MODEL, or a vLLM with the embedded model, started when a cell that is not yet
-stored first needs it. BENCH_JOBS contestants run side by side (counts do not suffer by it, seconds do). BENCH_MAX_CALLS
-leaves larger caps out and BENCH_LIMIT_S ends each try of a peer sooner, where there are no hours for them.
+The endpoint is BENCH_BASE_URL with BENCH_MODEL, or a vLLM, started when a cell that is not yet stored first needs it.
+BENCH_JOBS contestants run side by side (counts do not suffer by it, seconds do). BENCH_MAX_CALLS leaves larger caps out
+and BENCH_LIMIT_S ends each try of a peer sooner, where there are no hours for them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -22,10 +23,10 @@ from typing import Any
 
 from benchmarks import cells, contestant_ours
 from benchmarks.contestants import FAST_LIMIT_S, LIMIT_S, Job, Peer, Program, argv, peer_search, watch
+from benchmarks.endpoint import endpoint, say
 from benchmarks.proxy import Proxy
 from benchmarks.tasks import ROOT, BenchTask, Field, Marked, Sizes, lay_out
-from optimizer import engine, models
-from optimizer.files import digest, write_json
+from optimizer.files import canonical, digest, write_json
 from optimizer.prepare import Prepared
 from optimizer.stats import estimate
 
@@ -52,18 +53,16 @@ def peer_version(name: str) -> str:
     return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 class Arena:
     """Searches and readings, each measured once. `folder` is where the cells are."""
 
     def __init__(self, folder: Path, *, fast: bool) -> None:
         self.folder, self.fast = folder, fast
-        self.model = os.environ.get("BENCH_MODEL", models.EMBEDDED)
         self._stack = ExitStack()
+        self._endpoint = self._stack.enter_context(endpoint())
+        self.model = self._endpoint.model
         self._lock = threading.Lock()
+        self._making: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._starting = threading.Lock()
         self._fields: dict[str, Field] = {}
 
@@ -85,11 +84,7 @@ class Arena:
 
     @cached_property
     def _proxy(self) -> Proxy:
-        url = os.environ.get("BENCH_BASE_URL")
-        if not url:
-            model = models.resolve(self.model, say)
-            url = self._stack.enter_context(engine.running(model, self.work / "engine.log", say)).base_url
-        return self._stack.enter_context(Proxy(url))
+        return self._stack.enter_context(Proxy(self._endpoint.url))
 
     @property
     def proxy(self) -> Proxy:
@@ -123,14 +118,17 @@ class Arena:
         return all(self.stored(part, {**key, "cap": cap}) is not None for cap in caps)
 
     def kept(self, part: str, key: Key, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """As `cells.cell`, for several threads: measuring is done outside of the lock."""
-        if (found := self.stored(part, key)) is not None:
-            return found
-        begun = time.perf_counter()
-        made = make()
+        """As `cells.cell`, for several threads: whoever asks for what another is measuring waits for it."""
         with self._lock:
-            cells.store(part, key, made, time.perf_counter() - begun, folder=self.folder)
-        return made
+            making = self._making[canonical([part, key])]
+        with making:
+            if (found := self.stored(part, key)) is not None:
+                return found
+            begun = time.perf_counter()
+            made = make()
+            with self._lock:
+                cells.store(part, key, made, time.perf_counter() - begun, folder=self.folder)
+            return made
 
     def job(self, task: BenchTask, contestant: str, seed: int) -> Job:
         """A search's job, in a new folder; its account has the folder's name."""

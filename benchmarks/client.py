@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.prompts import say
+from benchmarks.endpoint import say
 from benchmarks.results import table
 from optimizer import engine, models
 from optimizer.budget import Budget, Meter

@@ -24,7 +24,7 @@ from benchmarks.tasks import ROOT, Field
 from optimizer import guard
 from optimizer.files import digest, write_json
 
-LIMIT_S, FAST_LIMIT_S = 7_200.0, 75.0
+LIMIT_S, FAST_LIMIT_S = 7_200.0, 50.0
 FEWEST_ROWS = 16  # scored rows from which a program can be called the best so far
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
 CAP, HOPELESS = "the cap", "scores of nothing but zero"

@@ -39,7 +39,7 @@ SEARCHES, FAST_SEARCHES = 400, 20
 REAL = 4  # cases of real replies: two scores, a gain and none
 SIMULATED = (SCORES, GAINS, GROUPED_SCORES, GROUPED_GAINS, WORLDS)
 PLANNED = len(ROWS) * (sum(len(cases) for cases in SIMULATED) + REAL) + 1  # cells, with that of the real readings
-READINGS, FAST_READINGS = (8, 10_000), (2, 40)  # sampled readings, and test rows at most
+READINGS, FAST_READINGS = (8, 10_000), (2, 24)  # sampled readings, and test rows at most
 
 
 def run(fast: bool) -> None:

@@ -24,11 +24,11 @@ import aiohttp
 import numpy as np
 
 from benchmarks.cells import FAST, RESULTS, cell
+from benchmarks.endpoint import say
 from benchmarks.prompts import write_best
 from benchmarks.results import table
 from benchmarks.straight import TIMES_VARIABLE
 from optimizer.machine import this_machine
-from serving.cli import say
 from serving.samples import sample_inputs
 from serving.server import Options, plan, running
 from serving.variants import Variant

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.endpoint import say
 from optimizer.examples import Splits
 from optimizer.files import write_json
 from optimizer.layouts import Task, bare, build
@@ -19,11 +19,6 @@ from optimizer.settings import Settings
 RECIPE = Path(__file__).parents[1] / "recipes" / "qa.py"
 DEMOS = 4
 SEED = 0
-
-
-def say(line: str) -> None:
-    """Progress, on stderr."""
-    print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

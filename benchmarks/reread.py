@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prompts import DEMOS, qa, say
+from benchmarks.endpoint import say
+from benchmarks.prompts import DEMOS, qa
 from optimizer.budget import Budget, Meter
 from optimizer.calls import SqliteCalls
 from optimizer.client import Client, Endpoint

@@ -47,7 +47,7 @@ class BenchTask:
 
 
 TASKS = (
-    BenchTask("trec", ROOT / "benchmarks/trec.py", SHARED / "trec-train-3000.jsonl", (200, 100, 200), (60, 40, 60)),
+    BenchTask("trec", ROOT / "benchmarks/trec.py", SHARED / "trec-train-3000.jsonl", (200, 100, 200), (60, 40, 32)),
     BenchTask("squad", ROOT / "recipes/qa.py", SHARED / "squad-3-articles.jsonl", (170, 100, 200), (80, 50, 80)),
     BenchTask("tickets", ROOT / "recipes/tickets.py", None, (200, 100, 200), (80, 50, 80)),
     BenchTask("extract", ROOT / "recipes/extract.py", None, (80, 50, 70), (60, 40, 60)),

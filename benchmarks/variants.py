@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.prompts import DEMOS, Qa, qa, say
+from benchmarks.endpoint import say
+from benchmarks.prompts import DEMOS, Qa, qa
 from benchmarks.results import table
 from distill.arms import clock
 from optimizer.client import Endpoint

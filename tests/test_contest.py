@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks import ablations, cells, contest
+from benchmarks import ablations, cells, contest, endpoint
 from benchmarks.arena import Arena
 from benchmarks.contestants import Candidate, best_so_far, improved, points
 from benchmarks.proxy import Account, Spent
@@ -73,6 +79,49 @@ def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
     assert found[-1]["test"]["mean"] > bare["test"]["mean"], "demos help on this task, and each of the two uses them"
     said = contest.section(records)
     assert "### codes, rows 30/20/30, fake" in said and "| 110 calls | 220 calls |" in said
+
+
+def test_two_that_ask_for_one_reading_at_once_measure_it_once(arena_of: Any, tmp_path: Path) -> None:
+    began = threading.Event()
+
+    def slow() -> dict[str, Any]:
+        assert not began.is_set(), "measured by both"
+        began.set()
+        time.sleep(0.2)
+        return {"n": 1}
+
+    with FakeEndpoint(knows) as fake, arena_of(fake) as arena, ThreadPoolExecutor(3) as pool:
+        both = [pool.submit(arena.kept, "readings", {"program": "p"}, slow) for _ in range(2)]
+        other = pool.submit(arena.kept, "readings", {"program": "q"}, lambda: {"n": int(not both[0].done())})
+        assert [one.result() for one in both] == [{"n": 1}, {"n": 1}]
+        assert other.result() == {"n": 1}, "another reading does not wait for it"
+    assert len(cells.read("readings", tmp_path / "results")) == 2
+
+
+def test_arenas_share_one_engine_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    running = []
+
+    @contextmanager
+    def engine(*_: object) -> Iterator[Any]:
+        running.append("started")
+        yield SimpleNamespace(base_url=f"http://127.0.0.1:1/{len(running)}")
+        running.append("ended")
+
+    monkeypatch.delenv("BENCH_BASE_URL", raising=False)
+    monkeypatch.setattr("optimizer.engine.running", engine)
+    monkeypatch.setattr("optimizer.models.resolve", lambda *_: None)
+    with endpoint.sharing():
+        for _ in range(2):
+            with Arena(tmp_path, fast=True) as arena:
+                assert arena.proxy and running == ["started"]
+    assert running == ["started", "ended"]
+    for _ in range(2):
+        with Arena(tmp_path, fast=True) as arena:
+            assert arena.proxy
+    assert running == 3 * ["started", "ended"]
+    with Arena(tmp_path, fast=True):
+        pass
+    assert running == 3 * ["started", "ended"], "none where no cell needs one"
 
 
 def test_where_the_endpoint_goes_nothing_is_stored_as_a_peers_failure(

@@ -23,7 +23,7 @@ from serving.cli import serve
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "recipes/README.md", *DOCS]
+PAGES = [ROOT / "README.md", ROOT / "recipes/README.md", ROOT / "benchmarks/README.md", *DOCS]
 OTHERS_OPTIONS = {"--trust-request-chat-template"}  # vLLM's
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ids = [str(page.relative_to(ROOT)) for page in PAGES]
