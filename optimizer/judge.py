@@ -2,7 +2,7 @@
 
 A metric is an ordinary function that is called while the run's own requests are in flight. So the judge has an event
 loop of its own, in a thread, and the run's wire upon it: many requests at once, retries, twins asked once. Its replies
-are kept in the user's cache, for the next run too. They do not count against the run's budget.
+are kept in the user's cache, for the next run too. They do not count against the run's budget; `paid` tells them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from optimizer.budget import Budget, Meter
+from optimizer.calls import Total
 from optimizer.errors import ReplyError, UserError
 from optimizer.files import digest
 
@@ -25,6 +26,12 @@ NUMBER = r"(?<![\d.])(-?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+))?"
 NAMED = re.compile(rf"\b(?:score|mark|rating|grade)\b[^\d\n-]{{0,20}}{NUMBER}", re.IGNORECASE)
 SHARE = re.compile(r"(?<![\d.])(-?\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)")
 ALONE = re.compile(rf"\W*?{NUMBER}\W*")
+METERS: list[Meter] = []  # of the judges of this process
+
+
+def paid() -> Total:
+    """What the judges of this process were paid for so far."""
+    return sum((meter.total for meter in METERS), Total())
 
 
 class Judge:
@@ -89,7 +96,8 @@ class Wire:
         identity = digest(["judge", judge.base_url, judge.model])
         key = os.environ.get(judge.api_key_env)
         endpoint = Endpoint(judge.base_url, identity, key, judge.api_key_env, window=judge.window, timeout_s=180)
-        self.client = Client(endpoint, self.store, Meter(Budget(), {}))
+        METERS.append(Meter(Budget(), {}))
+        self.client = Client(endpoint, self.store, METERS[-1])
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="judge", daemon=True)
         self.thread.start()

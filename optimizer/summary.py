@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optimizer.judge import paid
 from optimizer.measure import Reading, Verdict, best_of
 from optimizer.models import EMBEDDED
 from optimizer.pipeline import Result
@@ -90,6 +91,9 @@ def costs(result: Result) -> list[str]:
     lines.append(
         f"{meter.total.calls:,} calls in all ({roles}), {meter.tokens:,} tokens{usd}, {meter.hits:,} replies reused"
     )
+    if (judges := paid()).calls:
+        tokens = judges.prompt_tokens + judges.completion_tokens
+        lines.append(f"besides, {judges.calls:,} calls of the judge, {tokens:,} tokens, which no limit counts")
     return lines
 
 

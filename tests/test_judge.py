@@ -163,7 +163,7 @@ def optimize(fake: FakeEndpoint, folder: Path) -> str:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PROMPTSTILL_CACHE": str(folder / "cache")}
     done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stderr
+    return done.stdout + done.stderr
 
 
 def test_a_run_is_judged_once_and_the_next_not_again(tmp_path: Path) -> None:
@@ -174,11 +174,12 @@ def test_a_run_is_judged_once_and_the_next_not_again(tmp_path: Path) -> None:
         said = optimize(fake, tmp_path)
         asked = [body for body in fake.bodies if "You mark answers" in json.dumps(body)]
         assert len(asked) >= 15 and "Unclosed" not in said
+        assert f"besides, {len(asked)} calls of the judge, " in said and "which no limit counts" in said
         greedy = [json.dumps(body) for body in asked if body["temperature"] == 0]
         assert len(greedy) == len(set(greedy)) and len(asked) - len(greedy) in (0, 2, 4)
         best = json.loads((tmp_path / "best.json").read_text())
         assert best["prompt"]["layout"] == "chat"
-        optimize(fake, tmp_path)
+        assert "of the judge" not in optimize(fake, tmp_path), "it has paid for none"
         assert sum("You mark answers" in json.dumps(body) for body in fake.bodies) == len(asked)
 
 
