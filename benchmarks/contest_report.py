@@ -132,10 +132,14 @@ class Table:
         return [name for name, pair in pairs.items() if pair and pair.low > 0]
 
     def ends(self, name: str) -> list[Record]:
-        """Each seed's last result, where something was scored and no cap cut the search off."""
+        """Each seed's last result, where something was scored and neither a cap nor its time cut the search off."""
         last = {one["key"]["seed"]: one for cap in self.caps if (shown := self.at(name, cap)) for one in shown.records}
-        found = (one for one in last.values() if one["result"]["found"])
-        return [one for one in found if one["result"]["calls"] < one["key"]["cap"] - IN_FLIGHT]
+        return [one for one in last.values() if one["result"]["found"] and not capped(one) and not late(one)]
+
+    def equal(self, cap: int) -> bool:
+        """Whether each search at a cap had its calls, or came to its own end."""
+        shown = (one for name in self.searchers if (one := self.at(name, cap)))
+        return not any(late(record) for one in shown for record in one.records)
 
     def quarter(self) -> str | None:
         """With how many calls ours came to MIPROv2's last score, in the mean over seeds and for each alone.
@@ -145,7 +149,7 @@ class Table:
         theirs, ours = ([one for cap in self.caps if (one := self.at(name, cap))] for name in ("mipro", "ours"))
         if not theirs:
             return None
-        last = Shown(self.ends("mipro") or theirs[-1].records)
+        last = Shown(self.ends("mipro") or [one for one in theirs[-1].records if one["result"]["found"]])
         ours = [one.of(last.seeds) for one in ours if one.seeds & last.seeds]
         if not ours:
             return None
@@ -169,6 +173,17 @@ class Table:
             if any(len(one.seeds) > 1 for one in shown.values()):
                 told = {title(name): ", ".join(f"{100 * m:.1f}" for m in one.means) for name, one in shown.items()}
                 yield f"seed by seed at {cap:,} calls: {'; '.join(map(' '.join, told.items()))}"
+
+
+def capped(one: Record) -> bool:
+    """Whether a search had as many calls as its cap."""
+    return bool(one["result"]["calls"] >= one["key"]["cap"] - IN_FLIGHT)
+
+
+def late(one: Record) -> bool:
+    """Whether the time limit ended the search that is shown before its cap did."""
+    ended = f"try {one['result'].get('try', 1)}: ended by the time limit"
+    return ended in one["result"]["failed"] and not capped(one)
 
 
 def reached(ours: Sequence[Shown], theirs: Shown) -> float | None:
@@ -236,11 +251,17 @@ def remarks(table: Table) -> Iterator[str]:
 
 
 def verdict(made: dict[str, Table]) -> list[str]:
-    """At how many tasks and caps nobody is ahead of ours beyond doubt."""
-    rows = [(name, cap, table.ahead(cap)) for name, table in made.items() for cap in table.caps if table.contested(cap)]
-    if not rows:
+    """At how many tasks and caps nobody is ahead of ours beyond doubt, and at how many all had the same calls."""
+    points = [(name, table, cap) for name, table in made.items() for cap in table.caps if table.contested(cap)]
+    if not points:
         return []
-    lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in rows if who]
-    won = f"at {len(rows) - len(lost)} of {len(rows)} points (tasks × caps)"
+    equal = sum(table.equal(cap) for _, table, cap in points)
+    if not equal:
+        return ["The time limit ended some peer's search at every cap: who is better is not told by this."]
+    behind = [(name, cap, who) for name, table, cap in points if (who := table.ahead(cap))]
+    lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in behind]
+    won = f"at {len(points) - len(lost)} of {len(points)} points (tasks × caps)"
     said = f"{NAMES['ours']} is best, or within noise of the best, {won}."
-    return [said, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]
+    had = f"At {equal} of these points each peer had its calls or came to its own end; at the others"
+    fewer = [f"{had} the time limit ended some search before, as told above."] if equal < len(points) else []
+    return [said, *fewer, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]

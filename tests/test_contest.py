@@ -275,6 +275,19 @@ def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
     assert "does not come to MIPROv2's last score (50.0; seed 0, 1)" in lost
 
 
+def test_a_search_that_its_time_ended_is_no_end_of_its_own_and_had_not_the_same_calls() -> None:
+    scores, ended = [1.0, 0.0] * 20, "try 1: ended by the time limit of 50 s, after 70 calls"
+    late = record("mipro", 500, scores, calls=70, failed=ended)
+    own = [record("ours", cap, scores) for cap in (500, 1000)]
+    said = contest.section([*own, late])
+    assert "who is better is not told by this" in said and "best, or within noise" not in said
+    said = contest.section([*own, late, record("mipro", 1000, scores, calls=700, failed=f"{ended}; no", **{"try": 2})])
+    assert "it took 700 (seed 0)" in said and "at 2 of 2 points" in said
+    assert "At 1 of these points each peer had its calls or came to its own end" in said
+    said = contest.section([*own, record("mipro", 1000, scores, calls=999, failed=ended)])
+    assert "At 1 of" not in said, "its cap ended it first"
+
+
 def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
     good, bad = [1.0] * 40, [0.0, 1.0] * 20
     records = [record("ours", 500, good, seed=1), record("ours", 500, bad), record("mipro", 500, bad)]
