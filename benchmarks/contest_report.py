@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
+from benchmarks.contestants import TIME
 from optimizer.stats import Gain, estimate, gain
 
 NAMES = {
@@ -137,7 +138,7 @@ class Table:
         return [one for one in last.values() if one["result"]["found"] and not capped(one) and not late(one)]
 
     def equal(self, cap: int) -> bool:
-        """Whether each search at a cap had its calls, or came to its own end."""
+        """Whether each search measured at a cap had its calls, or came to its own end."""
         shown = (one for name in self.searchers if (one := self.at(name, cap)))
         return not any(late(record) for one in shown for record in one.records)
 
@@ -182,8 +183,8 @@ def capped(one: Record) -> bool:
 
 def late(one: Record) -> bool:
     """Whether the time limit ended the search that is shown before its cap did."""
-    ended = f"try {one['result'].get('try', 1)}: ended by the time limit"
-    return ended in one["result"]["failed"] and not capped(one)
+    ended = f"try {one['result'].get('try', 1)}: ended by {TIME}"
+    return ended in one["result"]["failed"] and one["result"]["calls"] < one["key"]["cap"]
 
 
 def reached(ours: Sequence[Shown], theirs: Shown) -> float | None:
@@ -256,12 +257,13 @@ def verdict(made: dict[str, Table]) -> list[str]:
     if not points:
         return []
     equal = sum(table.equal(cap) for _, table, cap in points)
-    if not equal:
-        return ["The time limit ended some peer's search at every cap: who is better is not told by this."]
     behind = [(name, cap, who) for name, table, cap in points if (who := table.ahead(cap))]
     lost = [f"{name} at {cap:,} calls: {', '.join(map(title, who))}" for name, cap, who in behind]
     won = f"at {len(points) - len(lost)} of {len(points)} points (tasks × caps)"
-    said = f"{NAMES['ours']} is best, or within noise of the best, {won}."
-    had = f"At {equal} of these points each peer had its calls or came to its own end; at the others"
-    fewer = [f"{had} the time limit ended some search before, as told above."] if equal < len(points) else []
-    return [said, *fewer, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]
+    said = [f"{NAMES['ours']} is best, or within noise of the best, {won}."]
+    if equal < len(points):
+        had = f"At {equal} of these points each peer measured there had its calls or came to its own end"
+        said.append(f"{had}; at the others {TIME} ended some search before, as told above.")
+    if not equal:
+        said = [f"At every point {TIME} ended some peer's search before: who is better is not told by this."]
+    return [*said, *([f"Ahead of it beyond doubt: {'; '.join(lost)}."] if lost else [])]

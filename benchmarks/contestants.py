@@ -27,7 +27,7 @@ from optimizer.files import digest, write_json
 LIMIT_S, FAST_LIMIT_S = 7_200.0, 50.0
 FEWEST_ROWS = 16  # scored rows from which a program can be called the best so far
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
-CAP, HOPELESS = "the cap", "scores of nothing but zero"
+CAP, TIME, HOPELESS = "the cap", "the time limit", "scores of nothing but zero"
 ENOUGH = 500  # calls after which a try without any score above zero gives way to the next
 GRACE_S = 5.0
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past a proxy of this machine
@@ -105,7 +105,7 @@ def watch(
         try:
             while process.poll() is None:
                 if account.refused or account.now().seconds > limit_s:
-                    return Ended(CAP if account.refused else f"the time limit of {limit_s:,.0f} s", None)
+                    return Ended(CAP if account.refused else f"{TIME} of {limit_s:,.0f} s", None)
                 if hopeless():
                     return Ended(HOPELESS, None)
                 time.sleep(0.1)

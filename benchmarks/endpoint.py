@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +25,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.model = os.environ.get("BENCH_MODEL", models.EMBEDDED)
         self._stack = ExitStack()
+        self._engine: engine.Engine | None = None
 
     def __enter__(self) -> Endpoint:
         return self
@@ -33,13 +33,17 @@ class Endpoint:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
-    @cached_property
+    @property
     def url(self) -> str:
+        """Where it answers; an engine that has died is replaced, so that no part pays for another's failure."""
         if there := os.environ.get("BENCH_BASE_URL"):
             return there
-        model = models.resolve(self.model, say)
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-engine-")))
-        return self._stack.enter_context(engine.running(model, folder / "engine.log", say)).base_url
+        if self._engine is None or not self._engine.alive():
+            self._stack.close()
+            model = models.resolve(self.model, say)
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-engine-")))
+            self._engine = self._stack.enter_context(engine.running(model, folder / "engine.log", say))
+        return self._engine.base_url
 
 
 _shared: ContextVar[Endpoint | None] = ContextVar("shared", default=None)
