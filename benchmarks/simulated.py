@@ -1,4 +1,4 @@
-"""What racing, TPE and a last generation that fits are worth: searches in worlds whose truth is known.
+"""What racing, TPE, and generations that fit the calls are worth: searches in worlds whose truth is known.
 
     python -m benchmarks [--fast] simulated
 
@@ -27,19 +27,21 @@ from benchmarks.searches import TRAIN_FROM, World, problem, request_text, row, s
 from optimizer.budget import Budget, Meter
 from optimizer.calls import Completion, Total
 from optimizer.files import canonical
-from optimizer.search import GENERATION, Search
+from optimizer.race import blocks
+from optimizer.search import GENERATION, Racer, Search
 
 PART = "simulated"
 DEV = 100
 SPREAD = 0.5  # of the prompts' abilities, in logits
-CAPS, FAST_CAPS = (500, 1_000, 2_000), (500,)
+CAPS, FAST_CAPS = (125, 250, 500, 1_000, 2_000), (500,)
 SEARCHES, FAST_SEARCHES = 100, 8
 ADD_UP, ALONE = "choices add up", "each prompt for itself"
 WORLDS: Mapping[str, str] = {
     ADD_UP: "a prompt is as able as its instruction, demos, number of demos and layout together",
     ALONE: "a prompt's parts say nothing of it",
 }
-WHOLE = "whole"
+WHOLE, UNFITTED = "whole", "unfitted"
+PAID = 300  # calls that pay for the first race in full: from here on `unfitted` is the whole search
 
 
 class Eights(Search):
@@ -49,11 +51,19 @@ class Eights(Search):
         return min(GENERATION, count)
 
 
+class Unfitted(Search):
+    """The first generation raced in the blocks of a whole race, whatever the cap pays for."""
+
+    def _course(self, racers: Sequence[Racer]) -> list[range]:
+        return blocks(len(self.problem.dev))
+
+
 VARIANTS: Mapping[str, tuple[type[Search], bool]] = {  # the search, and whether it races
     WHOLE: (Search, True),
     "no-race": (Search, False),
     "random": (RandomSearch, True),
     "eights": (Eights, True),
+    UNFITTED: (Unfitted, True),
 }
 
 
@@ -107,6 +117,8 @@ def measure(world: str, variant: str, cap: int, searches: int) -> dict[str, list
 def run(fast: bool) -> None:
     searches = FAST_SEARCHES if fast else SEARCHES
     for world, variant, cap in product(WORLDS, VARIANTS, FAST_CAPS if fast else CAPS):
+        if variant == UNFITTED and cap >= PAID:
+            continue
         key: dict[str, str | int] = {"world": world, "search": variant, "cap": cap, "searches": searches, "seed": 0}
         cell(PART, key, partial(measure, world, variant, cap, searches), folder=FAST if fast else RESULTS)
 
@@ -124,7 +136,9 @@ def section(cells: list[dict[str, Any]]) -> str:
         f"each in a world of its own, with {DEV} dev rows; differences are paired. `no-race` scores every trial on all"
         " of dev, `random`",
         "draws candidates without looking at earlier ones, `eights` begins generations of eight whatever is left: the",
-        "last is cut, of which nothing is learned, and there is no call for the play-off.",
+        "last is cut, of which nothing is learned, and there is no call for the play-off. `unfitted` races the first in"
+        " the blocks",
+        f"of a whole race: with fewer than {PAID} calls they end within it.",
         "",
     ]
     for world, meaning in WORLDS.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
 
+from optimizer.calls import Total
 from optimizer.client import Client
 from optimizer.errors import BudgetReached
 from optimizer.evaluate import Scored, all_or_none, mean_tokens, score_rows
@@ -14,7 +15,7 @@ from optimizer.finals import ENTRANTS, Outcome, choose, most_fresh
 from optimizer.pools import Pools
 from optimizer.problem import Problem
 from optimizer.prompt import Prompt
-from optimizer.race import Scores, average, blocks, estimate, going_on, lost
+from optimizer.race import Scores, average, blocks, estimate, fitted, going_on, lost
 from optimizer.study import StoredStudy, Trial, suggest
 
 GENERATION = 8
@@ -109,7 +110,7 @@ class Search:
                 slot += len(generation)
         except BudgetReached as reached:
             stopped = str(reached)
-        begun = [racer.finished(self.problem.worker, {}) for racer in generation if racer.results]
+        begun = self._cut(generation)
         trials = self._known() or begun
         finalists, cut = await self._finalists(trials)
         finalists = finalists or furthest(begun)
@@ -152,6 +153,12 @@ class Search:
             self._take(pools)
         return trials
 
+    def _cut(self, racers: Sequence[Racer]) -> list[Trial]:
+        """The trials of a generation that a budget ended, each estimated beside the best that came furthest."""
+        scored = [racer for racer in racers if racer.results]
+        leader = max((racer.scores for racer in scored), key=lambda scores: (len(scores), average(scores)), default={})
+        return [racer.finished(self.problem.worker, leader) for racer in scored]
+
     def _begun(self, slot: int) -> int:
         """Trials of the study that count before our `slot`: all of others', and our own below it."""
         mine = self.problem.worker
@@ -191,21 +198,41 @@ class Search:
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        for number, block in enumerate(blocks(len(problem.dev))):
+        course = self._course(racers)
+        for number, block in enumerate(course):
             active = [racer for racer in racers if not racer.lost]
             # The best so far are asked first: where a budget ends the block, theirs is the part that was bought.
             leading = sorted(active, key=lambda racer: -average(racer.scores))
             await all_or_none(self._score(racer, block) for racer in leading)
-            if problem.race and block.stop < len(problem.dev):
+            if problem.race and block is not course[-1]:
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
+        if course != blocks(len(problem.dev)):  # not stored: with a higher limit the whole race is run
+            self.client.meter.room(problem.rows_of(len(racers)))
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
         incumbent = max(complete_scores, key=average)
-        stored = {(trial.worker, trial.slot) for trial in self.study.trials()}
+        stored = self._stored()
         for racer in racers:
             if (problem.worker, racer.slot) not in stored:
                 self.study.add(racer.finished(problem.worker, incumbent), problem.pools.storable)
         progress = self.progress()  # first: it may bring the pools that the best trial's names are of
         self.watch(self.problem, progress)
+
+    def _course(self, racers: Sequence[Racer]) -> list[range]:
+        """The blocks of a generation's race; of a first one that `--max-calls` does not pay for, fitted to its calls.
+
+        What the calls must pay besides is noted once, so that a run that was killed finds the same blocks.
+        """
+        problem, meter = self.problem, self.client.meter
+        limit, whole = meter.budget.calls, blocks(len(problem.dev))
+        if limit is None or not problem.race or racers[0].slot or (problem.worker, 0) in self._stored():
+            return whole
+        others = meter.total.calls - meter.spent.get("task", Total()).calls
+        calls = limit - int(self.study.first("calls besides the search", str(others + meter.held)))
+        return whole if problem.rows_of(len(racers)) <= calls else fitted(len(racers), len(problem.dev), calls)
+
+    def _stored(self) -> set[tuple[int, int]]:
+        """The worker and slot of each finished trial."""
+        return {(trial.worker, trial.slot) for trial in self.study.trials()}
 
     async def _score(self, racer: Racer, rows: range) -> None:
         dev = [self.problem.dev[row] for row in rows]

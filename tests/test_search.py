@@ -14,13 +14,14 @@ from optuna.storages import InMemoryStorage
 
 from benchmarks.searches import TRAIN_FROM, World, problem, row, searched
 from benchmarks.simulated import ADD_UP, Capped
-from optimizer.calls import Completion
+from optimizer.budget import Budget, Meter
+from optimizer.calls import Completion, Total
 from optimizer.client import Client
 from optimizer.finals import Outcome, choose, pareto
 from optimizer.pools import Pools
 from optimizer.problem import Problem
 from optimizer.prompt import Prompt
-from optimizer.race import blocks, estimate, going_on, lost, most_bought
+from optimizer.race import blocks, estimate, fitted, going_on, lost, most_bought
 from optimizer.search import Progress, Search
 from optimizer.study import Space, StoredStudy, Trial, suggest
 
@@ -47,6 +48,52 @@ def test_a_generation_is_halved_twice_and_never_emptied() -> None:
 def test_a_generation_of_eight_buys_less_than_half() -> None:
     assert most_bought(8, 110) == 8 * 16 + 4 * 32 + 2 * 62 <= 0.5 * 8 * 110
     assert most_bought(3, 12) == 36, "one block is all of dev"
+
+
+@pytest.mark.parametrize(
+    ("calls", "ends"), [(50, [8]), (115, [8, 14, 26]), (243, [10, 30, 70]), (350, [14, 43, 100]), (359, [14, 44, 100])]
+)
+def test_a_race_fitted_to_few_calls_looks_three_times(calls: int, ends: list[int]) -> None:
+    made = fitted(8, 100, calls)
+    assert [block.stop for block in made] == ends and made[0].start == 0
+    each = [going * len(block) for going, block in zip((8, 4, 2), made, strict=False)]
+    assert len(made) == 1 or 0.9 * calls < sum(each) <= calls < most_bought(8, 100)
+
+
+@pytest.mark.parametrize("cap", [70, 125, 200, 290])
+def test_a_budget_below_a_whole_race_lets_all_starters_begin_and_the_best_go_on(cap: int) -> None:
+    work, study = replace(problem(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "small")
+    world = Dying(ADD_UP, 1, cap)
+    world.fails_at = cap - 20
+    with pytest.raises(ConnectionError):
+        asyncio.run(searched(work, world, study=study))
+    world.fails_at = 0
+    outcome = asyncio.run(searched(work, world, study=study))
+    assert outcome == asyncio.run(searched(work, Capped(ADD_UP, 1, cap))), "a failure changes nothing"
+    assert outcome.stopped == f"--max-calls {cap}" and 0.9 * cap <= world.meter.total.calls <= cap
+    rows = sorted(len(trial.scores) for trial in outcome.trials)
+    assert len(rows) == len(work.starters()) and rows[0] >= 8
+    assert rows[0] < rows[-3] < rows[-2] == rows[-1] == len(outcome.winner.scores) or cap == 70
+    world.meter.budget = Budget(calls=500)
+    later = asyncio.run(searched(work, world, study=study))
+    fresh = asyncio.run(searched(work, Capped(ADD_UP, 1, 500)))
+    first = slice(len(work.starters()))
+    assert later.trials[first] == fresh.trials[first], "a higher limit goes on as one that was there from the start"
+
+
+def test_a_raised_budget_counts_the_reading_of_test_that_a_smaller_one_paid() -> None:
+    work, study = replace(problem(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "raised")
+    world = Capped(ADD_UP, 1, 1)
+    world.meter = Meter(Budget(calls=40 + 125), {}, held=40)
+    asyncio.run(searched(work, world, study=study))
+    world.meter.pay("task", Total(40))
+    world.meter.budget, world.meter.held = Budget(calls=40 + 270), 0
+    later = asyncio.run(searched(work, world, study=study))
+    fresh = asyncio.run(searched(work, Capped(ADD_UP, 1, 270)))
+    rows = [[len(trial.scores) for trial in outcome.trials] for outcome in (later, fresh)]
+    assert rows[1] == [45, 90, 90, 15, 15, 15]
+    assert rows[0] == [45, 90, 45, 15, 15, 15], "the same blocks, less what the smaller limit bought elsewhere"
+    assert later.winner.params == fresh.winner.params
 
 
 @pytest.mark.parametrize("race", [True, False])
@@ -152,6 +199,9 @@ def test_a_clearly_worse_trial_is_lost_and_an_equal_one_is_not() -> None:
     good = {row: float(rng.random() < 0.7) for row in range(48)}
     bad = {row: score * (row % 3 == 0) for row, score in good.items()}
     assert lost(bad, good) and not lost(good, good) and not lost(good, bad)
+    zeros, ones = dict.fromkeys(range(16), 0.0), dict.fromkeys(range(16), 1.0)
+    assert lost(zeros, ones)
+    assert not lost({row: zeros[row] for row in range(15)}, ones), "so few rows drop none"
 
 
 def test_a_trial_that_ended_early_is_judged_by_its_paired_difference() -> None:
