@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from optimizer.files import digest, write_json
 LIMIT_S, FAST_LIMIT_S = 7_200.0, 50.0
 FEWEST_ROWS = 16  # scored rows from which a program can be called the best so far
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
+ERROR = re.compile(r"[\w.]*(Error|Exception)(:|$)")  # as Python ends a traceback
 CAP, TIME, HOPELESS = "the cap", "the time limit", "scores of nothing but zero"
 ENOUGH = 500  # calls after which a try without any score above zero gives way to the next
 GRACE_S = 5.0
@@ -115,9 +117,12 @@ def watch(
 
 
 def last_words(log_path: Path, code: int) -> str:
-    """The last line of a log that says anything, without the paths of this machine."""
+    """The last error of a log, else its last line that says anything, without the paths of this machine.
+
+    Replies of the model are in it too, some of which are code.
+    """
     lines = [line.strip() for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    errors = [line for line in lines if "Error" in line.split(":")[0]]
+    errors = [line for line in lines if ERROR.match(line)]
     said = (errors or [line for line in lines if line] or [f"exit code {code}"])[-1]
     return said.replace(str(ROOT), ".")[:200]
 

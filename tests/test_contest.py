@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks import ablations, cells, contest, endpoint
 from benchmarks.arena import Arena
-from benchmarks.contestants import Candidate, best_so_far, improved, points
+from benchmarks.contestants import Candidate, best_so_far, improved, last_words, points
 from benchmarks.proxy import Account, Spent
 from benchmarks.tasks import TASKS, BenchTask, lay_out, mark
 from tests.fake import FakeEndpoint
@@ -209,6 +209,16 @@ def test_a_try_counts_where_it_ends_better_than_it_began(dev: dict[str, float], 
     scored = [candidate(name, score, 40, 50) for name, score in dev.items()]
     assert improved([candidate("begun", 0.0, 0, 0), *scored]) is better
     assert not improved([])
+
+
+def test_a_peers_last_words_are_its_error_and_no_code_that_the_model_wrote(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("dspy.AdapterParseError: no JSON\n\nLM Response: \nclass OddError(Exception):\n    pass\n\n")
+    assert last_words(log, 1) == "dspy.AdapterParseError: no JSON"
+    log.write_text("it ended\n\n")
+    assert last_words(log, 1) == "it ended"
+    log.write_text("")
+    assert last_words(log, 7) == "exit code 7"
 
 
 def test_what_a_peer_returned_counts_from_the_cap_by_which_it_was_done() -> None:
