@@ -131,7 +131,7 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     settings = to_settings(options, chosen)
     prepared = prepare.prepare(settings)
-    rows = [*described(prepared.splits), sight(len(prepared.splits.dev))]
+    rows = [*described(prepared.splits, prepared.loaded.recipe), sight(len(prepared.splits.dev))]
     if options["check"]:
         for line in rows:
             out.print(line)

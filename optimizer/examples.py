@@ -210,10 +210,12 @@ def refuse_empty(splits: Splits) -> None:
             )
 
 
-def described(splits: Splits) -> Iterable[str]:
+def described(splits: Splits, recipe: Recipe) -> Iterable[str]:
     """What the data holds, a line each."""
     yield f"train {len(splits.train)}, dev {len(splits.dev)}, test {len(splits.test)} rows"
     if splits.duplicates:
         yield f"{plural(splits.duplicates, 'duplicate row')} left out"
     if splits.unlabelled:
         yield f"{plural(len(splits.unlabelled), 'unlabelled row')}, for distillation"
+    if recipe.split != Recipe.split and "split" in splits.test[0].row:
+        yield f"Recipe(split={recipe.split}) is not used: the rows name their own split"

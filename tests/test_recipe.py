@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer import UserError
+from optimizer.examples import described
 from optimizer.load import load
 from optimizer.prepare import prepare
 from optimizer.settings import Settings
@@ -171,3 +172,15 @@ def test_split_sizes_may_be_counts(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD.replace("Recipe(signature", "Recipe(split=(10, 4, 6), signature"), rows(50))
     splits = prepare(Settings(recipe=path)).splits
     assert (len(splits.train), len(splits.dev), len(splits.test)) == (10, 4, 6)
+
+
+def test_counts_that_rows_overrule_are_told_of(tmp_path: Path) -> None:
+    named = [{**row, "split": ("train", "dev", "test")[i % 3]} for i, row in enumerate(rows(50))]
+    told = {}
+    for split in ("", "split=(10, 4, 6), "):
+        made = prepare(Settings(recipe=write(tmp_path, GOOD.replace("Recipe(", f"Recipe({split}"), named)))
+        told[split] = [line for line in described(made.splits, made.loaded.recipe) if "split" in line]
+    assert told == {
+        "": [],
+        "split=(10, 4, 6), ": ["Recipe(split=(10, 4, 6)) is not used: the rows name their own split"],
+    }
