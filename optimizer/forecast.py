@@ -8,8 +8,7 @@ from optimizer.errors import UserError
 from optimizer.finals import ENTRANTS
 from optimizer.pools import BOOTSTRAP_ROWS, REASONED_ROWS
 from optimizer.probe import Abilities
-from optimizer.race import blocks, most_bought
-from optimizer.search import GENERATION
+from optimizer.race import blocks
 from optimizer.settings import Settings
 from optimizer.spelled import plural
 from optimizer.stats import visible_gain
@@ -50,8 +49,5 @@ def forecast(able: Abilities, settings: Settings, dev: int, test: int) -> Iterat
     allowed = settings.budget.calls
     if allowed is not None and allowed < most:
         yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
-        left, first = allowed - READINGS * test, most_bought(min(GENERATION, settings.trials), dev)
-        if settings.race and left < first:
-            yield f"reading test leaves {left:,} of them; the first race would take {first:,}, and gets fewer dev rows"
     else:
         yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"

@@ -77,6 +77,17 @@ def draw(run: RunFolder, *, running: bool = False) -> None:
     write_report(run, running=running)
 
 
+def opening(search: Search) -> str:
+    """What the first candidates race over, and what follows."""
+    problem = search.problem
+    count = min(GENERATION, problem.trials, len(problem.starters()))
+    if (few := search.few_calls(count)) is not None:
+        whole = f"over all of dev they may take {problem.rows_of(count):,}"
+        return f"racing the first {count} candidates over the dev rows that {few:,} calls pay for; {whole}"
+    more = "; the model proposes and bootstraps others after that" if problem.trials > GENERATION else ""
+    return f"racing the first candidates over dev{more}"
+
+
 @dataclass(frozen=True)
 class Steps:
     """The steps of one run, each using what the ones before it made."""
@@ -125,10 +136,9 @@ class Steps:
         if not fresh:
             meter.held = unread(task, problem.prompt(problem.starters()[0]), splits.test, self.client)
         self.watch.begin(settings.trials)
-        if frozen is None:
-            more = "; the model proposes and bootstraps others after that" if settings.trials > GENERATION else ""
-            self.watch.say(f"racing the first candidates over dev{more}")
         search = Search(problem, self.client, study, partial(self._follow, study), pooling)
+        if frozen is None:
+            self.watch.say(opening(search))
         outcome = await search.run()
         problem = search.problem
         if self.worker > 0:

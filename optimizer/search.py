@@ -198,7 +198,9 @@ class Search:
         problem = self.problem
         history = [t for t in self.study.trials() if t.worker != problem.worker or t.slot < racers[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        course = self._course(racers)
+        few = None if racers[0].slot else self.few_calls(len(racers))
+        rows = len(problem.dev)
+        course = blocks(rows) if few is None else fitted(len(racers), rows, few)
         for number, block in enumerate(course):
             active = [racer for racer in racers if not racer.lost]
             # The best so far are asked first: where a budget ends the block, theirs is the part that was bought.
@@ -206,7 +208,7 @@ class Search:
             await all_or_none(self._score(racer, block) for racer in leading)
             if problem.race and block is not course[-1]:
                 drop(active, best.scores if best else {}, going_on(len(racers), number))
-        if course != blocks(len(problem.dev)):  # not stored: with a higher limit the whole race is run
+        if few is not None:  # not stored: with a higher limit the whole race is run
             self.client.meter.room(problem.rows_of(len(racers)))
         complete_scores = [r.scores for r in racers if not r.lost] + ([best.scores] if best else [])
         incumbent = max(complete_scores, key=average)
@@ -217,18 +219,17 @@ class Search:
         progress = self.progress()  # first: it may bring the pools that the best trial's names are of
         self.watch(self.problem, progress)
 
-    def _course(self, racers: Sequence[Racer]) -> list[range]:
-        """The blocks of a generation's race; of a first one that `--max-calls` does not pay for, fitted to its calls.
+    def few_calls(self, count: int) -> int | None:
+        """The calls that `--max-calls` leaves to a first race of `count`, where they pay for no whole one.
 
-        What the calls must pay besides is noted once, so that a run that was killed finds the same blocks.
+        What they must pay besides is noted once, so that a run that was killed finds the same number.
         """
         problem, meter = self.problem, self.client.meter
-        limit, whole = meter.budget.calls, blocks(len(problem.dev))
-        if limit is None or not problem.race or racers[0].slot or (problem.worker, 0) in self._stored():
-            return whole
+        if meter.budget.calls is None or not problem.race or (problem.worker, 0) in self._stored():
+            return None
         others = meter.total.calls - meter.spent.get("task", Total()).calls
-        calls = limit - int(self.study.first("calls besides the search", str(others + meter.held)))
-        return whole if problem.rows_of(len(racers)) <= calls else fitted(len(racers), len(problem.dev), calls)
+        calls = meter.budget.calls - int(self.study.first("calls besides the search", str(others + meter.held)))
+        return calls if calls < problem.rows_of(count) else None
 
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""

@@ -81,7 +81,8 @@ def costs(result: Result) -> list[str]:
     bought, full = sum(len(trial.scores) for trial in trials), len(trials) * result.rows
     roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(meter.spent.items()))
     share = f"{bought:,} of {full:,} dev rows ({bought / max(full, 1):.0%})"
-    lines = [f"{len(trials)} trials bought {share}; racing saved the rest"]
+    saver = "racing and the limit" if result.outcome.stopped else "racing"
+    lines = [f"{len(trials)} trials bought {share}; {saver} saved the rest"]
     if played := result.outcome.playoff:
         met = f"met on {max(one.rows for one in played)} train rows"
         if result.outcome.unplayed:

@@ -156,8 +156,9 @@ def test_a_small_budget_is_spent_on_scores_before_proposals_and_a_larger_one_goe
         on = [sys.executable, "-m", "optimizer", "--resume", str(folder), "--max-calls", "900"]
         more = run([*on, "--base-url", fake.base_url], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "reading test leaves 170 of them; the first race would take 224, and gets fewer dev rows" in done.stderr
-    assert "the first race would take" not in more.stderr
+    assert "racing the first 8 candidates over the dev rows that 163 calls pay for" in done.stderr
+    assert "over all of dev they may take 224" in done.stderr
+    assert "proposes and bootstraps others after that" in more.stderr and "calls pay for" not in more.stderr
     assert set(small["search"]["spent"]["roles"]) == {"probe", "task"}
     assert small["search"]["winner"]["demos"] in sets and not any(name.startswith("boot") for name in sets)
     assert "labeled-0" in told, "the report shows how each choice did"
