@@ -1,0 +1,184 @@
+"""What the search and the distillation come to is what it was when tests/fixtures/parity.json was written.
+
+The record holds, for three recipes against a deterministic endpoint, every trial, what was shipped and measured, and a
+hash over all requests; for distill, the training rows from a teacher and the losses of a small training. A refactoring
+leaves it as it is. A change that means to alter what is asked or chosen renews it in a commit that says why:
+
+    PARITY=write python -m pytest tests/test_parity.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.dataset import compose, write_dataset
+from distill.ladder import Rules, sift
+from distill.reasons import counted
+from distill.teacher import ask_teacher
+from optimizer.budget import Budget, Meter
+from optimizer.calls import SqliteCalls
+from optimizer.client import Client, Endpoint
+from optimizer.layouts import bare
+from optimizer.prepare import prepare
+from optimizer.prompt import Prompt
+from optimizer.settings import Settings
+from tests import tiny
+from tests.fake import FakeEndpoint
+from tests.oracle import Oracle
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "tests" / "fixtures" / "parity.json"
+RECIPES = {
+    "qa": ("qa.jsonl", "question", ("answer",), 900),
+    "tickets": ("tickets.jsonl", "ticket", ("team",), 900),
+    "extract": ("invoices.jsonl", "text", ("vendor", "issued", "due", "total", "currency"), 400),
+}
+Searches = dict[tuple[str, int, bool], Future["Searched"]]
+RUNS = [(recipe, seed) for recipe in RECIPES for seed in (0, 1)]
+
+
+def held(name: str, value: Any) -> None:
+    """Compare a part with the record, or write it there."""
+    value = json.loads(json.dumps(value))
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    if os.environ.get("PARITY") == "write":
+        RECORD.write_text(json.dumps(record | {name: value}, indent=1, sort_keys=True) + "\n")
+    else:
+        assert value == record[name]
+
+
+def oracle(recipe: str) -> Oracle:
+    data, key, outputs, _ = RECIPES[recipe]
+    lines = (ROOT / "recipes" / "data" / data).read_text(encoding="utf-8").splitlines()
+    return Oracle([json.loads(line) for line in lines], key, outputs)
+
+
+def endpoint(recipe: str) -> FakeEndpoint:
+    return FakeEndpoint(oracle(recipe), model="smollm2-135m")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search that has ended: best.json, its run folder, and the requests that its endpoint got."""
+
+    best: dict[str, Any]
+    run: Path
+    bodies: list[dict[str, Any]]
+
+
+def optimized(recipe: str, seed: int, limited: bool, folder: Path) -> Searched:
+    path, options = ROOT / "recipes" / f"{recipe}.py", ["--seed", str(seed)]
+    options += ["--max-calls", str(RECIPES[recipe][3])] if limited else []
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with endpoint(recipe) as fake:
+        argv = [sys.executable, "-m", "optimizer", str(path), "--base-url", fake.base_url, *options]
+        done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Searched(json.loads((folder / "best.json").read_text()), next((folder / "runs").iterdir()), fake.bodies)
+
+
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searches]:
+    """All searches, with and without a limit, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            (recipe, seed, limited): pool.submit(optimized, recipe, seed, limited, tmp_path_factory.mktemp(recipe))
+            for recipe, seed in RUNS
+            for limited in (False, True)
+        }
+
+
+def digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("recipe", "seed"), RUNS)
+def test_a_search_without_a_limit(recipe: str, seed: int, searches: Searches) -> None:
+    done = searches[recipe, seed, False].result()
+    best, trials = done.best, [json.loads(line) for line in (done.run / "trials.jsonl").read_text().splitlines()]
+    told = [
+        {
+            "choices": trial["params"],
+            "value": round(trial["value"], 9),
+            "rows": len(trial["scores"]),
+            "scores": digest({row: round(score, 9) for row, score in trial["scores"].items()}),
+            "prompt": trial["prompt_id"],
+        }
+        for trial in trials
+    ]
+    test = best["scores"]["test"]
+    arms = {arm: rounded(test[arm]["score"]) for arm in ("seed", "dspy", "winner")}
+    gains = {over: rounded(test["gains"][f"over_{over}"]) for over in ("seed", "dspy")}
+    asked = digest(sorted(digest(body) for body in done.bodies))
+    shown = {"id": best["id"], "shipped": best["shipped"], "trials": told, "test": {"arms": arms, "gains": gains}}
+    held(f"{recipe}-{seed}", shown | {"calls": len(done.bodies), "bodies": asked})
+
+
+@pytest.mark.parametrize(("recipe", "seed"), RUNS)
+def test_a_search_under_a_limit_of_calls(recipe: str, seed: int, searches: Searches) -> None:
+    done = searches[recipe, seed, True].result()
+    told = {"id": done.best["id"], "shipped": done.best["shipped"], "calls": len(done.bodies)}
+    held(f"{recipe}-{seed}-limited", told)
+
+
+def rounded(figures: dict[str, Any]) -> dict[str, float]:
+    return {name: round(value, 9) for name, value in figures.items()}
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_what_the_teacher_teaches(recipe: str, searches: Searches, tmp_path: Path) -> None:
+    prepared = prepare(Settings(recipe=str(ROOT / "recipes" / f"{recipe}.py"), model="smollm2-135m"))
+    done = searches[recipe, 0, False].result()
+    prompt = Prompt.from_artifact(done.best, recipe)
+    rows = prepared.splits.train
+
+    async def ask(fake: FakeEndpoint) -> list[Any]:
+        with closing(SqliteCalls(tmp_path / "calls.db")) as store:
+            where = Endpoint(fake.base_url, "weights", window=16)
+            async with Client(where, store, Meter(Budget(), {})) as client:
+                return await ask_teacher(prompt, rows, client, k=2, temperature=0.8, report=lambda done, total: None)
+
+    with endpoint(recipe) as fake:
+        answers = asyncio.run(ask(fake))
+    student = bare(replace(prepared.task, model="smollm2-135m"))
+    sifted = sift(answers, prepared.loaded.recipe.metric, [f.name for f in student.outputs], Rules(most=2))
+    entries, misread = compose(sifted.kept, student)
+    rejected = [*sifted.rejected, *misread]
+    write_dataset(tmp_path, entries, rejected)
+    texts = {name: (tmp_path / name).read_text().replace(str(ROOT), "") for name in ("dataset.jsonl", "rejected.jsonl")}
+    held(
+        f"{recipe}-taught",
+        {
+            "best": done.best["id"],
+            "student": student.model_dump(mode="json"),
+            "id": student.id,
+            "kept": len(entries),
+            "rejected": counted(rejected),
+            "files": {name: sha256(text.encode()).hexdigest() for name, text in texts.items()},
+        },
+    )
+
+
+def test_the_losses_of_a_small_training(whole: tiny.Training) -> None:
+    trained, folder, _ = whole
+    lines = [json.loads(line) for line in (folder / "work" / "metrics.jsonl").read_text().splitlines()]
+    losses = [round(line["loss"], 3) for line in lines if "dev" not in line]
+    recorded = json.loads(RECORD.read_text()).get("training") if RECORD.is_file() else None
+    if recorded and os.environ.get("PARITY") != "write":
+        assert losses == pytest.approx(recorded["losses"], abs=0.01), "processors differ in the last digits"
+        assert trained.dev_scores == pytest.approx(recorded["dev_scores"], abs=0.05)
+    else:
+        held("training", {"losses": losses, "dev_scores": trained.dev_scores})
