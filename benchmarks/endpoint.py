@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 
-from optimizer import engine, models
+from promptstill.engine import models, vllm
 
 
 def say(line: str) -> None:
@@ -19,15 +19,15 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Endpoint:
+class BenchEndpoint:
     """BENCH_MODEL, or the embedded model, as served at `url`; the engine ends with the context."""
 
     def __init__(self) -> None:
         self.model = os.environ.get("BENCH_MODEL", models.EMBEDDED)
         self._stack = ExitStack()
-        self._engine: engine.Engine | None = None
+        self._engine: vllm.Engine | None = None
 
-    def __enter__(self) -> Endpoint:
+    def __enter__(self) -> BenchEndpoint:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -35,25 +35,25 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where it answers; an engine that has died is replaced, so that no part pays for another's failure."""
-        if there := os.environ.get("BENCH_BASE_URL"):
-            return there
+        """The base URL. An engine that has died is replaced, so that no part pays for another's failure."""
+        if given := os.environ.get("BENCH_BASE_URL"):
+            return given
         if self._engine is None or not self._engine.alive():
             self._stack.close()
-            model = models.resolve(self.model, say)
+            model = models.find_model(self.model, say)
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-engine-")))
-            self._engine = self._stack.enter_context(engine.running(model, folder / "engine.log", say))
+            self._engine = self._stack.enter_context(vllm.running_engine(model, folder / "engine.log", say))
         return self._engine.base_url
 
 
-_shared: ContextVar[Endpoint | None] = ContextVar("shared", default=None)
+_shared: ContextVar[BenchEndpoint | None] = ContextVar("shared", default=None)
 
 
 @contextmanager
-def sharing() -> Iterator[None]:
-    """Within it every `endpoint` is the same one, so that parts that follow each other start one engine."""
-    with Endpoint() as one:
-        token = _shared.set(one)
+def shared_endpoint() -> Iterator[None]:
+    """Within it every `open_endpoint` gives the same one, so that parts that follow each other start one engine."""
+    with BenchEndpoint() as endpoint:
+        token = _shared.set(endpoint)
         try:
             yield
         finally:
@@ -61,10 +61,10 @@ def sharing() -> Iterator[None]:
 
 
 @contextmanager
-def endpoint() -> Iterator[Endpoint]:
+def open_endpoint() -> Iterator[BenchEndpoint]:
     """The shared endpoint, or one that ends with this context."""
     if shared := _shared.get():
         yield shared
     else:
-        with Endpoint() as own:
+        with BenchEndpoint() as own:
             yield own

@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.endpoint import say
-from optimizer.examples import Splits
-from optimizer.files import write_json
-from optimizer.layouts import Task, bare, build
-from optimizer.metrics import Metric
-from optimizer.models import Model, markers, resolve
-from optimizer.pools import spread
-from optimizer.prepare import prepare
-from optimizer.prompt import SCHEMA_VERSION, Prompt
-from optimizer.settings import Settings
+from optimizer.search.sources.given import spread
+from promptstill.engine.models import Model, chat_markers, find_model
+from promptstill.files import write_json
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.prompt.layouts.bare import bare_prompt
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
+from promptstill.task.open import open_task
+from promptstill.task.recipe import Metric
+from promptstill.task.splits import Splits
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "qa.py"
 DEMOS = 4
@@ -22,36 +24,37 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Qa:
-    """The recipe opened: its rows, and the prompts. `seed` is the recipe's own, `bare` what a student gets."""
+class QaPrompts:
+    """recipes/qa.py with its rows, and three prompts: the recipe's own, one with demos, and what a student gets."""
 
     model: Model
     splits: Splits
     metric: Metric
-    seed: Prompt
+    baseline: Prompt
     demos: Prompt
     bare: Prompt
 
 
-def qa() -> Qa:
+def open_qa() -> QaPrompts:
     """recipes/qa.py with the embedded model."""
-    prepared = prepare(Settings(recipe=str(RECIPE), seed=SEED))
-    recipe = prepared.loaded.recipe
-    model = resolve(recipe.model, say)
-    task = replace(prepared.task, markers=markers(model))
-    return Qa(model, prepared.splits, recipe.metric, *prompts(task, prepared.splits))
+    opened = open_task(str(RECIPE), seed=SEED)
+    recipe = opened.recipe
+    model = find_model(recipe.model, say)
+    task = replace(opened.task, markers=chat_markers(model))
+    return QaPrompts(model, opened.splits, recipe.metric, *build_prompts(task, opened.splits))
 
 
-def prompts(task: Task, splits: Splits) -> tuple[Prompt, Prompt, Prompt]:
-    """The seed prompt, one with demos in raw text, and a student's."""
+def build_prompts(task: Task, splits: Splits) -> tuple[Prompt, Prompt, Prompt]:
+    """The baseline prompt, one with demos in raw text, and a student's."""
     instruction = task.signature.instructions
-    shown = spread(splits.train, DEMOS, f"{SEED}-shown")
-    return build(task, "chat", instruction), build(task, "raw", instruction, shown, k=DEMOS), bare(task)
+    demos = spread(splits.train, DEMOS, f"{SEED}-shown")
+    with_demos = build_prompt(task, "raw", instruction, demos, k=DEMOS)
+    return build_prompt(task, "chat", instruction), with_demos, bare_prompt(task)
 
 
 def write_best(path: Path) -> Path:
     """The prompt with demos as an artifact that `serve` reads."""
-    opened = qa()
+    opened = open_qa()
     prompt = opened.demos
     write_json(path, {
         "schema_version": SCHEMA_VERSION, "id": prompt.id, "name": "qa", "shipped": "winner", "scores": {},

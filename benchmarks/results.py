@@ -12,12 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import FAST, RESULTS, read
-from optimizer.files import write_json, write_text
-from optimizer.spelled import plural
+from promptstill.files import write_json, write_text
+from promptstill.text import plural
 
 PAGE = Path(__file__).parent / "RESULTS.md"
-PARTS = ("contest", "ablations", "simulated", "honesty", "client", "middleware", "training", "variants", "growth")
-MACHINE, ENDED = "machine", "ended.json"  # MACHINE: of the cells that do not say theirs
+PARTS = {  # each part's module: its `run(fast)` fills cells, its `section(records)` is the Markdown of them
+    "contest": "benchmarks.contest.contest",
+    "ablations": "benchmarks.contest.ablations",
+    "simulated": "benchmarks.simulation.simulated",
+    "honesty": "benchmarks.honesty.honesty",
+    "client": "benchmarks.speed.client",
+    "middleware": "benchmarks.speed.middleware",
+    "training": "benchmarks.speed.training",
+    "variants": "benchmarks.speed.variants",
+    "growth": "benchmarks.speed.growth",
+}
+MACHINE = "machine"  # the machines of older cells, which do not name their own
+ENDED = "ended.json"
 HEAD = """# Results
 
 Written by `make bench`; do not edit. Full results are in `benchmarks/results/`, those of `make bench FAST=1` in
@@ -26,50 +37,49 @@ others.
 """
 
 
-def note(folder: Path, part: str, problem: str | None) -> None:
+def note_end(folder: Path, part: str, problem: str | None) -> None:
     """Keep how the last run of a part ended."""
-    write_json(folder / ENDED, {**ended(folder), part: problem})
+    write_json(folder / ENDED, {**read_ends(folder), part: problem})
 
 
-def ended(folder: Path) -> dict[str, str | None]:
+def read_ends(folder: Path) -> dict[str, str | None]:
     """What stopped each part when it was last run; None where nothing did."""
     path = folder / ENDED
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def write_page(page: Path = PAGE, folder: Path = RESULTS) -> None:
-    """Render the page from what the folder and its fast one hold: the known parts, and what else was measured there."""
-    parts = dict.fromkeys([*PARTS, *ended(folder), *ended(folder / FAST.name)])
+    """Write the page from the cells of a folder and its fast one: the known parts, then others measured there."""
+    parts = dict.fromkeys([*PARTS, *read_ends(folder), *read_ends(folder / FAST.name)])
     write_text(page, "\n".join([HEAD, *(section(part, folder, folder / FAST.name) for part in parts)]))
 
 
 def section(part: str, full: Path, fast: Path) -> str:
-    """One part: its own Markdown, below it how it was measured; or why there is none."""
+    """One part: its own Markdown and how it was measured, or why there is none."""
     folder, fast_only = (full, False) if read(part, full) else (fast, True)
     records = read(part, folder)
-    problem = ended(folder).get(part) or ended(full).get(part)
+    problem = read_ends(folder).get(part) or read_ends(full).get(part)
     if not records:
-        return "\n".join([f"## {part}", "", f"Not measured: {absent(part, problem)}", ""])
-    lines = [shown(part, records), "", *provenance(part, records, folder, fast=fast_only)]
+        return "\n".join([f"## {part}", "", f"Not measured: {why_absent(part, problem)}", ""])
+    lines = [render(part, records), "", *provenance(part, records, folder, fast=fast_only)]
     if problem:
         lines += ["", f"**The last run of this part stopped early:** {problem}"]
     return "\n".join([*lines, ""])
 
 
-def shown(part: str, records: list[dict[str, Any]]) -> str:
-    """The part's own Markdown. Whatever it raises is that part's failure, and told in its place."""
+def render(part: str, records: list[dict[str, Any]]) -> str:
+    """The part's own Markdown. An error in it is shown in its place, and leaves the other parts on the page."""
     try:
-        return str(importlib.import_module(f"benchmarks.{part}").section(records)).rstrip()
+        return str(importlib.import_module(PARTS[part]).section(records)).rstrip()
     except Exception as error:
         return f"## {part}\n\nIts cells cannot be shown: {type(error).__name__} {error}."
 
 
-def absent(part: str, problem: str | None) -> str:
+def why_absent(part: str, problem: str | None) -> str:
     """Why a part has no cells."""
     if problem:
         return problem
-    there = (PAGE.parent / f"{part}.py").exists()
-    return f"`{command(part)}` has not been run." if there else f"there is no `benchmarks/{part}.py`."
+    return f"`{command(part)}` has not been run." if part in PARTS else "there is no such part."
 
 
 def command(part: str, *, fast: bool = False) -> str:
@@ -90,17 +100,17 @@ def provenance(part: str, records: Sequence[dict[str, Any]], folder: Path, *, fa
 
 
 def machines(records: Sequence[dict[str, Any]], folder: Path) -> str:
-    """The machines that these cells were measured on; where one does not say, all that the folder's cells were."""
+    """The machines that these cells were measured on; where a cell names none, all machines that the folder notes."""
     noted = [one["machine"] for one in records if "machine" in one]
     if len(noted) < len(records):
         noted += [one["key"] for one in read(MACHINE, folder)]
-    return " / ".join(dict.fromkeys(told(one) for one in noted)) or "Machine not noted."
+    return " / ".join(dict.fromkeys(machine_text(one) for one in noted)) or "Machine not noted."
 
 
-def told(found: dict[str, Any]) -> str:
-    gpus = f", {found['gpus']} GPU" if found["gpus"] else ", no GPU"
-    cores = plural(found["cores"], "core")
-    return f"{cores} ({found['processor']}; {found['flags']}), {found['memory_gib']} GiB{gpus}."
+def machine_text(machine: dict[str, Any]) -> str:
+    gpus = f", {machine['gpus']} GPU" if machine["gpus"] else ", no GPU"
+    cores = plural(machine["cores"], "core")
+    return f"{cores} ({machine['processor']}; {machine['flags']}), {machine['memory_gib']} GiB{gpus}."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

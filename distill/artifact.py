@@ -1,4 +1,4 @@
-"""What is written at the end: lineage, verdict, card and, last of all, prompt.json in best.json's schema."""
+"""Writes the result of a distillation: train.json, verdict.json, the card, and prompt.json, in best.json's schema."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distill.card import card
-from distill.distillation import Distillation, lineage
-from distill.folder import Distilled
-from distill.report import write_report, write_rows
-from optimizer.files import write_json, write_text
-from optimizer.models import resolve
-from optimizer.prompt import SCHEMA_VERSION
-from optimizer.run import now, versions
+from distill.folder import DistilledFolder
+from distill.report.card import model_card
+from distill.report.page import write_arm_rows, write_report
+from distill.result import Distillation, training_record
+from promptstill.engine.models import find_model
+from promptstill.files import write_json, write_text
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.provenance import now, versions
 
 
-def write(folder: Distilled, made: Distillation) -> None:
-    """Publish the distillation; until prompt.json stands there, the folder is no result. The page is drawn from it."""
-    folder.publish(made.student.adapter_dir, made.student.metrics_path)
-    write_json(folder.path / "train.json", lineage(made) | {"created_at": now(), "versions": versions()})
-    write_json(folder.path / "verdict.json", made.verdict.to_json())
-    write_text(folder.path / "README.md", card(made))
-    write_rows(folder.path / "test.jsonl", made.plan.prepared.splits.test, made.verdict)
-    artifact = prompt_artifact(made)
-    if made.merged is not None:
+def write_result(folder: DistilledFolder, result: Distillation) -> None:
+    """Write all files. The folder is a result once prompt.json is there; the page, which reads it, comes last."""
+    folder.publish(result.student.adapter_dir, result.student.metrics_path)
+    write_json(folder.path / "train.json", training_record(result) | {"created_at": now(), "versions": versions()})
+    write_json(folder.verdict_path, result.verdict.to_json())
+    write_text(folder.path / "README.md", model_card(result))
+    write_arm_rows(folder.path / "test.jsonl", result.plan.opened.splits.test, result.verdict)
+    artifact = prompt_artifact(result)
+    if result.merged_difference is not None:
         write_json(folder.merged_prompt_path, merged_artifact(artifact, folder.merged_dir))
     write_json(folder.prompt_path, artifact)
     write_report(folder)
 
 
-def prompt_artifact(made: Distillation) -> dict[str, Any]:
-    """The student's prompt as a best.json: what it is of, and what was measured with it."""
-    plan, verdict = made.plan, made.verdict
+def prompt_artifact(result: Distillation) -> dict[str, Any]:
+    """prompt.json: the student's prompt in best.json's schema, where it comes from, and its scores."""
+    plan, verdict = result.plan, result.verdict
     test = {"student": {"score": asdict(verdict.student.score), "parse_failures": verdict.student.parse_failures}}
     gains = {"over_best": asdict(verdict.over_best)}
     return {
         "schema_version": SCHEMA_VERSION,
-        "id": plan.student.id,
+        "id": plan.student_prompt.id,
         "name": plan.name,
         "created_at": now(),
         "recipe": plan.artifact["recipe"],
         "model": {"name": plan.student_model.name, "sha256": plan.student_model.sha256},
-        "adapter": {"sha256": made.student.sha256, "r": made.student.hyper.r},
+        "adapter": {"sha256": result.student.sha256, "r": result.student.hyper.r},
         "from_prompt": plan.artifact["id"],
         "shipped": "student" if verdict.distil else "prompt",
         "scores": {"test": {**test, "gains": gains}},
         "splits": plan.artifact["splits"],
-        "example": dict(plan.prepared.splits.dev[0].inputs),
+        "example": dict(plan.opened.splits.dev[0].inputs),
         "versions": versions(),
-        "prompt": plan.student.model_dump(mode="json"),
+        "prompt": plan.student_prompt.model_dump(mode="json"),
     }
 
 
 def merged_artifact(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The student's artifact for the merged weights in `folder`, which need no adapter; `serve FOLDER` reads it."""
-    model = resolve(str(folder), lambda line: None)
+    """prompt.json for the merged weights in `folder`, which need no adapter; `serve FOLDER` reads it."""
+    model = find_model(str(folder), lambda line: None)
     rest = {key: value for key, value in artifact.items() if key != "adapter"}
     return {**rest, "model": {"name": f"{artifact['name']}-merged", "sha256": model.sha256}}

@@ -1,8 +1,7 @@
-"""The command `distill`: arguments in, exit code out (optimizer/errors.py says which)."""
+"""The command `distill`: arguments in, exit code out (promptstill/errors.py says which)."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from distill.options import instead, student, task, teacher
-from optimizer.errors import UserError
-from optimizer.exits import exit_codes
-from optimizer.help import Command
-from optimizer.shell import near, pasted
+from distill.command.options import instead, student, task, teacher
+from promptstill.command.exits import RESUME, exit_codes
+from promptstill.command.help import Command
+from promptstill.errors import UserError
+from promptstill.shell import command_line, short_path
 
-if TYPE_CHECKING:  # heavy: aiohttp, and what counts tokens
-    from distill.folder import Distilled
-    from distill.settings import Settings
-    from distill.verdict import Verdict
+if TYPE_CHECKING:  # they load aiohttp and tokenizers
+    from distill.settings import DistillSettings
+    from distill.verdict.verdict import DistillVerdict
 
 WAIT_S = 2.0
 EXAMPLES = """
@@ -30,7 +28,7 @@ distill --resume distilled                # after a stop
 """
 CODES = (
     ("0", "done, whatever the verdict says"),
-    ("1", "the machinery failed: engine, endpoint, memory, disk"),
+    ("1", "an engine, endpoint, memory or disk failed"),
     ("2", "a mistake in prompt, recipe, rows or options"),
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
 )
@@ -44,19 +42,19 @@ CODES = (
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def distill(context: click.Context, /, **options: Any) -> None:
-    """Train a small model to do with a bare prompt what the best prompt does; measure whether it was worth it."""
+    """Train a small model to answer a bare prompt as well as the best prompt, and measure whether it is worth it."""
     if options["report"]:
         report(options["report"])
         return
     if not options["from_prompt"] and not options["resume"]:
-        raise UserError("Which prompt?", "distill takes --from-prompt best.json, or --resume DIR.", "")
+        raise UserError("Which prompt?", "distill takes --from-prompt best.json, or --resume FOLDER.", "")
     if options["resume"]:
         refuse_changes(context)
     work(options)
 
 
 def refuse_changes(context: click.Context) -> None:
-    """A distillation goes on with the settings that it began with."""
+    """--resume takes no other option: a distillation goes on with the settings that it began with."""
     given = click.core.ParameterSource.COMMANDLINE
     chosen = [p for p in context.command.params if p.name and context.get_parameter_source(p.name) == given]
     others = [parameter.opts[0] for parameter in chosen if parameter.name != "resume"]
@@ -69,127 +67,94 @@ def refuse_changes(context: click.Context) -> None:
 
 
 def work(options: dict[str, Any]) -> None:
-    """Plan, do the steps, write the result; under a launch of several processes, all but the first only train."""
-    from distill.folder import Distilled
-    from distill.pipeline import Steps
-    from distill.plan import plan
-    from optimizer.progress import Watch
+    """Distil, and show the result. Of several processes of a launch, all but the first only train."""
+    from distill.launch import run_distillation
+    from promptstill.command.listeners import terminal_listener
 
     if int(os.environ.get("RANK", "0")) > 0:
-        follow(options["resume"] or options["output"])
+        train_beside(options["resume"] or options["output"])
         return
-    if options["resume"] and Distilled.open(options["resume"])[0].finished:
-        again(Distilled(options["resume"]))
-        return
-    if not options["resume"]:
-        Distilled.refuse_occupied(options["output"])
-    with Watch(Console(stderr=True, highlight=False)) as watch:
-        settings = Distilled.open(options["resume"])[1] if options["resume"] else to_settings(options)
-        planned = plan(settings, watch.say)
-        folder = Distilled(options["resume"]) if options["resume"] else Distilled.create(options["output"], settings)
-        watch.say(f"{len(planned.rows)} rows to learn from, {planned.leaks} leaks dropped; folder {folder.path}")
-        watch.say(f"ahead: {ahead(settings.gold_arm)}")
-        try:
-            made = Steps(planned, settings, folder, watch).run()
-        except BaseException:
-            watch.say(f"to go on: {pasted('distill', '--resume', folder.path)}")
-            raise
-        from distill.artifact import write
-
-        write(folder, made)
-    show(folder.path, made.verdict, settings.seed, Path(settings.from_prompt) if planned.together else None)
+    settings = None if options["resume"] else to_settings(options)
+    with terminal_listener(Console(stderr=True, highlight=False)) as listener:
+        done = run_distillation(settings, options["resume"], options["output"], listener)
+    show(done.folder.path, done.verdict, done.settings.seed, done.best_path)
 
 
-def ahead(gold_arm: bool) -> str:
-    """The steps of a distillation, and how long they take together."""
-    second = ", and one on gold labels" if gold_arm else ""
-    return f"the teacher answers, a student is trained{second}, test is read (usually 10-30 min in all on two cores)"
-
-
-def again(folder: Distilled) -> None:
-    """What a finished distillation found, as it stands: to time a part of it anew would mix two states of a machine."""
-    from distill.verdict import Verdict
-
-    click.echo(f"{folder.path} is finished; this is what it found.", err=True)
-    verdict = Verdict.from_json(json.loads(folder.verdict_path.read_text(encoding="utf-8")))
-    show(folder.path, verdict, folder.settings().seed, None)
-
-
-def show(folder: Path, verdict: Verdict, seed: int, best: Path | None) -> None:
-    """The arms, the sentence, the files and the next command."""
-    from distill.card import terminal
-    from distill.verdict import sentence
+def show(folder: Path, verdict: DistillVerdict, seed: int, best: Path | None) -> None:
+    """The arms, the verdict's sentence, the files and the next command."""
+    from distill.report.card import terminal_table
+    from distill.verdict.verdict import verdict_sentence
 
     out = Console(highlight=False)
-    out.print(terminal(verdict, seed))
-    out.print(f"\n{sentence(verdict)}\n", soft_wrap=True)
-    for line in whereabouts(folder, best):
+    out.print(terminal_table(verdict, seed))
+    out.print(f"\n{verdict_sentence(verdict)}\n", soft_wrap=True)
+    for line in next_steps(folder, best):
         click.echo(line)
 
 
-def whereabouts(folder: Path, best: Path | None) -> list[str]:
-    """Files, and the command to type next; `best` is the prompt that the same server can hold."""
-    from distill.folder import Distilled
+def next_steps(path: Path, best: Path | None) -> list[str]:
+    """The files to look at, and the command to type next. `best` is the best.json that the same server can serve."""
+    from distill.folder import DistilledFolder
 
-    serve = pasted("serve", best, "--adapter", folder) if best else pasted("serve", "--adapter", folder)
-    made = Distilled(folder)
+    serve = command_line("serve", best, "--adapter", path) if best else command_line("serve", "--adapter", path)
+    folder = DistilledFolder(path)
     return [
-        f"model card  {near(folder / 'README.md')}",
-        f"look at it  {near(folder / 'report.html')}",
+        f"model card  {short_path(path / 'README.md')}",
+        f"look at it  {short_path(path / 'report.html')}",
         f"{'serve both' if best else 'serve it  '}  {serve}",
-        *([f"or merged   {pasted('serve', made.merged_dir)}"] if made.merged_prompt_path.is_file() else []),
+        *([f"or merged   {command_line('serve', folder.merged_dir)}"] if folder.merged_prompt_path.is_file() else []),
     ]
 
 
 def report(path: Path) -> None:
-    """A folder's page, made again; of an unfinished one, how far it has come."""
-    from distill.folder import Distilled
-    from distill.report import write_report
+    """Write a folder's page again; for an unfinished one, the page shows how far it is."""
+    from distill.folder import DistilledFolder
+    from distill.report.page import write_report
 
-    folder, _ = Distilled.open(path)
+    folder, _ = DistilledFolder.open(path)
     write_report(folder)
-    click.echo(near(folder.path / "report.html"))
+    click.echo(short_path(folder.path / "report.html"))
 
 
-def follow(path: Path) -> None:
-    """A further process of `accelerate launch`: waits for the first one's lessons, then trains beside it."""
-    from distill.folder import Distilled
+def train_beside(path: Path) -> None:
+    """Another process of `accelerate launch`: waits for the first one's training rows, then trains with it."""
+    from distill.folder import DistilledFolder
     from distill.pipeline import Steps
-    from distill.plan import plan
-    from distill.teach import recall_taught
-    from optimizer.progress import Watch
+    from distill.plan import plan_distillation
+    from distill.teach.teaching import TEACHER, load_teacher_data
+    from promptstill.events import silent, teller
 
-    while not (path / "work" / "taught.json").is_file():
+    folder = DistilledFolder(path)
+    while folder.read_step(TEACHER) is None:
         time.sleep(WAIT_S)
-    folder, settings = Distilled.open(path)
-    with Watch(Console(stderr=True, quiet=True)) as watch:
-        planned = plan(settings, watch.say)
-        taught = recall_taught(folder, planned)
-        if taught is not None:
-            Steps(planned, settings, folder, watch).train(taught)
+    folder, settings = DistilledFolder.open(path)
+    plan = plan_distillation(settings, teller(silent))
+    data = load_teacher_data(folder, plan)
+    if data is not None:
+        Steps(plan, settings, folder, silent).train_students(data)
 
 
-def to_settings(options: dict[str, Any]) -> Settings:
-    """The settings that the command line states."""
-    from distill.hyper import ALL_LINEAR, Hyper
-    from distill.ladder import Rules
-    from distill.settings import Settings
-    from optimizer.endpoints import Source
+def to_settings(options: dict[str, Any]) -> DistillSettings:
+    """The settings, from the command line."""
+    from distill.settings import DistillSettings
+    from distill.teach.filter import FilterRules
+    from distill.train.hyper import ALL_LINEAR, HyperParameters
+    from promptstill.engine.source import ModelSource
 
     targets = options["targets"]
-    named = targets if targets == ALL_LINEAR else tuple(part.strip() for part in targets.split(","))
-    hyper = Hyper(
+    modules = targets if targets == ALL_LINEAR else tuple(part.strip() for part in targets.split(","))
+    hyper = HyperParameters(
         r=int(options["r"]),
-        targets=named,
+        targets=modules,
         **{n: options[n] for n in ("alpha", "rslora", "lr", "epochs", "batch", "precision", "seed")},
     )
     paths: dict[str, Any] = {
         name: str(options[name]) if options[name] else None for name in ("teacher", "recipe", "unlabelled")
     }
-    return Settings(
+    return DistillSettings(
         from_prompt=str(options["from_prompt"]),
-        source=Source(options["base_url"], options["api_key_env"], options["window"]),
-        rules=Rules(keep=options["keep"], most=options["most"], gold=options["gold"]),
+        source=ModelSource(options["base_url"], options["api_key_env"], options["window"]),
+        rules=FilterRules(min_score=options["keep"], max_per_row=options["max_per_row"], gold=options["gold"]),
         hyper=hyper,
         gold_arm=not options["no_gold_arm"],
         **paths,
@@ -202,7 +167,7 @@ def to_settings(options: dict[str, Any]) -> Settings:
 
 def main() -> None:
     """The console entry."""
-    with exit_codes():
+    with exit_codes(RESUME):
         distill(standalone_mode=False)
 
 

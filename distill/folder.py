@@ -1,106 +1,112 @@
-"""The folder that distil leaves behind: the adapter, what it was made of, and `work/`, from which it can go on.
+"""The folder of a distillation: the adapter, what it was made of, and `work/`, from which --resume goes on.
 
     adapter_config.json  adapter_model.safetensors  prompt.json  train.json  verdict.json  metrics.jsonl
     dataset.jsonl  rejected.jsonl  test.jsonl  README.md  report.html  work/  merged/ (with --merge)
 
-prompt.json is written after all but the page: a folder without it is not finished, and `serve` will not take it for a
-result.
+prompt.json is written after all but the page. A folder without it is not finished, and `serve` refuses it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from distill.settings import Settings
-from optimizer.errors import UserError
-from optimizer.files import write_json
-from optimizer.shell import pasted
+from distill.settings import DistillSettings
+from promptstill.errors import UserError
+from promptstill.files import read_json, write_json
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.shell import command_line
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+VERSION = "schema_version"
 
 
-class Distilled:
+class DistilledFolder:
     """A distillation's files by name."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.work = path, path / "work"
-        self.calls_path = self.work / "calls.db"
-        self.logs_dir = self.work / "logs"
+        self.path, self.work_dir = path, path / "work"
+        self.calls_path = self.work_dir / "calls.db"
+        self.logs_dir = self.work_dir / "logs"
+        self.settings_path = self.work_dir / "settings.json"
         self.dataset_path = path / "dataset.jsonl"
         self.prompt_path = path / "prompt.json"
         self.verdict_path = path / "verdict.json"
         self.merged_dir = path / "merged"
         self.merged_prompt_path = self.merged_dir / "prompt.json"
-        self.settings_path = self.work / "settings.json"
 
     @classmethod
-    def create(cls, path: Path, settings: Settings) -> Distilled:
+    def create(cls, path: Path, settings: DistillSettings) -> DistilledFolder:
         """A new folder. Raises `UserError` where something is in the way."""
         cls.refuse_occupied(path)
-        made = cls(path)
-        made.logs_dir.mkdir(parents=True)
-        write_json(made.settings_path, settings.to_json())
-        return made
+        folder = cls(path)
+        folder.logs_dir.mkdir(parents=True)
+        write_json(folder.settings_path, {VERSION: SCHEMA_VERSION, **settings.to_json()})
+        return folder
 
     @classmethod
     def refuse_occupied(cls, path: Path) -> None:
         """Raises `UserError` where something is in the way of a new folder."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            begun = (path / "work" / "settings.json").is_file() and not cls(path).finished
-            going = f"Go on with it: {pasted('distill', '--resume', path)}" if begun else "Move it away"
+            unfinished = (path / "work" / "settings.json").is_file() and not cls(path).finished
+            way_out = f"Go on with it: {command_line('distill', '--resume', path)}" if unfinished else "Move it away"
             raise UserError(
                 f"{path} already holds a distillation that is not finished."
-                if begun
+                if unfinished
                 else f"{path} already holds something.",
                 "A new distillation would mix with it.",
-                f"{going}, or name another folder with -o.",
+                f"{way_out}, or name another folder with -o.",
             )
 
     @classmethod
-    def open(cls, path: Path) -> tuple[Distilled, Settings]:
-        """An earlier distillation, and its settings. Raises `UserError` where there is none."""
-        made = cls(path)
-        if not made.settings_path.is_file():
+    def open(cls, path: Path) -> tuple[DistilledFolder, DistillSettings]:
+        """An earlier distillation, and its settings. Raises `UserError` for none, or one of another schema version."""
+        folder = cls(path)
+        if not folder.settings_path.is_file():
             raise UserError(
                 f"{path} is no distillation to go on with.",
-                f"It has no {made.settings_path.relative_to(path)}.",
+                f"It has no {folder.settings_path.relative_to(path)}.",
                 "Start one with: distill --from-prompt best.json",
             )
-        return made, made.settings()
+        values = read_json(folder.settings_path)
+        version = values.pop(VERSION, 1)  # the first version did not write it
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} is of another promptstill (schema_version {version}).",
+                f"This one reads {SCHEMA_VERSION}.",
+                "Distil again into another folder with -o.",
+            )
+        return folder, DistillSettings.from_json(values)
 
     @property
     def finished(self) -> bool:
-        """Whether the result stands; what was lost of it, --resume makes again."""
+        """Whether the result is complete. --resume makes a part that was lost again."""
         adapter = [self.path / name for name in ADAPTER_FILES]
         return all(path.is_file() for path in (*adapter, self.prompt_path, self.verdict_path))
 
-    def settings(self) -> Settings:
-        return Settings.from_json(json.loads(self.settings_path.read_text(encoding="utf-8")))
+    def read_step(self, name: str) -> Any:
+        """The stored result of the step `name`; None where it has not finished."""
+        path = self.work_dir / f"{name}.json"
+        return read_json(path) if path.is_file() else None
 
-    def kept(self, name: str) -> Any:
-        """What an earlier step left under `name`, or None."""
-        path = self.work / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    def write_step(self, name: str, result: Any) -> None:
+        """Store a finished step's result for a later --resume."""
+        write_json(self.work_dir / f"{name}.json", result)
 
-    def keep(self, name: str, value: Any) -> None:
-        """Leave a finished step's result for a later --resume."""
-        write_json(self.work / f"{name}.json", value)
-
-    def measured(self, rows: str, student: str) -> int:
-        """How many students the test rows with this digest have measured: the given one, and those beside it."""
-        found = {student}
+    def count_students(self, test_sha256: str, student_sha256: str) -> int:
+        """Number of students evaluated on the test rows with this digest: the given one, and those in the folders
+        beside this one."""
+        found = {student_sha256}
         for path in self.path.absolute().parent.glob("*/prompt.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another folder's file may be anything
-                other = json.loads(path.read_text(encoding="utf-8"))
-                found |= {other["adapter"]["sha256"]} if other["splits"]["sha256"]["test"] == rows else set()
+                other = read_json(path)
+                found |= {other["adapter"]["sha256"]} if other["splits"]["sha256"]["test"] == test_sha256 else set()
         return len(found)
 
     def publish(self, adapter_dir: Path, metrics: Path) -> None:
-        """Put the adapter, and the record of its training, in place."""
+        """Copy the adapter and the metrics of its training to where the result's files are."""
         for name in ADAPTER_FILES:
             shutil.copyfile(adapter_dir / name, self.path / name)
         shutil.copyfile(metrics, self.path / "metrics.jsonl")

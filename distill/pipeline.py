@@ -1,4 +1,4 @@
-"""The steps of `distill`: teach, train, serve the result, compare, and write down what came of it."""
+"""The steps of `distill`: ask the teacher, train the students, serve them, and compare them with the prompt."""
 
 from __future__ import annotations
 
@@ -8,227 +8,245 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from distill import logprobs
-from distill.arms import Arm, Bench
-from distill.dataset import Entry, compose
-from distill.distillation import Distillation, Schooled
-from distill.encode import Encoder, context_limit, encode
-from distill.folder import Distilled
-from distill.forgetting import Recall
-from distill.hyper import Hyper
-from distill.job import Dev, Job, Progress, Report
-from distill.ladder import labels
-from distill.plan import Plan
-from distill.progress import Ticker, ticking
-from distill.search import search
-from distill.settings import Settings
-from distill.teach import BARE, BEST, READING, Taught, Teaching, recall_taught
-from distill.verdict import Cost, judge
-from optimizer.calls import SqliteCalls
-from optimizer.client import Endpoint
-from optimizer.endpoints import Source, answering
-from optimizer.engine import Adapters
-from optimizer.errors import InfrastructureError, ReplyError, UserError
-from optimizer.evaluate import apply
-from optimizer.exits import run_async
-from optimizer.progress import Watch
-from optimizer.stats import Estimate
+from distill.folder import DistilledFolder
+from distill.plan import DistillPlan
+from distill.progress import LongStep, long_step
+from distill.result import Distillation, TrainedStudent
+from distill.settings import DistillSettings
+from distill.teach.dataset import TrainingRow, to_training_rows
+from distill.teach.filter import from_labels
+from distill.teach.teaching import BARE, BEST, TIME_OF_AN_ARM, TeacherData, TeacherSession, load_teacher_data
+from distill.train.encode import Encoder, context_limit
+from distill.train.hyper import HyperParameters
+from distill.train.job import DevSet, KeepGoing, ReportTraining, TrainingJob, TrainingProgress
+from distill.train.tune import tune
+from distill.verdict.adapter_check import TOLERANCE, AdapterCheck, ask_tokens, compare_logprobs, peft_logprobs
+from distill.verdict.arms import Arm, ArmBench
+from distill.verdict.retention import Retention
+from distill.verdict.verdict import DistillVerdict, TrainingCost, compare_arms
+from promptstill.command.exits import run_async
+from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.store import SqliteCalls
+from promptstill.engine.source import ModelSource, open_endpoint
+from promptstill.engine.vllm import Adapters
+from promptstill.errors import InfrastructureError, ReplyError, UserError
+from promptstill.events import Listener, teller
+from promptstill.stats import Estimate
+from promptstill.task.metrics import apply_metric
 
-PROBES = 16
-FAR = 0.1  # beyond the interval's end, so that chance does not raise it
+PROBE_ROWS = 16  # dev rows by which an adapter is checked
+MAX_DEV_GAP = 0.1  # of dev over the end of test's interval, so that chance does not exceed it
+OBJECTIVE = "hard"  # what students are trained by, of distill.train.objectives
 STUDENT, GOLD = "student", "gold"
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps, each using what the ones before it made; a finished one is not done again by --resume."""
+    """The steps, each using what the ones before it made. --resume does not repeat a finished one."""
 
-    plan: Plan
-    settings: Settings
-    folder: Distilled
-    watch: Watch
+    plan: DistillPlan
+    settings: DistillSettings
+    folder: DistilledFolder
+    listener: Listener
+
+    def say(self, text: str) -> None:
+        teller(self.listener)(text)
 
     def run(self) -> Distillation:
         with closing(SqliteCalls(self.folder.calls_path)) as store:
-            self.folder.keep("plan", self.plan.told)
+            self.folder.write_step("plan", self.plan.page_facts)
             try:
-                taught = recall_taught(self.folder, self.plan)
-                if taught is None:
-                    draw(self.folder, running=True)
-                    taught = Teaching(self.plan, self.settings, self.folder, self.watch, store).run()
-                draw(self.folder, running=True)
-                student, gold = self.train(taught)
-                return self.compare(taught, student, gold, store)
+                data = load_teacher_data(self.folder, self.plan)
+                if data is None:
+                    draw_report(self.folder, running=True)
+                    data = TeacherSession(self.plan, self.settings, self.folder, self.listener, store).run()
+                draw_report(self.folder, running=True)
+                student, gold = self.train_students(data)
+                return self.compare(data, student, gold, store)
             except BaseException:
-                draw(self.folder)
+                draw_report(self.folder)
                 raise
 
-    def train(self, taught: Taught) -> tuple[Schooled, Schooled | None]:
-        """The student, and one on as many labels by the same hyper-parameters. All processes of a launch do this."""
-        student = self.school(STUDENT, taught.entries, self.settings.search)
-        lessons = self.gold_entries(len(taught.entries)) if self.settings.gold_arm else []
-        gold = self.school(GOLD, lessons, 0, student.hyper) if lessons else None
+    def train_students(self, data: TeacherData) -> tuple[TrainedStudent, TrainedStudent | None]:
+        """The student, and a second one trained on as many labels with the same hyper-parameters.
+
+        Under `accelerate launch` every process calls this.
+        """
+        student = self.train_student(STUDENT, data.rows, self.settings.search)
+        gold_rows = self.gold_rows(len(data.rows)) if self.settings.gold_arm else []
+        gold = self.train_student(GOLD, gold_rows, 0, student.hyper) if gold_rows else None
         return student, gold
 
-    def gold_entries(self, count: int) -> list[Entry]:
-        """As many labelled train rows as the student has lessons, or all there are."""
-        rows = [row for row in self.plan.rows if row.outputs]
-        chosen = random.Random(self.settings.seed).sample(rows, min(count, len(rows)))
-        return compose(labels(chosen), self.plan.student)[0]
+    def gold_rows(self, count: int) -> list[TrainingRow]:
+        """Training rows from `count` random labelled rows, or from all where there are fewer."""
+        labelled = [row for row in self.plan.rows if row.outputs]
+        chosen = random.Random(self.settings.seed).sample(labelled, min(count, len(labelled)))
+        return to_training_rows(from_labels(chosen), self.plan.student_prompt)[0]
 
-    def school(self, name: str, entries: Sequence[Entry], trials: int, hyper: Hyper | None = None) -> Schooled:
-        """Train on `entries`, after a search of `trials` trainings where that is asked for."""
-        job = self.job(name, entries, hyper or self.settings.hyper)
-        from distill.train import train
+    def train_student(
+        self, name: str, rows: Sequence[TrainingRow], trials: int, hyper: HyperParameters | None = None
+    ) -> TrainedStudent:
+        """Train on `rows`, after `trials` trainings that search hyper-parameters."""
+        from distill.train.loop import train
 
-        def once(hyper: Hyper, work_dir: Path, keep_going: Any) -> float:
-            one = replace(job, hyper=hyper, work_dir=work_dir)
-            with ticking(self.watch, f"training r={hyper.r}, lr={hyper.lr:.1e}") as ticker:
-                return max(train(one, work_dir / "adapter", ticker.follow, keep_going=keep_going).dev_scores)
+        job = self.make_job(name, rows, hyper or self.settings.hyper)
+
+        def train_once(hyper: HyperParameters, work_dir: Path, keep_going: KeepGoing) -> float:
+            trial = replace(job, hyper=hyper, work_dir=work_dir)
+            with long_step(self.listener, f"training r={hyper.r}, lr={hyper.lr:.1e}") as step:
+                result = train(trial, work_dir / "adapter", step.update_training, keep_going=keep_going)
+            return max(result.dev_scores)
 
         if trials:
-            found = search(once, job.hyper, trials, self.folder.work / "search", self.tell)
+            found = tune(train_once, job.hyper, trials, self.folder.work_dir / "search", self.report_trial)
             job = replace(job, hyper=found.hyper, work_dir=found.work_dir)
-        self.watch.say(
-            f"training the {name} on {len(job.rows)} lessons, up to {job.hyper.epochs} epochs "
+        self.say(
+            f"training the {name} on {len(job.rows)} rows, up to {job.hyper.epochs} epochs "
             "(usually 3-10 minutes on two cores; the time left is shown)"
         )
-        with ticking(self.watch, name) as ticker:
-            trained = train(job, job.work_dir / "adapter", self.shown(ticker))
-        return Schooled(job.work_dir / "adapter", job.work_dir / "metrics.jsonl", job.hyper, trained)
+        with long_step(self.listener, name) as step:
+            training = train(job, job.work_dir / "adapter", self.follow_training(step))
+        return TrainedStudent(job.work_dir / "adapter", job.work_dir / "metrics.jsonl", job.hyper, training)
 
-    def shown(self, ticker: Ticker) -> Report:
-        """The ticker, with the page renewed after each epoch."""
+    def follow_training(self, step: LongStep) -> ReportTraining:
+        """Updates the step, and draws the page again after each epoch."""
 
-        def follow(progress: Progress) -> None:
-            ticker.follow(progress)
+        def report(progress: TrainingProgress) -> None:
+            step.update_training(progress)
             if progress.dev is not None:
-                draw(self.folder, running=True)
+                draw_report(self.folder, running=True)
 
-        return follow
+        return report
 
-    def tell(self, number: int, hyper: Hyper, score: float | None) -> None:
-        came = "given up" if score is None else f"dev {100 * score:.1f}"
-        self.watch.say(f"search {number}: r={hyper.r}, lr={hyper.lr:.1e}, {hyper.epochs} epochs: {came}")
+    def report_trial(self, number: int, hyper: HyperParameters, score: float | None) -> None:
+        outcome = "pruned" if score is None else f"dev {100 * score:.1f}"
+        self.say(f"search {number}: r={hyper.r}, lr={hyper.lr:.1e}, {hyper.epochs} epochs: {outcome}")
 
-    def job(self, name: str, entries: Sequence[Entry], hyper: Hyper) -> Job:
-        """The lessons and the dev rows as token ids. Raises `UserError` where no lesson fits the model's context."""
-        from distill.weights import load_tokenizer
+    def make_job(self, name: str, rows: Sequence[TrainingRow], hyper: HyperParameters) -> TrainingJob:
+        """The training rows and the dev rows as token ids. Raises `UserError` where no row fits the model's context."""
+        from distill.train.objectives import OBJECTIVES
+        from distill.train.weights import load_tokenizer
 
         plan, model = self.plan, self.plan.student_model
-        encoder, limit = Encoder(load_tokenizer(model), plan.student), context_limit(model)
-        rows, too_long = encode(encoder, [entry.lesson for entry in entries], limit)
+        encoder, limit = Encoder(load_tokenizer(model), plan.student_prompt), context_limit(model)
+        encoded, too_long = OBJECTIVES[OBJECTIVE].encode(encoder, [row.example for row in rows], limit)
         if too_long:
-            self.watch.say(
-                f"{len(too_long)} lessons are longer than {limit} tokens and left out: {too_long[0].where} …"
-            )
-        if not rows:
+            where = too_long[0].location
+            self.say(f"{len(too_long)} training rows are longer than {limit} tokens and left out: {where} …")
+        if not encoded:
             raise UserError(
-                "No lesson fits the student's context.",
+                "No training row fits the student's context.",
                 f"It holds {limit} tokens.",
                 "Give shorter rows, or another --student.",
             )
-        dev = plan.prepared.splits.dev
-        prompts = [encoder.prompt_ids(plan.student.messages(row.inputs)) for row in dev]
-        return Job(model, rows, Dev(prompts, plan.student.decoding, self.score_dev), hyper, self.folder.work / name)
+        prompts = [encoder.prompt_ids(plan.student_prompt.messages(row.inputs)) for row in plan.opened.splits.dev]
+        dev = DevSet(prompts, plan.student_prompt.decoding, self.score_dev)
+        return TrainingJob(model, encoded, dev, hyper, self.folder.work_dir / name, objective=OBJECTIVE)
 
     def score_dev(self, replies: list[str]) -> float:
         """The task metric on dev; a reply that does not parse scores 0."""
         scores = []
-        for row, text in zip(self.plan.prepared.splits.dev, replies, strict=True):
+        for row, text in zip(self.plan.opened.splits.dev, replies, strict=True):
             try:
-                scores.append(apply(self.plan.metric, row, self.plan.student.parse(text)))
+                scores.append(apply_metric(self.plan.metric, row, self.plan.student_prompt.parse(text)))
             except ReplyError:
                 scores.append(0.0)
         return sum(scores) / len(scores)
 
-    def compare(self, taught: Taught, student: Schooled, gold: Schooled | None, store: SqliteCalls) -> Distillation:
-        """Serve what was trained, make sure that it is what answers, and read test."""
-        schooled = {STUDENT: student} | ({GOLD: gold} if gold else {})
-        names = {f"{self.plan.name}-{kind}-{one.sha256[:8]}": one for kind, one in schooled.items()}
+    def compare(
+        self, data: TeacherData, student: TrainedStudent, gold: TrainedStudent | None, store: SqliteCalls
+    ) -> Distillation:
+        """Serve the students, check their adapters, evaluate them on test, and compare."""
+        students = {STUDENT: student} | ({GOLD: gold} if gold else {})
+        names = {f"{self.plan.name}-{kind}-{one.sha256[:8]}": one for kind, one in students.items()}
         adapters = Adapters(
-            {name: one.adapter_dir for name, one in names.items()}, max(s.hyper.r for s in schooled.values())
+            {name: one.adapter_dir for name, one in names.items()}, max(one.hyper.r for one in students.values())
         )
         log_path = self.folder.logs_dir / "student.log"
-        source = Source(window=self.settings.source.window)
-        with answering(source, self.plan.student_model, log_path, self.watch.say, adapters=adapters) as (endpoint, _):
-            live = [self.prove(name, one, endpoint) for name, one in names.items()]
-            arms = [run_async(self.measure(name, endpoint, store)) for name in names]
+        source = ModelSource(window=self.settings.source.window)
+        with open_endpoint(source, self.plan.student_model, log_path, self.say, adapters=adapters) as (endpoint, _):
+            checks = [self.check_adapter(name, one, endpoint) for name, one in names.items()]
+            arms = [run_async(self.measure_arm(name, endpoint, store)) for name in names]
         for (name, one), arm in zip(names.items(), arms, strict=True):
-            if said := falls_short(name, arm.score, one.trained.dev_scores):
-                self.watch.say(said)
-        recall = self.recall(student)
-        cost = Cost(
-            len(taught.entries),
-            taught.calls,
-            taught.seconds,
-            student.trained.seconds,
-            student.trained.device,
-            (recall.base, recall.adapted),
-        )
-        best, bare = taught.arms[BEST], taught.arms[BARE]
-        students = self.folder.measured(self.plan.prepared.splits.digests()["test"], student.sha256)
-        verdict = judge(bare, best, arms[0], arms[1] if gold else None, cost, students, self.settings.seed)
-        merged = self.merge(student) if self.settings.merge else None
-        return Distillation(self.plan, self.settings, taught, student, gold, verdict, live[0], recall, merged)
+            if warning := dev_gap_warning(name, arm.score, one.training.dev_scores):
+                self.say(warning)
+        retention = self.measure_retention(student)
+        verdict = self.verdict(data, student, arms, retention)
+        difference = self.merge(student) if self.settings.merge else None
+        return Distillation(self.plan, self.settings, data, student, gold, verdict, checks[0], retention, difference)
 
-    def prove(self, name: str, schooled: Schooled, endpoint: Endpoint) -> logprobs.Liveness:
-        """That the endpoint serves this adapter, by log-probabilities. Raises `InfrastructureError` else."""
-        self.watch.say(f"checking that the endpoint answers with {name}, against PEFT (usually 10-30 s)")
-        rows = [row.inputs for row in self.plan.prepared.splits.dev[:PROBES]]
-        spoken = run_async(logprobs.ask(endpoint.base_url, name, self.plan.student, rows))
-        on, off = logprobs.peft_logprobs(self.plan.student_model, schooled.adapter_dir, spoken)
-        precision = "fp32" if schooled.trained.device.startswith("cpu") else "bf16"
-        found = logprobs.compare_logprobs([one.logprobs for one in spoken], on, off, logprobs.TOLERANCE[precision])
-        self.watch.say(f"{name}: {found.sentence}")
-        if found.state != "live":
+    def verdict(
+        self, data: TeacherData, student: TrainedStudent, arms: Sequence[Arm], retention: Retention
+    ) -> DistillVerdict:
+        """The verdict on the arms of the student and, if there is one, of the gold student."""
+        training = student.training
+        cost = TrainingCost(
+            len(data.rows),
+            data.calls,
+            data.seconds,
+            training.seconds,
+            training.device,
+            (retention.base, retention.adapted),
+        )
+        count = self.folder.count_students(self.plan.opened.splits.digests()["test"], student.sha256)
+        gold = arms[1] if len(arms) > 1 else None
+        return compare_arms(data.arms[BARE], data.arms[BEST], arms[0], gold, cost, count, self.settings.seed)
+
+    def check_adapter(self, name: str, student: TrainedStudent, endpoint: Endpoint) -> AdapterCheck:
+        """Raises `InfrastructureError` where the endpoint does not serve this adapter, by its log-probabilities."""
+        self.say(f"checking that the endpoint serves the adapter {name}, against PEFT (usually 10-30 s)")
+        rows = [row.inputs for row in self.plan.opened.splits.dev[:PROBE_ROWS]]
+        probes = run_async(ask_tokens(endpoint.base_url, name, self.plan.student_prompt, rows))
+        on, off = peft_logprobs(self.plan.student_model, student.adapter_dir, probes)
+        precision = "fp32" if student.training.device.startswith("cpu") else "bf16"
+        check = compare_logprobs([one.logprobs for one in probes], on, off, TOLERANCE[precision])
+        self.say(f"{name}: {check.sentence}")
+        if check.state != "live":
             raise InfrastructureError(
-                f"The adapter {schooled.adapter_dir} is not what the endpoint answers with.",
-                found.sentence,
+                f"The endpoint does not answer with the adapter {student.adapter_dir}.",
+                check.sentence,
                 "Nothing was written as a result. Train again with another --seed or a lower --lr.",
             )
-        return found
+        return check
 
-    async def measure(self, name: str, endpoint: Endpoint, store: SqliteCalls) -> Arm:
-        splits = self.plan.prepared.splits
-        self.watch.say(f"reading test: {name} + bare prompt, {len(splits.test)} rows{READING}")
-        bench = Bench(splits.test, splits.dev, self.plan.metric, store, self.settings.seed)
-        return await bench.measure(self.plan.student.model_copy(update={"model": name}), endpoint)
+    async def measure_arm(self, name: str, endpoint: Endpoint, store: SqliteCalls) -> Arm:
+        splits = self.plan.opened.splits
+        self.say(f"evaluating {name} + bare prompt on {len(splits.test)} test rows ({TIME_OF_AN_ARM})")
+        bench = ArmBench(splits.test, splits.dev, self.plan.metric, store, self.settings.seed)
+        return await bench.measure(self.plan.student_prompt.model_copy(update={"model": name}), endpoint)
 
-    def recall(self, schooled: Schooled) -> Recall:
-        """What of the off-task probe is left."""
-        from distill.adapter import load_adapter
-        from distill.forgetting import recall
-        from distill.weights import best_device, load_base, load_tokenizer
+    def measure_retention(self, student: TrainedStudent) -> Retention:
+        from distill.train.adapter import load_adapter
+        from distill.train.weights import best_device, load_base, load_tokenizer
+        from distill.verdict.retention import measure_retention
 
-        self.watch.say("checking what the student forgot, on the off-task probe (usually 10-30 s)")
+        self.say("checking what the student forgot, on the off-task probe (usually 10-30 s)")
         model = self.plan.student_model
-        adapted = load_adapter(load_base(model, "auto", best_device()), schooled.adapter_dir)
-        return recall(adapted, load_tokenizer(model))
+        adapted = load_adapter(load_base(model, "auto", best_device()), student.adapter_dir)
+        return measure_retention(adapted, load_tokenizer(model))
 
-    def merge(self, schooled: Schooled) -> float:
-        from distill.adapter import merge
+    def merge(self, student: TrainedStudent) -> float:
+        from distill.train.adapter import merge_adapter
 
-        self.watch.say("merging the adapter into the base's weights (usually under a minute)")
-        shutil.rmtree(self.folder.merged_dir, ignore_errors=True)  # what a killed process left
-        return merge(self.plan.student_model, schooled.adapter_dir, self.folder.merged_dir)
+        self.say("merging the adapter into the base's weights (usually under a minute)")
+        shutil.rmtree(self.folder.merged_dir, ignore_errors=True)  # a killed process may have left it
+        return merge_adapter(self.plan.student_model, student.adapter_dir, self.folder.merged_dir)
 
 
-def falls_short(name: str, test: Estimate, dev_scores: Sequence[float]) -> str | None:
-    """What to look at where test, read by the engine, lies far below the dev score that training chose by."""
+def dev_gap_warning(name: str, test: Estimate, dev_scores: Sequence[float]) -> str | None:
+    """A warning where the engine's test score is far below the dev score by which training chose its epoch."""
     dev = max(dev_scores, default=0.0)
-    if dev < test.high + FAR:
+    if dev < test.high + MAX_DEV_GAP:
         return None
     return (
-        f"{name}: {100 * dev:.1f} on dev in training, but {100 * test.mean:.1f} on test by the engine. So much is no "
-        "chance: look in report.html whether its replies end where they should."
+        f"{name}: {100 * dev:.1f} on dev in training, but {100 * test.mean:.1f} on test by the engine. Chance does not "
+        "explain that: look in report.html whether its replies end where they should."
     )
 
 
-def draw(folder: Distilled, *, running: bool = False) -> None:
-    """Renew report.html. Matplotlib loads here, so that a distillation does not wait for it to begin."""
-    from distill.report import write_report
+def draw_report(folder: DistilledFolder, *, running: bool = False) -> None:
+    """Write report.html again. Matplotlib is loaded only here, so that a distillation starts without waiting for it."""
+    from distill.report.page import write_report
 
     write_report(folder, running=running)

@@ -1,89 +1,89 @@
-"""Everything before a model is asked: best.json and its recipe opened and held together, teacher and student named."""
+"""Opens and checks all inputs before a model is asked: best.json, its recipe, the teacher and the student."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distill.adapter import check_hyper
-from distill.leaks import firewall
-from distill.settings import Settings
-from distill.unlabelled import merge, read_unlabelled
-from optimizer.errors import UserError
-from optimizer.examples import Example
-from optimizer.layouts import bare
-from optimizer.metrics import Metric
-from optimizer.models import Model, markers, resolve
-from optimizer.prepare import Prepared, prepare
-from optimizer.prompt import Prompt, read_best
-from optimizer.settings import Settings as Run
-from optimizer.shell import pasted
-
-Say = Callable[[str], None]
+from distill.settings import DistillSettings
+from distill.teach.leakage import drop_leaks
+from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
+from distill.train.adapter import check_hyper
+from promptstill.engine.models import Model, chat_markers, find_model
+from promptstill.errors import UserError
+from promptstill.events import Say
+from promptstill.prompt.artifact import read_best
+from promptstill.prompt.layouts.bare import bare_prompt
+from promptstill.prompt.prompt import Prompt
+from promptstill.shell import command_line
+from promptstill.task.examples import Example
+from promptstill.task.open import OpenTask, open_task
+from promptstill.task.recipe import Metric
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done. `rows` (train, then unlabelled) are for the teacher; `leaks` of them were dropped.
+class DistillPlan:
+    """The checked inputs of a distillation.
 
-    `best` is the prompt to beat, `teacher` the one that answers: the same, unless --teacher named another.
+    best_prompt: the one to beat. It is the teacher's prompt too, unless --teacher named another.
+    rows: for the teacher to answer, train rows first, then unlabelled ones. leaks_dropped: number of rows left out.
     """
 
     artifact: dict[str, Any]
-    prepared: Prepared
-    best: Prompt
-    teacher: Prompt
+    opened: OpenTask
+    best_prompt: Prompt
+    teacher_prompt: Prompt
     teacher_model: Model
-    student: Prompt
+    student_prompt: Prompt
     student_model: Model
     rows: Sequence[Example]
-    leaks: int
+    leaks_dropped: int
 
     @property
     def name(self) -> str:
-        return self.prepared.name
+        return self.opened.name
 
     @property
     def metric(self) -> Metric:
-        return self.prepared.loaded.recipe.metric
+        return self.opened.recipe.metric
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What the page says of it."""
+    def page_facts(self) -> dict[str, Any]:
+        """What the page says about the plan."""
         names = {"student": self.student_model.name, "teacher": self.teacher_model.name}
         return {"name": self.name, **names, "rows": len(self.rows)}
 
     @property
-    def together(self) -> bool:
-        """Whether one server can hold the prompt and the student."""
+    def one_server(self) -> bool:
+        """Whether one server can serve both the prompt and the student: they have the same base model."""
         model = self.artifact["model"]
         return (self.student_model.name, self.student_model.sha256) == (model["name"], model["sha256"])
 
     @property
-    def teaches_itself(self) -> bool:
-        """Whether teacher and student are of the same weights, so that one engine answers for both."""
+    def same_weights(self) -> bool:
+        """Whether teacher and student have the same weights, so that one engine answers for both."""
         return self.teacher_model.sha256 is not None and self.teacher_model.sha256 == self.student_model.sha256
 
 
-def plan(settings: Settings, say: Say) -> Plan:
+def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     """Open and check all inputs. Raises `UserError`; no model is asked, but the embedded one may be converted."""
     path = Path(settings.from_prompt)
     artifact = read_best(path)
     best = Prompt.from_artifact(artifact, str(path))
-    prepared = open_recipe(artifact, settings)
-    student_model = resolve_student(settings.student or str(artifact["model"]["name"]), say)
+    opened = open_recipe(artifact, settings)
+    student_model = find_student(settings.student or str(artifact["model"]["name"]), say)
     check_hyper(student_model, settings.hyper)
     teacher, teacher_model = open_teacher(settings, artifact, best, say)
-    task = replace(prepared.task, model=student_model.name, structured=True, markers=markers(student_model))
-    more = read_more(settings, prepared)
-    rows, leaks = firewall([*prepared.splits.train, *more], prepared.splits, drop=settings.drop_leaks)
-    student = bare(task, settings.layout)
-    return Plan(artifact, prepared, best, teacher, teacher_model, student, student_model, rows, leaks)
+    task = replace(opened.task, model=student_model.name, structured=True, markers=chat_markers(student_model))
+    more = read_unlabelled_rows(settings, opened)
+    rows, leaks = drop_leaks([*opened.splits.train, *more], opened.splits, drop=settings.drop_leaks)
+    student = bare_prompt(task, settings.layout)
+    return DistillPlan(artifact, opened, best, teacher, teacher_model, student, student_model, rows, leaks)
 
 
-def open_recipe(artifact: dict[str, Any], settings: Settings) -> Prepared:
+def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask:
     """The recipe that best.json came from, with the same rows. Raises `UserError` where either has changed."""
     recorded = artifact["recipe"]
     path = Path(settings.recipe or recorded["path"])
@@ -91,29 +91,24 @@ def open_recipe(artifact: dict[str, Any], settings: Settings) -> Prepared:
         raise UserError(
             f"The recipe {path} of {settings.from_prompt} is not there.",
             "best.json names it relative to the folder in which optimize ran.",
-            "Run distill there, or say where it lies: --recipe FILE.py",
+            "Run distill in that folder, or name the recipe file: --recipe FILE.py",
         )
-    run = Run(
-        recipe=f"{path}:{artifact['name']}",
-        parameters=recorded["parameters"],
-        model=artifact["model"]["name"],
-        seed=artifact["search"]["seed"],
-    )
-    prepared = prepare(run)
-    if prepared.loaded.sha256 != recorded["sha256"] or prepared.splits.digests() != artifact["splits"]["sha256"]:
-        what = "recipe" if prepared.loaded.sha256 != recorded["sha256"] else "data"
+    model, seed = artifact["model"]["name"], artifact["search"]["seed"]
+    opened = open_task(f"{path}:{artifact['name']}", recorded["parameters"], model=model, seed=seed)
+    if opened.recipe_file.sha256 != recorded["sha256"] or opened.splits.digests() != artifact["splits"]["sha256"]:
+        what = "recipe" if opened.recipe_file.sha256 != recorded["sha256"] else "data"
         raise UserError(
             f"{settings.from_prompt} is of another {what} than {path} now has.",
             "Its test rows may be among the rows that would now be trained on.",
-            f"Restore the {what}, or make a new best.json: {pasted('optimize', path)}",
+            f"Restore the {what}, or make a new best.json: {command_line('optimize', path)}",
         )
-    return prepared
+    return opened
 
 
-def resolve_student(name: str, say: Say) -> Model:
-    """The model to train, its weights on this machine or on the hub."""
+def find_student(name: str, say: Say) -> Model:
+    """The model to train, with weights on this machine or on the hub. Raises `UserError` where it has none."""
     try:
-        return resolve(name, say)
+        return find_model(name, say)
     except UserError as error:
         raise UserError(
             f"{name} has no weights here to train.",
@@ -122,8 +117,8 @@ def resolve_student(name: str, say: Say) -> Model:
         ) from error
 
 
-def open_teacher(settings: Settings, artifact: dict[str, Any], best: Prompt, say: Say) -> tuple[Prompt, Model]:
-    """The prompt that teaches, and its model. Raises `UserError` where it is of another task."""
+def open_teacher(settings: DistillSettings, artifact: dict[str, Any], best: Prompt, say: Say) -> tuple[Prompt, Model]:
+    """The teacher's prompt and model. Raises `UserError` where the prompt is of another task."""
     teacher = artifact
     if settings.teacher:
         teacher = read_best(Path(settings.teacher))
@@ -134,12 +129,12 @@ def open_teacher(settings: Settings, artifact: dict[str, Any], best: Prompt, say
             f"{settings.from_prompt} is of {artifact['name']}.",
             "Give a best.json of the same recipe, optimized on the larger model.",
         )
-    return prompt, settings.source.model(str(teacher["model"]["name"]), say)
+    return prompt, settings.source.find_model(str(teacher["model"]["name"]), say)
 
 
-def read_more(settings: Settings, prepared: Prepared) -> list[Example]:
-    """The unlabelled rows: the recipe's own and --unlabelled's."""
-    recipe, task = prepared.loaded.recipe, prepared.task
-    given = settings.unlabelled
-    more = read_unlabelled(Path(given), recipe, task.inputs, task.outputs) if given else []
-    return merge(prepared.splits, more)[0]
+def read_unlabelled_rows(settings: DistillSettings, opened: OpenTask) -> list[Example]:
+    """The unlabelled rows: the recipe's own and those of --unlabelled."""
+    recipe, task = opened.recipe, opened.task
+    path = settings.unlabelled
+    more = read_unlabelled(Path(path), recipe, task.inputs, task.outputs) if path else []
+    return unlabelled_rows(opened.splits, more)

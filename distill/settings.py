@@ -1,4 +1,4 @@
-"""What the command line asks for, as one value that the work folder keeps."""
+"""The settings of a distillation, as the command line gives them and work/settings.json keeps them."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from distill.hyper import Hyper
-from distill.ladder import Rules
-from optimizer.endpoints import Source
+from distill.teach.filter import FilterRules
+from distill.train.hyper import HyperParameters
+from promptstill.engine.source import ModelSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DistillSettings:
     """One distillation's settings.
 
-    from_prompt: the best.json whose prompt the student is held against, and the teacher unless `teacher` names another.
+    from_prompt: the best.json with the prompt to beat. That prompt is the teacher too, unless `teacher` names another.
     student: the model to train; by default the one of `from_prompt`.
-    recipe: where the recipe lies, if it has moved since `from_prompt` was written.
-    source: the teacher's endpoint. k, temperature: sampled replies a row, beside a greedy one.
+    recipe: the recipe file, if it has moved since `from_prompt` was written.
+    source: the teacher's endpoint. k, temperature: sampled replies per row, besides a greedy one.
+    search: number of trainings to try with different hyper-parameters; 0 trains once, with `hyper`.
+    gold_arm: whether to train a second student on labels, to compare with. merge: whether to write merged weights too.
     """
 
     from_prompt: str
     teacher: str | None = None
     student: str | None = None
     recipe: str | None = None
-    source: Source = field(default_factory=Source)
+    source: ModelSource = field(default_factory=ModelSource)
     unlabelled: str | None = None
     k: int = 4
     temperature: float = 0.8
-    rules: Rules = field(default_factory=Rules)
+    rules: FilterRules = field(default_factory=FilterRules)
     drop_leaks: bool = False
     layout: Literal["raw", "chat"] = "raw"
-    hyper: Hyper = field(default_factory=Hyper)
+    hyper: HyperParameters = field(default_factory=HyperParameters)
     search: int = 0
     gold_arm: bool = True
     merge: bool = False
@@ -42,8 +44,10 @@ class Settings:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Settings:
+    def from_json(cls, value: Mapping[str, Any]) -> DistillSettings:
         targets = value["hyper"]["targets"]
-        hyper = Hyper(**{**value["hyper"], "targets": targets if isinstance(targets, str) else tuple(targets)})
-        made = {"source": Source(**value["source"]), "rules": Rules(**value["rules"]), "hyper": hyper}
-        return cls(**{**value, **made})
+        hyper = HyperParameters(
+            **{**value["hyper"], "targets": targets if isinstance(targets, str) else tuple(targets)}
+        )
+        parts = {"source": ModelSource(**value["source"]), "rules": FilterRules(**value["rules"]), "hyper": hyper}
+        return cls(**{**value, **parts})

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from distill.cli import distill
 from optimizer.cli import optimize
-from optimizer.errors import InfrastructureError, UserError
+from promptstill.errors import InfrastructureError, UserError
 from serving.cli import serve
 
 PAGE = Path(__file__).with_name("cli.md")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from PIL import Image  # Matplotlib brings it
 
-from optimizer.errors import InfrastructureError, UserError
-from optimizer.exits import exit_codes
+from promptstill.command.exits import exit_codes
+from promptstill.errors import InfrastructureError, UserError
 
 PICTURE = Path(__file__).with_name("report.png")
 WIDTH, HEIGHT = 1280, 900

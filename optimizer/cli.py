@@ -1,6 +1,6 @@
 """The command `optimize`: arguments in, exit code out.
 
-Exit codes: 0 done (also when a budget ended the search), 1 the machinery failed, 2 a mistake in the input, 3 the gate
+Exit codes: 0 done (also when a limit ended the search), 1 the machinery failed, 2 a mistake in the input, 3 the gate
 failed, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
@@ -9,21 +9,22 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
-from rich.text import Text
 
-from optimizer.budget import Budget
-from optimizer.errors import BudgetReached, PromptstillError, UserError
-from optimizer.exits import exit_codes, run_async
-from optimizer.files import write_text
-from optimizer.help import Command, files
-from optimizer.options import instead, search, task
-from optimizer.prompt import Layout, Prompt
-from optimizer.shell import near, pasted
-from optimizer.starter import write_starter
+from optimizer.command.options import instead, search, task
+from promptstill.command.exits import RESUME, exit_codes
+from promptstill.command.help import Command, complete_files
+from promptstill.endpoint.allowance import LimitReached
+from promptstill.errors import UserError
+from promptstill.prompt.prompt import Prompt
+from promptstill.shell import command_line, short_path
+from promptstill.task.scaffold import write_scaffold
+
+if TYPE_CHECKING:  # heavy: DSPy
+    from optimizer.run.settings import SearchSettings
 
 EXAMPLES = """
 optimize recipes/qa.py                    # the embedded model: no key, no GPU
@@ -38,11 +39,17 @@ CODES = (
     ("3", "--gate: the prompt dropped"),
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
 )
-BUDGETS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
+LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
+PLACES = ("resume", "runs", "output", "check")
+RESUMABLE = ("base_url", "api_key_env", "window", "trials")  # what a resumed run may have another of
+SETTINGS = (
+    *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
+    *("trials", "seed", "window", "storage", "study"),
+)
 
 
 @click.command(cls=Command, examples=EXAMPLES, codes=CODES)
-@click.argument("targets", nargs=-1, metavar="RECIPE.py[:NAME]", shell_complete=files)
+@click.argument("targets", nargs=-1, metavar="RECIPE.py[:NAME]", shell_complete=complete_files)
 @task
 @search
 @instead
@@ -56,8 +63,8 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         return
     options["recipe"] = to_recipe(options["targets"])
     if options["new"]:
-        write_starter(options["new"])
-        check = pasted("optimize", options["new"], "--check")
+        write_scaffold(options["new"])
+        check = command_line("optimize", options["new"], "--check")
         click.echo(f"{options['new']} is written. Put your rows into it, then: {check}")
     elif options["show"]:
         click.echo(Prompt.load(options["show"]).to_markdown())
@@ -75,19 +82,19 @@ def optimize(context: click.Context, /, **options: Any) -> None:
 
 def compare(options: dict[str, Any], chosen: set[str]) -> None:
     """Several runs side by side, here and in compare.html."""
-    from optimizer.compare import compare as side_by_side
+    from optimizer.report.compare import compare_runs as side_by_side
 
     output = options["output"] if "output" in chosen else Path("compare.html")
     table, highest = side_by_side([Path(target) for target in options["targets"]], output)
     Console(highlight=False).print(table)
-    click.echo(f"look at it        {near(output)}")
-    click.echo(f"read the highest  {pasted('optimize', '--show', highest)}")
+    click.echo(f"look at it        {short_path(output)}")
+    click.echo(f"read the highest  {command_line('optimize', '--show', highest)}")
 
 
 def report(path: Path) -> None:
     """A run's page, made again."""
-    from optimizer.report import write_report
-    from optimizer.run import RunFolder
+    from optimizer.report.report import write_report
+    from optimizer.run.folder import RunFolder
 
     run = RunFolder.open(path)
     write_report(run)
@@ -96,11 +103,11 @@ def report(path: Path) -> None:
 
 def gate(options: dict[str, Any]) -> None:
     """Ends the process with 3 where the prompt dropped."""
-    from optimizer.endpoints import Source
-    from optimizer.gate import FAILED
-    from optimizer.gate import gate as score_again
+    from optimizer.run.regression import REGRESSED
+    from optimizer.run.regression import check_regression as score_again
+    from promptstill.engine.source import ModelSource
 
-    source = Source(options["base_url"], options["api_key_env"], options["window"])
+    source = ModelSource(options["base_url"], options["api_key_env"], options["window"])
     outcome = score_again(
         options["gate"],
         options["recipe"],
@@ -113,89 +120,86 @@ def gate(options: dict[str, Any]) -> None:
     for line in outcome.lines():
         click.echo(line)
     if outcome.failed:
-        click.echo(f"search again: {pasted('optimize', outcome.recipe)}")
+        click.echo(f"search again: {command_line('optimize', outcome.recipe)}")
     else:
-        click.echo(f"serve it: {pasted('serve', options['gate'])}")
-    sys.exit(FAILED if outcome.failed else 0)
+        click.echo(f"serve it: {command_line('serve', options['gate'])}")
+    sys.exit(REGRESSED if outcome.failed else 0)
 
 
 def work(options: dict[str, Any], chosen: set[str]) -> None:
-    """Prepare, then run with an engine."""
-    from optimizer import pipeline, prepare
-    from optimizer.endpoints import answering
-    from optimizer.examples import described
-    from optimizer.forecast import refuse_small, sight
-    from optimizer.progress import Watch
-    from optimizer.summary import summary, twice, whereabouts
-
-    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-    settings = to_settings(options, chosen)
-    prepared = prepare.prepare(settings)
-    rows = [*described(prepared.splits, prepared.loaded.recipe), sight(len(prepared.splits.dev))]
+    """Check the recipe, or search."""
+    settings = resumed_settings(options, chosen) if options["resume"] else to_settings(options)
     if options["check"]:
-        for line in rows:
-            out.print(line)
-        out.print(Text(f"{prepared.loaded.path}: the recipe {prepared.name} is in order"), soft_wrap=True)
-        click.echo(f"next: {pasted('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
-        return
-    refuse_small(settings.budget.calls, 0, len(prepared.splits.dev), len(prepared.splits.test))
-    with Watch(err) as watch:
-        for line in rows:
-            watch.say(line)
-        run = prepare.open_run(settings, prepared, options["runs"], options["resume"])
-        worker, lock = run.join()
-        watch.say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))
+        check(settings)
+    else:
+        search_with(settings, options)
+
+
+def check(settings: SearchSettings) -> None:
+    """Say what the recipe's rows are; no model is asked."""
+    from optimizer.launch import data_lines
+
+    opened = settings.open_task()
+    for line in data_lines(opened):
+        click.echo(line)
+    click.echo(f"{opened.recipe_file.path}: the recipe {opened.name} is in order")
+    click.echo(f"next: {command_line('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
+
+
+def search_with(settings: SearchSettings, options: dict[str, Any]) -> None:
+    """Run the search, and show what came of it."""
+    from optimizer import optimize as search
+    from optimizer.command.summary import next_steps, summary
+    from optimizer.search.search import NothingToChoose
+    from promptstill.command.listeners import terminal_listener
+
+    with terminal_listener(Console(stderr=True, highlight=False)) as listener:
+        places: dict[str, Any] = {name: options[name] for name in ("resume", "runs", "output")}
         try:
-            model = prepare.model_for(settings, prepared, watch)
-            log_path = run.logs_dir / f"engine-{worker}.log"
-            with lock, answering(settings.source, model, log_path, watch.say) as served:
-                steps = pipeline.optimize(prepared, settings, served, model, run, watch, worker)
-                result = run_async(steps)
-        except (KeyboardInterrupt, PromptstillError):
-            watch.say(f"to go on: {pasted('optimize', '--resume', run.path)}")
-            raise
-        except BudgetReached as reached:
-            watch.say(f"{reached} is reached before any prompt was scored on dev: nothing to choose from")
-            watch.say(f"to go on: {twice(run.path, str(reached))}")
-            return
-    if result.artifact is None:
-        click.echo(f"Worker {worker} has done its part; worker 0 chooses, reads test and writes {run.best_path}.")
+            result = search(settings, **places, listener=listener)
+        except (LimitReached, NothingToChoose):
+            return  # said already, with the way to go on
+    if result.best is None:
+        best_path = result.run.best_path
+        click.echo(f"Worker {result.worker} has done its part; worker 0 chooses, reads test and writes {best_path}.")
         return
-    write_text(options["output"], run.best_path.read_text(encoding="utf-8"))
-    out.print(summary(result), crop=False)
-    for line in whereabouts(result, options["output"]):
+    Console(highlight=False).print(summary(result), crop=False)
+    for line in next_steps(result, options["output"]):
         click.echo(line)
 
 
-def to_settings(options: dict[str, Any], chosen: set[str]) -> Any:
-    """The run's settings: from the command line, or a resumed run's with what the command line changes."""
-    from optimizer.run import RunFolder
-    from optimizer.settings import Settings
+def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSettings:
+    """A resumed run's settings, with what the command line changes. Raises `UserError` for what cannot change."""
+    from optimizer.run.folder import RunFolder
 
-    if options["resume"]:
-        saved = Settings.from_json(RunFolder.open(options["resume"]).record["settings"])
-        own = {name: options[name] for name in ("base_url", "api_key_env", "window", "trials") if name in chosen}
-        limits = {BUDGETS[name]: options[name] for name in BUDGETS if name in chosen}
-        return replace(saved, **own, budget=replace(saved.budget, **limits))
-    budget = Budget(**{field: options[name] for name, field in BUDGETS.items()}, price=to_price(options["price"]))
-    names = (
-        "recipe",
-        "model",
-        "base_url",
-        "api_key_env",
-        "proposer",
-        "proposals",
-        "trials",
-        "seed",
-        "window",
-        "storage",
-        "study",
-    )
-    return Settings(
-        **{name: options[name] for name in names},
+    fixed = sorted(chosen - {*RESUMABLE, *LIMITS, *PLACES, "price"})
+    if fixed:
+        spelled = {parameter.name: parameter.opts[0] for parameter in optimize.params} | {"targets": "the recipe"}
+        names = ", ".join(spelled[name] for name in fixed)
+        raise UserError(
+            f"--resume goes on with what the run began with: {names} cannot change.",
+            "Its trials would mix two searches.",
+            "Leave it out, or start a new run without --resume.",
+        )
+    saved = RunFolder.open(options["resume"]).settings()
+    limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
+    if "price" in chosen:
+        limits["price"] = to_price(options["price"])
+    own = {name: options[name] for name in RESUMABLE if name in chosen}
+    return replace(saved, **own, limits=replace(saved.limits, **limits))
+
+
+def to_settings(options: dict[str, Any]) -> SearchSettings:
+    """The run's settings, from the command line."""
+    from optimizer.run.settings import SearchSettings
+    from promptstill.endpoint.allowance import Limits
+
+    limits = Limits(**{field: options[name] for name, field in LIMITS.items()}, price=to_price(options["price"]))
+    return SearchSettings(
+        **{name: options[name] for name in SETTINGS},
         parameters=to_parameters(options["parameters"]),
-        budget=budget,
-        layouts=cast("tuple[Layout, ...]", tuple(options["layouts"])),
+        limits=limits,
+        layouts=tuple(options["layouts"]),
         race=not options["no_race"],
     )
 
@@ -228,7 +232,7 @@ def to_price(text: str | None) -> tuple[float, float]:
 
 def main() -> None:
     """The console entry."""
-    with exit_codes():
+    with exit_codes(RESUME):
         optimize(standalone_mode=False)
 
 

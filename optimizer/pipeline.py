@@ -1,90 +1,94 @@
-"""The steps of `optimize` that ask a model: probe, pools, search, the reading of test, the hand-off."""
+"""The steps of `optimize` that ask a model: probe, search, the test split, the hand-off."""
 
 from __future__ import annotations
 
-import contextlib
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from optimizer.artifact import artifact
-from optimizer.budget import Meter
-from optimizer.calls import SqliteCalls
-from optimizer.client import Client, Endpoint
-from optimizer.errors import BudgetReached, UserError
-from optimizer.evaluate import score_rows
-from optimizer.files import digest, write_json
-from optimizer.finals import Outcome, pareto, play_off
-from optimizer.forecast import READINGS, forecast, refuse_small
-from optimizer.layouts import LAYOUTS, Task, dspy_default
-from optimizer.measure import Verdict, judge, read_test, unread
-from optimizer.models import Model, markers
-from optimizer.pooling import Pooling
-from optimizer.prepare import Prepared
-from optimizer.probe import Abilities, constrains, probe
-from optimizer.problem import Problem
-from optimizer.progress import Watch
-from optimizer.prompt import Prompt
-from optimizer.rows import write_rows
-from optimizer.run import RunFolder, now, spending
-from optimizer.search import GENERATION, Progress, Search
-from optimizer.settings import Settings
-from optimizer.stats import estimate
-from optimizer.study import StoredStudy
+from optimizer.run.artifact import dev_scores, search_record, to_artifact
+from optimizer.run.folder import RunFolder
+from optimizer.run.result import RunResult
+from optimizer.run.settings import SearchSettings
+from optimizer.search.forecast import TEST_PASSES, forecast_lines, refuse_small_limit
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.pace import Pace
+from optimizer.search.playoff import SearchOutcome, play_off
+from optimizer.search.search import GENERATION, Search, SearchProgress
+from optimizer.search.sources import SOURCES
+from optimizer.search.sources.given import empty_space
+from optimizer.search.sources.source import SourceContext
+from optimizer.search.study import StoredStudy
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
+from promptstill.endpoint.client import Client, Endpoint, served_models
+from promptstill.endpoint.store import SqliteCalls
+from promptstill.engine.models import Model, chat_markers
+from promptstill.errors import UserError
+from promptstill.events import GenerationEnded, Listener, Say, StepEnded, StepStarted, teller
+from promptstill.files import digest, write_json
+from promptstill.prompt.layouts import LAYOUTS
+from promptstill.prompt.layouts.dspy_default import dspy_default
+from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
+from promptstill.provenance import now
+from promptstill.scoring.probe import constrains_outputs, probe_layouts
+from promptstill.scoring.rows import write_test_rows
+from promptstill.scoring.test_report import TestVerdict, compare_reports, evaluate_test, uncached_calls
+from promptstill.shell import command_line
+from promptstill.task.open import OpenTask
+
+TRIALS_STEP = "trials"
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run came to. `verdict` is None where a budget, or another worker's part in it, left test unread."""
-
-    run: RunFolder
-    outcome: Outcome
-    verdict: Verdict | None
-    artifact: dict[str, Any] | None
-    meter: Meter
-    rows: int
-
-
-async def optimize(
-    prepared: Prepared,
-    settings: Settings,
+async def search_and_measure(
+    opened: OpenTask,
+    settings: SearchSettings,
     served: tuple[Endpoint, int],
     model: Model,
     run: RunFolder,
-    watch: Watch,
+    listener: Listener,
     worker: int,
-) -> Result:
+) -> RunResult:
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
     endpoint, context = served
     with closing(SqliteCalls(run.calls_path)) as store:
-        meter = Meter(settings.budget, store.totals(), held=READINGS * len(prepared.splits.test))
-        watch.meter = meter
+        held, seconds = TEST_PASSES * len(opened.splits.test), store.working_seconds()
+        allowance = Allowance(settings.limits, store.totals(), held=held, seconds=seconds)
         try:
-            async with Client(endpoint, store, meter) as client:
-                return await Steps(prepared, settings, client, context, model, run, watch, worker).run()
+            async with Client(endpoint, store, allowance) as client:
+                return await Steps(opened, settings, client, context, model, run, listener, worker).run()
         finally:
-            run.note(spent=spending(meter), ended_at=now())
+            run.note(spent=allowance.record(), ended_at=now())
             if worker == 0:
-                draw(run)
+                draw_report(run, teller(listener))
 
 
-def draw(run: RunFolder, *, running: bool = False) -> None:
-    """Renew report.html. Matplotlib loads here, so that a run does not wait for it to begin."""
-    from optimizer.report import write_report
+def draw_report(run: RunFolder, say: Say, *, running: bool = False) -> None:
+    """Renew report.html. A page that cannot be drawn is reported; it stops no run and hides no error.
 
-    write_report(run, running=running)
+    Matplotlib loads here, so that a run does not wait for it to begin.
+    """
+    try:
+        from optimizer.report.report import write_report
+
+        write_report(run, running=running)
+    except Exception as error:  # whatever a chart makes of the figures; the run's files hold them all
+        again = command_line("optimize", "--report", run.path)
+        say(f"report.html could not be drawn ({type(error).__name__}: {error}); try again with: {again}")
 
 
-def opening(search: Search) -> str:
+def opening_line(search: Search) -> str:
     """What the first candidates race over, and what follows."""
-    problem = search.problem
-    count = min(GENERATION, problem.trials, len(problem.starters()))
-    if (few := search.few_calls(count)) is not None:
-        whole = f"over all of dev they may take {problem.rows_of(count):,}"
+    task = search.task
+    count = min(GENERATION, task.trials, len(task.starters()))
+    if (few := search.first_race_calls(count)) is not None:
+        whole = f"over all of dev they may take {task.max_rows(count):,}"
         return f"racing the first {count} candidates over the dev rows that {few:,} calls pay for; {whole}"
-    more = "; the model proposes and bootstraps others after that" if problem.trials > GENERATION else ""
+    more = "; the model proposes and bootstraps others after that" if task.trials > GENERATION else ""
     return f"racing the first candidates over dev{more}"
 
 
@@ -92,39 +96,59 @@ def opening(search: Search) -> str:
 class Steps:
     """The steps of one run, each using what the ones before it made."""
 
-    prepared: Prepared
-    settings: Settings
+    opened: OpenTask
+    settings: SearchSettings
     client: Client
     context: int
     model: Model
     run_folder: RunFolder
-    watch: Watch
+    listener: Listener
     worker: int
 
-    async def run(self) -> Result:
-        begun = time.monotonic()
-        meter, test = self.client.meter, len(self.prepared.splits.test)
-        fresh = not meter.total.calls
-        served = [str(entry.get("id")) for entry in await self.client.models()]
-        task = replace(self.prepared.task, model=self._served_name(served))
-        structured = await constrains(self.client, task.model)
-        task = replace(task, structured=structured, markers=markers(self.model))
-        able = await probe(task, self.settings.layouts or LAYOUTS, self.prepared.splits.train[0], self.client)
-        settings, splits, metric = self.settings, self.prepared.splits, self.prepared.loaded.recipe.metric
+    @property
+    def allowance(self) -> Allowance:
+        return self.client.allowance
+
+    def say(self, text: str) -> None:
+        teller(self.listener)(text)
+
+    async def run(self) -> RunResult:
+        began = time.monotonic()
+        pace = Pace(self.allowance)
+        search = await self._prepare(pace)
+        self.listener(StepStarted(TRIALS_STEP, self.settings.trials))
+        try:
+            outcome = await search.run()
+            task = search.task
+            if self.worker > 0:
+                return self._result(outcome)
+            tell = partial(self._tell_play_off, outcome.stopped, pace)
+            outcome = await play_off(task, outcome, self.client, tell)
+        finally:
+            self.listener(StepEnded(TRIALS_STEP))
+        return await self._finish(task, outcome, pace, began)
+
+    async def _prepare(self, pace: Pace) -> Search:
+        """Everything before the first race: what the endpoint can do, the study, the first choices."""
+        settings, splits = self.settings, self.opened.splits
+        fresh = not self.allowance.total.calls
+        task = await self._describe_task()
+        able = await probe_layouts(task, settings.layouts or tuple(LAYOUTS), splits.train[0], self.client)
         if fresh:  # what an earlier part of the run paid for is scored already
-            refuse_small(meter.budget.calls, meter.total.calls, len(splits.dev), test)
-        for line in forecast(able, settings, len(splits.dev), test):
-            self.watch.say(line)
-        study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.prepared.name)
-        recipe, identity = self.prepared.loaded.sha256, self.client.endpoint.identity
-        study.bind(digest([recipe, splits.digests(), identity, settings.seed]))
-        pooling = self._pooling(task, able, study)
-        frozen = pooling.frozen()
-        pools = frozen or pooling.given()
-        task = replace(task, structured=pools.structured)
-        problem = Problem(
+            refuse_small_limit(settings.limits.calls, self.allowance.total.calls, len(splits.dev), len(splits.test))
+        study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.opened.name)
+        identity = self.client.endpoint.identity
+        study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
+        growth = self._growth(task, study, pace)
+        for line in forecast_lines(able, settings.trials, growth.max_calls(), settings.limits.calls, splits):
+            self.say(line)
+        empty = empty_space(splits.train, self.context, able.layouts, able.structured)
+        space = await growth.start(empty)
+        task = replace(task, structured=space.structured)
+        metric = self.opened.recipe.metric
+        search_task = SearchTask(
             task,
-            pools,
+            space,
             splits.train,
             splits.dev,
             metric,
@@ -134,89 +158,97 @@ class Steps:
             settings.race,
         )
         if not fresh:
-            meter.held = unread(task, problem.prompt(problem.starters()[0]), splits.test, self.client)
-        self.watch.begin(settings.trials)
-        search = Search(problem, self.client, study, partial(self._follow, study), pooling)
-        if frozen is None:
-            self.watch.say(opening(search))
-        outcome = await search.run()
-        problem = search.problem
-        if self.worker > 0:
-            self.watch.rest()
-            return Result(self.run_folder, outcome, None, None, self.client.meter, len(splits.dev))
-        outcome = await play_off(problem, outcome, self.client, partial(self._tell_play_off, outcome.stopped))
-        self.watch.rest()
-        self.run_folder.write_trials(outcome.trials, outcome.winner.prompt_id)
-        seed_prompt, winner = problem.prompt(problem.starters()[0]), problem.prompt(outcome.winner.params)
-        self.run_folder.write_prompts(seed=seed_prompt, dspy=dspy_default(task), winner=winner)
-        verdict = await self._verdict(task, seed_prompt, winner, outcome)
+            baseline = search_task.prompt(search_task.starters()[0])
+            self.allowance.held = uncached_calls(task, baseline, splits.test, self.client)
+        search = Search(search_task, self.client, study, partial(self._follow, study, pace), growth)
+        if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
+            self.say(opening_line(search))
+        return search
+
+    async def _describe_task(self) -> Task:
+        """What all candidates share at this endpoint."""
+        name = served_name(self.model.name, await served_models(self.client.endpoint))
+        task = replace(self.opened.task, model=name)
+        structured = await constrains_outputs(self.client, task.model)
+        return replace(task, structured=structured, markers=chat_markers(self.model))
+
+    def _growth(self, task: Task, study: StoredStudy, pace: Pace) -> SpaceGrowth:
+        settings, recipe = self.settings, self.opened.recipe
+        context = SourceContext(
+            task,
+            self.opened.splits.train,
+            recipe.metric,
+            recipe.instructions,
+            self.client,
+            settings.seed,
+            settings.proposer,
+            settings.proposing,
+        )
+        sources = {name: make(context) for name, make in SOURCES.items()}
+        return SpaceGrowth(study, sources, self.run_folder.pools_path, self.say, pace.untimed)
+
+    def _follow(self, study: StoredStudy, pace: Pace, task: SearchTask, progress: SearchProgress) -> None:
+        """After each generation: tell the listener, and show in the run folder what there is so far."""
+        pace.note(progress.done)
+        best = progress.best
+        seconds_left, limit = pace.left(progress.done, progress.trials)
+        self.listener(
+            GenerationEnded(
+                progress.done,
+                progress.trials,
+                best.value if best else None,
+                best.candidate.to_params() if best else {},
+                progress.rows_evaluated,
+                progress.rows_in_full,
+                self.allowance.total.calls,
+                self.allowance.total.tokens,
+                seconds_left,
+                limit,
+            )
+        )
+        if self.worker > 0 or best is None:
+            return
+        baseline, prompt = task.prompt(task.starters()[0]), task.prompt(best.candidate)
+        self.run_folder.write_trials(study.trials(), prompt.id)
+        self.run_folder.write_prompts(baseline=baseline, winner=prompt)
+        draw_report(self.run_folder, self.say, running=True)
+
+    def _tell_play_off(self, stopped: Limit | None, pace: Pace, entrants: int, rows: int) -> None:
+        """That the finalists are compared once more, and how long that takes at most."""
+        time_it_takes = f", as far as {stopped} allows" if stopped else pace.estimate(entrants * rows)
+        self.say(
+            f"dev cannot tell {entrants} finalists apart: they are compared on {rows} train rows new to them"
+            f"{time_it_takes}"
+        )
+
+    async def _finish(self, task: SearchTask, outcome: SearchOutcome, pace: Pace, began: float) -> RunResult:
+        """Read test, and write what came of it."""
+        folder = self.run_folder
+        folder.write_trials(outcome.trials, outcome.winner.prompt_id)
+        baseline, winner = task.prompt(task.starters()[0]), task.prompt(outcome.winner.candidate)
+        folder.write_prompts(baseline=baseline, dspy=dspy_default(task.task), winner=winner)
+        verdict = await self._verdict(task.task, baseline, winner, outcome, pace)
         if verdict:
-            write_rows(self.run_folder.test_path, verdict)
-        shipped = winner if verdict and verdict.shipped == "winner" else seed_prompt
-        made = artifact(
-            loaded=self.prepared.loaded,
+            write_test_rows(folder.test_path, verdict)
+        shipped = winner if verdict and verdict.shipped == "winner" else baseline
+        artifact = to_artifact(
+            recipe_file=self.opened.recipe_file,
             model=self.model,
             prompt=shipped,
-            run=self.run_folder,
-            dev=await self._dev(problem, outcome, shipped),
+            run=folder,
+            dev=await dev_scores(task, outcome, shipped, self.client),
             verdict=verdict,
-            search=self._found(outcome, begun),
+            search=search_record(task, outcome, self.allowance, time.monotonic() - began),
         )
-        write_json(self.run_folder.best_path, made)
-        self.run_folder.note(search=made["search"], best=shipped.id, shipped=made["shipped"])
-        return Result(self.run_folder, outcome, verdict, made, self.client.meter, len(splits.dev))
+        write_json(folder.best_path, artifact)
+        folder.note(search=artifact["search"], best=shipped.id, shipped=artifact["shipped"])
+        return self._result(outcome, verdict, artifact)
 
-    def _pooling(self, task: Task, able: Abilities, study: StoredStudy) -> Pooling:
-        path = self.run_folder.pools_path
-        return Pooling(self.prepared, self.settings, task, able, self.context, self.client, study, path, self.watch)
-
-    def _follow(self, study: StoredStudy, problem: Problem, progress: Progress) -> None:
-        """After each generation: tell the terminal, and show in the run folder what there is so far."""
-        self.watch.follow(progress)
-        if self.worker > 0 or progress.best is None:
-            return
-        seed_prompt, best = problem.prompt(problem.starters()[0]), problem.prompt(progress.best.params)
-        self.run_folder.write_trials(study.trials(), best.id)
-        self.run_folder.write_prompts(seed=seed_prompt, winner=best)
-        draw(self.run_folder, running=True)
-
-    def _tell_play_off(self, stopped: str | None, entrants: int, rows: int) -> None:
-        """That the finalists meet once more, and how long that takes at most."""
-        limit = f", as far as {stopped} allows" if stopped else self.watch.forecast(entrants * rows)
-        self.watch.say(f"dev cannot tell {entrants} finalists apart: they meet on {rows} train rows new to them{limit}")
-
-    def _found(self, outcome: Outcome, begun: float) -> dict[str, Any]:
-        """What the search did, for best.json and run.json."""
-        return {
-            "seed": self.settings.seed,
-            "trials": len(outcome.trials),
-            "rows_bought": sum(len(trial.scores) for trial in outcome.trials),
-            "rows_of_full_evaluation": len(outcome.trials) * len(self.prepared.splits.dev),
-            "stopped": outcome.stopped,
-            "spent": spending(self.client.meter),
-            "seconds": round(time.monotonic() - begun, 1),
-            "winner": dict(outcome.winner.params),
-            "playoff": [asdict(played) for played in outcome.playoff],
-            "pareto": [{"score": t.value, "tokens": t.tokens, **t.params} for t in pareto(outcome.finalists)],
-        }
-
-    async def _dev(self, problem: Problem, outcome: Outcome, shipped: Prompt) -> dict[str, Any]:
-        """The dev scores: the winner's estimate, and the shipped prompt's by row, for `optimize --gate`.
-
-        A seed prompt that lost its race early is scored on the rest now, if the budget allows.
-        """
-        trials = [*outcome.finalists, *outcome.trials]
-        scores = next((t.scores for t in trials if t.prompt_id == shipped.id), {})
-        if len(scores) < len(problem.dev):
-            with contextlib.suppress(BudgetReached):
-                results = await score_rows(shipped, problem.dev, problem.metric, self.client)
-                scores = {row: result.score for row, result in enumerate(results)}
-        winner = outcome.winner.scores
-        groups = [problem.dev[row].group for row in winner]
-        return {
-            "winner": asdict(estimate(list(winner.values()), self.settings.seed, groups)),
-            "shipped_rows": {problem.dev[row].id: round(scores[row], 6) for row in sorted(scores)},
-        }
+    def _result(
+        self, outcome: SearchOutcome, verdict: TestVerdict | None = None, artifact: dict[str, Any] | None = None
+    ) -> RunResult:
+        rows = len(self.opened.splits.dev)
+        return RunResult(self.run_folder, outcome, verdict, artifact, self.allowance, rows, self.settings, self.worker)
 
     def _study_worker(self) -> int:
         """This process's number in the study: in a shared storage, one that no other run has."""
@@ -224,25 +256,29 @@ class Steps:
             return self.worker
         return int(digest(self.run_folder.path.name)[:10], 16) + self.worker + 1
 
-    async def _verdict(self, task: Task, seed_prompt: Prompt, winner: Prompt, outcome: Outcome) -> Verdict | None:
-        """The reading of test, or None where a hard budget forbids even that."""
-        rows, metric = self.prepared.splits.test, self.prepared.loaded.recipe.metric
-        pace = self.watch.forecast(self.client.meter.held)
-        self.client.meter.held = 0
-        self.watch.say(f"reading test: seed, DSPy default and winner on {len(rows)} rows{pace}")
+    async def _verdict(
+        self, task: Task, baseline: Prompt, winner: Prompt, outcome: SearchOutcome, pace: Pace
+    ) -> TestVerdict | None:
+        """The comparison on test, or None where a hard limit forbids even that."""
+        rows, metric = self.opened.splits.test, self.opened.recipe.metric
+        time_it_takes = pace.estimate(self.allowance.held)
+        self.allowance.begin_test()
+        self.say(f"evaluating on test: baseline, DSPy default and winner on {len(rows)} rows{time_it_takes}")
         try:
-            readings = await read_test(task, (seed_prompt, winner), rows, metric, self.client, seed=self.settings.seed)
-            verdict = judge(readings, outcome.winner.value, self.settings.seed)
-            return replace(verdict, winners=self.run_folder.measured(winner.id))
-        except BudgetReached as reached:
-            self.watch.say(f"test could not be read: {reached} is reached")
+            prompts, seed = (baseline, winner), self.settings.seed
+            reports = await evaluate_test(task, prompts, rows, metric, self.client, seed=seed)
+            verdict = compare_reports(reports, outcome.winner.value, seed)
+            return replace(verdict, winners=self.run_folder.count_winners(winner.id))
+        except LimitReached as reached:
+            self.say(f"test could not be read: {reached} is reached")
             return None
 
-    def _served_name(self, served: list[str]) -> str:
-        """The model's name at the endpoint. Raises `UserError` listing what it serves."""
-        wanted = self.model.name
-        if wanted in served or not served:
-            return wanted
-        raise UserError(
-            f"The endpoint does not serve {wanted}.", f"It serves {', '.join(served[:20])}.", "Name one with --model."
-        )
+
+def served_name(wanted: str, served: Sequence[Mapping[str, Any]]) -> str:
+    """The model's name at an endpoint that lists `served`. Raises `UserError` where it is not among them."""
+    names = [str(entry.get("id")) for entry in served]
+    if wanted in names or not names:
+        return wanted
+    raise UserError(
+        f"The endpoint does not serve {wanted}.", f"It serves {', '.join(names[:20])}.", "Name one with --model."
+    )

@@ -1,11 +1,11 @@
-"""Read the fields of a bill from the text that it came in: a mail, a receipt, a note on the fridge."""
+"""Read the fields of a bill from a mail, a receipt or a note."""
 
 from datetime import date
 from typing import Any, Literal
 
 import dspy
 
-from optimizer import Recipe, read_jsonl, recipe, token_f1
+from promptstill import Recipe, read_jsonl, recipe, token_f1
 
 EXACT = ("issued", "due", "total", "currency")
 vendor_f1 = token_f1("vendor")

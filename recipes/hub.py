@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import dspy
 
-from optimizer import Recipe, UserError, exact_match, recipe, token_f1
+from promptstill import Recipe, UserError, exact_match, recipe, token_f1
 
 OFFLINE = "Or save its rows as JSON lines and read them with read_jsonl, as recipes/qa.py does."
 
@@ -36,14 +36,14 @@ def hub(
     instruction: str = "",
     rows: int = 500,
 ) -> Recipe:
-    found = load(dataset, config, split).shuffle(seed=0)
-    found = found.select(range(min(rows, len(found))))
+    data = load(dataset, config, split).shuffle(seed=0)
+    data = data.select(range(min(rows, len(data))))
     names, path = [name.strip() for name in inputs.split(",")], output.split(".")
-    if absent := {*names, path[0]} - set(found.column_names):
-        what, has = f"{dataset} has no field {', '.join(sorted(absent))}.", f"It has {', '.join(found.column_names)}."
-        raise UserError(what, has, "Name them: -p inputs=A,B -p output=C (C.D for what lies inside C)")
+    if absent := {*names, path[0]} - set(data.column_names):
+        what, has = f"{dataset} has no field {', '.join(sorted(absent))}.", f"It has {', '.join(data.column_names)}."
+        raise UserError(what, has, "Name them: -p inputs=A,B -p output=C (C.D for a field inside C)")
     signature = dspy.Signature(f"{', '.join(names)} -> answer", instruction or None)
-    labels = getattr(found.features[path[0]], "names", None)
+    labels = getattr(data.features[path[0]], "names", None)
     if labels:
         signature = signature.with_updated_fields("answer", type_=Literal[tuple(labels)])
 
@@ -53,6 +53,6 @@ def hub(
             return None
         return labels[value] if labels else [str(v) for v in value] if isinstance(value, list) else str(value)
 
-    asked = [({name: str(row[name]) for name in names}, answer(row)) for row in found]
-    examples = [{**given, "answer": said} for given, said in asked if said]
+    pairs = [({name: str(row[name]) for name in names}, answer(row)) for row in data]
+    examples = [{**fields, "answer": value} for fields, value in pairs if value]
     return Recipe(signature=signature, examples=examples, metric=(exact_match if labels else token_f1)("answer"))

@@ -2,7 +2,7 @@
 
 import dspy
 
-from optimizer import Recipe, read_jsonl, recipe, token_f1
+from promptstill import Recipe, read_jsonl, recipe, token_f1
 
 
 class AnswerFromContext(dspy.Signature):

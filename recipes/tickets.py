@@ -4,17 +4,17 @@ from typing import Literal
 
 import dspy
 
-from optimizer import Recipe, exact_match, read_jsonl, recipe
+from promptstill import Recipe, exact_match, read_jsonl, recipe
 
 Team = Literal[
     "billing",  # what was charged or invoiced, how it is paid
     "subscription",  # begin, change, pause, move or end a plan
-    "shipping",  # where parcels are and can go
+    "shipping",  # where parcels are and can be sent
     "returns",  # send back, swap, repair, missing parts, money back for goods
     "account",  # sign in, profile, who belongs to a household
     "bug",  # it should work and does not
-    "howto",  # it works; how is it set up or used?
-    "feature",  # it does not exist yet and is wished for
+    "howto",  # how it is set up and used
+    "feature",  # a wish for what does not exist yet
     "security",  # break-ins, fraud, stolen devices, personal data
     "sales",  # questions before buying
 ]

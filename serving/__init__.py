@@ -1,4 +1,4 @@
-"""Serve prompts and distilled models behind one vLLM endpoint. Imports neither DSPy, Optuna, torch nor vLLM."""
+"""Serve prompts and distilled models behind one vLLM endpoint. Imports none of DSPy, Optuna, torch and vLLM."""
 
 from serving.client import Client
 

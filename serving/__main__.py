@@ -1,4 +1,4 @@
-"""`python -m serving` is `serve`."""
+"""`python -m serving` is the command `serve`."""
 
 from serving.cli import main
 

@@ -1,4 +1,4 @@
-"""JSON lines: the access log, and the inputs where they are asked for. A full disk costs lines, never a request."""
+"""Logs of JSON lines: the access log and, on request, the log of inputs. A full disk loses lines, never a request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 
 class JsonLines:
-    """Appends to a file, or writes to standard output where `path` is None. The file is its owner's alone."""
+    """Appends to a file that only its owner may read; `path` None writes to standard output."""
 
     def __init__(self, path: str | None) -> None:
         self.path = path
         self._failed = False
 
     def write(self, value: Mapping[str, Any]) -> None:
-        """One line, at once. What cannot be written is said once, on standard error."""
+        """Write one line at once. The first of several failures in a row is reported on standard error."""
         line = json.dumps(value) + "\n"
         try:
             if self.path is None:
@@ -33,7 +33,7 @@ class JsonLines:
 
 
 def append(path: str, data: bytes) -> None:
-    """Opened anew for each line (some 20 µs), so that a log may be rotated by renaming it."""
+    """Open the file for each line (about 20 µs), so that a log can be rotated by renaming it."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(handle, data)

@@ -1,4 +1,4 @@
-"""The few ASGI pieces that the middleware is made of: reading, replaying and buffering bodies; refusing."""
+"""The few ASGI pieces that the middleware needs: read and replay request bodies, buffer responses, refuse requests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-BODY_PATIENCE_S = 60.0
-TYPES = {400: "BadRequestError", 401: "Unauthorized", 404: "NotFoundError", 408: "RequestTimeout",
-         413: "PayloadTooLarge", 422: "UnprocessableEntityError", 429: "TooManyRequests",
-         503: "ServiceUnavailableError"}  # fmt: skip
+BODY_TIMEOUT_S = 60.0
+ERROR_TYPES = {400: "BadRequestError", 401: "Unauthorized", 404: "NotFoundError", 408: "RequestTimeout",
+               413: "PayloadTooLarge", 422: "UnprocessableEntityError", 429: "TooManyRequests",
+               503: "ServiceUnavailableError"}  # fmt: skip
 
 
 class Refusal(Exception):
-    """A request answered by an error: `kind` is what metrics count it as, `param` the field that is wrong."""
+    """A request that is answered with an error. Metrics count it under `kind`; `param` is the field that is wrong."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class Refusal(Exception):
     @property
     def body(self) -> bytes:
         """OpenAI's error object, as vLLM writes it."""
-        error = {"message": str(self), "type": TYPES[self.status], "param": self.param, "code": self.status}
+        error = {"message": str(self), "type": ERROR_TYPES[self.status], "param": self.param, "code": self.status}
         return json.dumps({"error": error}, ensure_ascii=False).encode()
 
     @property
@@ -41,16 +41,16 @@ class Refusal(Exception):
 
 
 class Disconnected(Exception):
-    """The client left before its request was whole."""
+    """The client closed the connection before it had sent the whole request."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of that (lower-case) name."""
+    """The value of the first header of that (lower-case) name."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
-def without(headers: Iterable[tuple[bytes, bytes]], *names: bytes) -> Headers:
-    """The headers but for those named."""
+def drop_headers(headers: Iterable[tuple[bytes, bytes]], *names: bytes) -> Headers:
+    """The headers without those of these (lower-case) names."""
     return [(name, value) for name, value in headers if name.lower() not in names]
 
 
@@ -58,10 +58,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The request's body, of at most `limit` bytes. Raises `Refusal` (413, 408) or `Disconnected`."""
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced[:20]) > limit:
-        raise too_large(limit)
+        raise too_large_refusal(limit)
     parts, size = [], 0
     try:
-        async with asyncio.timeout(BODY_PATIENCE_S):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -69,37 +69,41 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > limit:
-                    raise too_large(limit)
+                    raise too_large_refusal(limit)
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError as error:
-        raise Refusal(408, "invalid", f"The request's body did not arrive within {BODY_PATIENCE_S:.0f} s.") from error
+        raise Refusal(408, "invalid", f"The request's body did not arrive within {BODY_TIMEOUT_S:.0f} s.") from error
 
 
-def too_large(limit: int) -> Refusal:
+def too_large_refusal(limit: int) -> Refusal:
     return Refusal(413, "too_large", f"The request's body is larger than {limit:,} bytes.")
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that hands out `body` whole, and then whatever comes (the client's leaving)."""
-    left = [body]
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns the whole `body` first, and then what `receive` returns (that the client has left)."""
+    unread = [body]
 
     async def next_message() -> Message:
-        return {"type": "http.request", "body": left.pop(), "more_body": False} if left else await receive()
+        return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
 
     return next_message
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    """A whole JSON response."""
+    """Send a whole JSON response."""
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+    await send_whole(send, status, [*own, *headers], body)
+
+
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 @dataclass
-class Buffered:
-    """A `send` that keeps the response."""
+class BufferedResponse:
+    """A response that is kept here; its `send` is what the application gets."""
 
     status: int = 0
     headers: Headers = field(default_factory=list)
@@ -111,8 +115,7 @@ class Buffered:
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
 
-    async def replay(self, send: Send, body: bytes) -> None:
-        """The response with another body."""
-        headers = [*without(self.headers, b"content-length"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    async def forward(self, send: Send, body: bytes) -> None:
+        """Send the response with `body` in place of its own."""
+        length = (b"content-length", str(len(body)).encode())
+        await send_whole(send, self.status, [*drop_headers(self.headers, b"content-length"), length], body)

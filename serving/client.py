@@ -1,4 +1,4 @@
-"""A client for callers who want types: inputs by name, outputs by name. Thin: one HTTP call, no retries."""
+"""A small client for Python callers: named inputs in, typed outputs out. One HTTP call for each request, no retries."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 import httpx
 
-from optimizer.addresses import on_this_machine
-from optimizer.errors import InfrastructureError, ReplyError, RequestRefused
+from promptstill.endpoint.url import on_this_machine
+from promptstill.errors import InfrastructureError, ReplyError, RequestRefused
 
 
 class Client:
-    """Asks the variants of one server, `url` with or without /v1: `Client(url).ask("qa-prompt", question="…")`."""
+    """Sends requests to the variants of one server: `Client(url).ask("qa-prompt", question="…")`.
+
+    `url` may end in /v1 or not.
+    """
 
     def __init__(self, url: str, api_key: str | None = None, *, timeout_s: float = 120.0) -> None:
         base_url = url.rstrip("/").removesuffix("/v1") + "/v1/"
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # A proxy must not see this machine's own address.
+        # A proxy cannot reach this machine's own address.
         self._http = httpx.Client(
             base_url=base_url, headers=headers, timeout=timeout_s, trust_env=not on_this_machine(base_url)
         )
@@ -26,8 +29,8 @@ class Client:
     def ask(self, variant: str, /, **inputs: Any) -> dict[str, Any]:
         """The typed outputs for one row of inputs.
 
-        Raises `ReplyError` where the model's reply does not parse, `RequestRefused` where the server takes neither the
-        inputs nor the variant nor the key, and `InfrastructureError` where it does not answer.
+        Raises `ReplyError` where the model's reply cannot be parsed, `RequestRefused` where the server refuses the
+        inputs, the variant or the key, and `InfrastructureError` where it does not answer.
         """
         messages = [{"role": "user", "content": json.dumps(inputs)}]
         reply = self._call("POST", "chat/completions", {"model": variant, "messages": messages, "parsed": True})
@@ -35,7 +38,7 @@ class Client:
         return outputs
 
     def models(self) -> list[dict[str, Any]]:
-        """What the server offers: each variant with its artifact, layout and score under `promptstill`."""
+        """The server's models. Each variant has its artifact, layout and score under `promptstill`."""
         return list(self._call("GET", "models", None)["data"])
 
     def close(self) -> None:
@@ -54,16 +57,16 @@ class Client:
             raise InfrastructureError(f"{self._http.base_url} does not answer.", str(error)) from error
         if response.status_code == 200:
             return response.json()
-        said = message_in(response)
+        message = error_message(response)
         if response.status_code == 422:
-            raise ReplyError(said)
+            raise ReplyError(message)
         if response.status_code < 500 and response.status_code != 429:
-            raise RequestRefused(said)
-        raise InfrastructureError(f"{self._http.base_url} answered {response.status_code}.", said)
+            raise RequestRefused(message)
+        raise InfrastructureError(f"{self._http.base_url} answered {response.status_code}.", message)
 
 
-def message_in(response: httpx.Response) -> str:
-    """The message of an OpenAI error object, or the start of the body."""
+def error_message(response: httpx.Response) -> str:
+    """The message of an OpenAI error object; the start of the body where it holds none."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

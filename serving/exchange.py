@@ -1,4 +1,4 @@
-"""One HTTP exchange: what is answered, and what metrics and the access log will say of it."""
+"""One HTTP exchange: its request, its response, and what the metrics and the access log record of them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.asgi import App, Headers, Message, Receive, Refusal, Scope, Send, header, respond, without
-from serving.gate import path_of
-from serving.replies import DEAD_ENGINE, Usage, dead
+from serving.admission import request_path
+from serving.asgi import App, Headers, Message, Receive, Refusal, Scope, Send, drop_headers, header, respond
+from serving.response import DEAD_ENGINE_TEXT, Usage, dead_engine_refusal
 from serving.variants import Variant
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 @dataclass
-class Exchange:
-    """Wraps one exchange's `receive` and `send`; `kind` says what kind of error it ended in, None for none."""
+class HttpExchange:
+    """Wraps the `receive` and `send` of one exchange. `error_kind` is None unless it ended in an error."""
 
     scope: Scope
     wire_receive: Receive
     wire_send: Send
     variant: Variant | None = None
     model: str | None = None
-    kind: str | None = None
+    error_kind: str | None = None
     status: int = 0
-    streamed: bool = False
+    stream: bool = False
     usage: Usage = field(default_factory=Usage)
     complete: bool = False
 
     def __post_init__(self) -> None:
-        self.began, self.began_at = time.perf_counter(), datetime.now(UTC)
-        given = header(self.scope, b"x-request-id") or ""
-        self.id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.started, self.started_at = time.perf_counter(), datetime.now(UTC)
+        client_id = header(self.scope, b"x-request-id") or ""
+        self.id = client_id if REQUEST_ID.fullmatch(client_id) else uuid.uuid4().hex
         self.seconds = 0.0
 
     async def receive(self) -> Message:
-        """The client's next message; its leaving before the end is noted."""
+        """The client's next message. Records it when the client leaves before the response is complete."""
         message = await self.wire_receive()
         if message["type"] == "http.disconnect" and not self.complete:
-            self.kind = "disconnected"
+            self.error_kind = "disconnected"
         return message
 
     async def send(self, message: Message) -> None:
-        """To the client, with the headers that name the exchange and the artifact."""
+        """Send to the client, with headers that name the exchange and the artifact."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*without(message.get("headers", []), b"x-request-id"), *self._headers]
+            message["headers"] = [*drop_headers(message.get("headers", []), b"x-request-id"), *self._headers]
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self.complete = True
         await self.wire_send(message)
@@ -62,55 +62,55 @@ class Exchange:
         return [(name.encode(), value.encode()) for name, value in own.items()]
 
     async def refuse(self, refusal: Refusal) -> None:
-        """Answer by an error."""
-        self.kind = refusal.kind
+        """Answer with an error."""
+        self.error_kind = refusal.kind
         await respond(self.send, refusal.status, refusal.body, refusal.headers)
 
-    def end(self) -> None:
-        """Called once, when nothing more will be sent."""
-        self.seconds = time.perf_counter() - self.began
-        if self.kind is None and (self.status >= 400 or not self.complete):
-            self.kind = "refused" if 400 <= self.status < 500 else "engine"
+    def finish(self) -> None:
+        """Take the time and settle the error kind. Called once, when nothing more will be sent."""
+        self.seconds = time.perf_counter() - self.started
+        if self.error_kind is None and (self.status >= 400 or not self.complete):
+            self.error_kind = "refused" if 400 <= self.status < 500 else "engine"
 
-    def record(self) -> dict[str, Any]:
-        """The access log's line; it holds nothing of what was asked or answered."""
+    def log_record(self) -> dict[str, Any]:
+        """The access log's line. It holds neither inputs nor replies."""
         client = self.scope.get("client")
-        line = {
-            "time": self.began_at.isoformat(timespec="milliseconds"),
+        record = {
+            "time": self.started_at.isoformat(timespec="milliseconds"),
             "request_id": self.id,
             "client": client[0] if client else None,
             "method": self.scope["method"],
-            "path": path_of(self.scope)[:200],
+            "path": request_path(self.scope)[:200],
             "model": self.model,
             "artifact": self.variant.artifact[:12] if self.variant else None,
             "status": self.status,
             "ms": round(self.seconds * 1000, 2),
-            "stream": self.streamed or None,
-            "error": self.kind,
+            "stream": self.stream or None,
+            "error": self.error_kind,
         }
         if self.variant:
-            line |= vars(self.usage)
-        return {key: value for key, value in line.items() if value is not None}
+            record |= vars(self.usage)
+        return {key: value for key, value in record.items() if value is not None}
 
 
-async def ask_engine(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Call vLLM's application. Raises `Refusal` (503) where it answers that its engine has died."""
-    alive = WhileAlive(send)
-    await app(scope, receive, alive.send)
-    if alive.died:
-        raise dead()
+async def call_engine(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call vLLM's application. Raises `Refusal` (503) where vLLM answers that its engine has died."""
+    guarded = DeadEngineFilter(send)
+    await app(scope, receive, guarded.send)
+    if guarded.engine_died:
+        raise dead_engine_refusal()
 
 
-class WhileAlive:
-    """A `send` that keeps vLLM's 500 for a dead engine back; everything else passes through as it comes."""
+class DeadEngineFilter:
+    """A `send` that drops vLLM's 500 for a dead engine. Everything else passes through as it comes."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._held: list[Message] = []
-        self.died = False
+        self.engine_died = False
 
     async def send(self, message: Message) -> None:
-        """Only a 500 is held back, until it is whole."""
+        """Hold back a 500 until it is whole; pass on anything else."""
         if message["type"] == "http.response.start" and message["status"] == 500:
             self._held.append(message)
         elif not self._held:
@@ -121,6 +121,6 @@ class WhileAlive:
                 await self._release()
 
     async def _release(self) -> None:
-        self.died = DEAD_ENGINE in b"".join(message.get("body", b"") for message in self._held)
-        for message in self._held if not self.died else ():
+        self.engine_died = DEAD_ENGINE_TEXT in b"".join(message.get("body", b"") for message in self._held)
+        for message in self._held if not self.engine_died else ():
             await self._send(message)

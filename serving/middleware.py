@@ -1,7 +1,7 @@
-"""The ASGI middleware that vLLM loads (`--middleware serving.middleware.Variants`): stock vLLM behind named prompts.
+"""The ASGI middleware that vLLM loads (`--middleware serving.middleware.Variants`): it puts named prompts before vLLM.
 
-It runs outermost, before vLLM's key check, inside vLLM's process, and imports nothing of vLLM. Requests for a variant
-are rewritten and their replies renamed; the base's pass through as they came; everything else is refused.
+It runs inside vLLM's process, before vLLM's own key check, and imports nothing of vLLM. A request for a variant is
+rewritten, and its reply gets the variant's name. A request for the base model passes unchanged. Others are refused.
 """
 
 from __future__ import annotations
@@ -15,236 +15,237 @@ from pathlib import Path
 from typing import Any
 
 from serving.accesslog import JsonLines
+from serving.admission import BODILESS_METHODS, HEALTH_PATHS, METRICS_PATH, Admission, read_json_object, request_path
 from serving.asgi import (
     App,
-    Buffered,
+    BufferedResponse,
     Disconnected,
     Message,
     Receive,
     Refusal,
     Scope,
     Send,
+    drop_headers,
     header,
     read_body,
-    replay,
+    replay_body,
     respond,
-    without,
 )
-from serving.chat import Ask, Desk
-from serving.exchange import Exchange, ask_engine
-from serving.gate import BODILESS, HEALTH, METRICS, Gate, path_of, read_object
+from serving.exchange import HttpExchange, call_engine
 from serving.metrics import Metrics
-from serving.replies import Stream, stopping, whole_reply
-from serving.settings import KEY_VARIABLE, Settings
-from serving.variants import Served, load
-from serving.warm import Warmth
+from serving.request import RequestReader, VariantRequest
+from serving.response import ClientStream, client_reply, stopping_refusal
+from serving.settings import KEY_VARIABLE, ServerSettings
+from serving.variants import ServedModels, load_variants
+from serving.warm import Warmup
 
-MODELS = "/v1/models"
+MODELS_PATH = "/v1/models"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a server is made of: its variants, its limits and its key."""
+    """What a server is made of: its variants, its settings and its key."""
 
-    served: Served
-    settings: Settings
+    served: ServedModels
+    settings: ServerSettings
     key: str | None = None
 
     @classmethod
     def from_environment(cls) -> Setup:
-        """As `serve` left it in the environment."""
-        settings = Settings.from_environment(os.environ)
-        served = load([Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters])
+        """The setup that `serve` put into the environment."""
+        settings = ServerSettings.from_environment(os.environ)
+        served = load_variants([Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters])
         return cls(served, settings, os.environ.get(KEY_VARIABLE) or None)
 
 
 class Variants:
-    """One server's middleware; `setup` None reads the environment."""
+    """The middleware of one server. With `setup` None the setup comes from the environment."""
 
     def __init__(self, app: App, setup: Setup | None = None) -> None:
         setup = setup or Setup.from_environment()
         self.app, self.served, self.settings, self.key = app, setup.served, setup.settings, setup.key
-        self.gate = Gate(setup.served, setup.key, seeds=setup.settings.seeds)
-        self.desks = {name: Desk(variant) for name, variant in setup.served.variants.items()}
-        self.metrics = Metrics(self.desks)
-        self.warmth = Warmth(list(self.desks))
-        self.access = JsonLines(setup.settings.access_log)
-        self.inputs = JsonLines(setup.settings.log_inputs) if setup.settings.log_inputs else None
-        self.running, self.stopping = 0, False
-        self._warming: asyncio.Task[None] | None = None
+        self.admission = Admission(setup.served, setup.key, seeds=setup.settings.seeds)
+        self.readers = {name: RequestReader(variant) for name, variant in setup.served.variants.items()}
+        self.metrics = Metrics(self.readers)
+        self.warmup = Warmup(list(self.readers))
+        self.access_log = JsonLines(setup.settings.access_log)
+        self.inputs_log = JsonLines(setup.settings.log_inputs) if setup.settings.log_inputs else None
+        self.running_requests, self.stopping = 0, False
+        self._warmup_task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await self._run_lifespan(scope, receive, send)
         elif scope["type"] == "http":
-            await self._exchange(Exchange(scope, receive, send))
+            await self._run_exchange(HttpExchange(scope, receive, send))
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on the application's start and end; warm in between."""
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on the application's start and end, and start the warm-up in between."""
 
-        async def announce(message: Message) -> None:
+        async def send_and_start(message: Message) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
                 state = {"app": scope["app"]} if "app" in scope else {}
-                self._stop_by_signal(scope.get("app"))
-                warming = self.warmth.warm(self.app, self.served.variants, state, self.key)
-                self._warming = asyncio.create_task(warming)
-                self._warming.add_done_callback(self.warmth.ended)
+                self._handle_signals(scope.get("app"))
+                run = self.warmup.run(self.app, self.served.variants, state, self.key)
+                self._warmup_task = asyncio.create_task(run)
+                self._warmup_task.add_done_callback(self.warmup.record_failure)
 
         try:
-            await self.app(scope, receive, announce)
+            await self.app(scope, receive, send_and_start)
         finally:
-            if self._warming:
-                self._warming.cancel()
+            if self._warmup_task:
+                self._warmup_task.cancel()
 
-    def _stop_by_signal(self, app: Any) -> None:
-        """vLLM's own handler ends the engine under running requests; uvicorn's way lets them finish first."""
+    def _handle_signals(self, app: Any) -> None:
+        """Let uvicorn stop the server: it lets running requests finish. vLLM's own handler would end them."""
         server = getattr(getattr(app, "state", None), "server", None)
         if server is None:
             return
 
         def stop() -> None:
-            server.force_exit = self.stopping  # the second time
+            server.force_exit = self.stopping  # the second signal stops at once
             self.stopping = server.should_exit = True
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
 
-    async def _exchange(self, exchange: Exchange) -> None:
+    async def _run_exchange(self, exchange: HttpExchange) -> None:
         try:
             await self._route(exchange)
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except Disconnected:
-            exchange.kind = "disconnected"
+            exchange.error_kind = "disconnected"
         finally:
-            exchange.end()
-            if path_of(exchange.scope) not in (*HEALTH, METRICS):
+            exchange.finish()
+            if request_path(exchange.scope) not in (*HEALTH_PATHS, METRICS_PATH):
                 self.metrics.count(exchange)
-                self.access.write(exchange.record())
+                self.access_log.write(exchange.log_record())
 
-    async def _route(self, exchange: Exchange) -> None:
-        scope, path = exchange.scope, path_of(exchange.scope)
-        if path in HEALTH:
-            await self._health(exchange)
+    async def _route(self, exchange: HttpExchange) -> None:
+        scope, path = exchange.scope, request_path(exchange.scope)
+        if path in HEALTH_PATHS:
+            await self._answer_health(exchange)
             return
-        self.gate.check_key(scope)
-        if path == METRICS:
-            await self._scrape(exchange)
-        elif path == MODELS and scope["method"] == "GET":
-            await self._models(exchange)
-        elif scope["method"] in BODILESS:
-            await self._pass(exchange, exchange.receive)
+        self.admission.check_key(scope)
+        if path == METRICS_PATH:
+            await self._answer_metrics(exchange)
+        elif path == MODELS_PATH and scope["method"] == "GET":
+            await self._answer_models(exchange)
+        elif scope["method"] in BODILESS_METHODS:
+            await self._pass_through(exchange, exchange.receive)
         else:
             await self._admit(exchange, path)
 
-    async def _admit(self, exchange: Exchange, path: str) -> None:
-        """A request that may cost something."""
+    async def _admit(self, exchange: HttpExchange, path: str) -> None:
+        """Check and count a request that may cost computing time, then answer it."""
         if self.stopping:
-            raise stopping()
+            raise stopping_refusal()
         limit = self.settings.max_concurrency
-        if limit is not None and self.running >= limit:
-            raise Refusal(429, "busy", f"{limit} requests are running, which is all that this server takes at once.")
-        self.running += 1
+        if limit is not None and self.running_requests >= limit:
+            raise Refusal(429, "busy", f"This server runs at most {limit} requests at once. Ask again in a second.")
+        self.running_requests += 1
         try:
-            body = await read_body(exchange.scope, exchange.receive, self.settings.max_body)
-            if not body:
-                await self._pass(exchange, replay(body, exchange.receive))
+            raw = await read_body(exchange.scope, exchange.receive, self.settings.max_body)
+            if not raw:
+                await self._pass_through(exchange, replay_body(raw, exchange.receive))
                 return
-            request = read_object(body)
-            exchange.variant = self.gate.check_body(path, request)
+            body = read_json_object(raw)
+            exchange.variant = self.admission.check_body(path, body)
             exchange.model = exchange.variant.name if exchange.variant else self.served.base
             if exchange.variant:
-                await self._answer(exchange, self.desks[exchange.variant.name], request)
+                await self._answer_variant(exchange, self.readers[exchange.variant.name], body)
             else:
-                await self._pass(exchange, replay(body, exchange.receive))
+                await self._pass_through(exchange, replay_body(raw, exchange.receive))
         finally:
-            self.running -= 1
+            self.running_requests -= 1
 
-    async def _answer(self, exchange: Exchange, desk: Desk, request: dict[str, Any]) -> None:
-        """A variant's request."""
-        kind = (header(exchange.scope, b"content-type") or "").split(";")[0].strip().lower()
-        if kind != "application/json":
+    async def _answer_variant(self, exchange: HttpExchange, reader: RequestReader, body: dict[str, Any]) -> None:
+        content_type = (header(exchange.scope, b"content-type") or "").split(";")[0].strip().lower()
+        if content_type != "application/json":
             raise Refusal(400, "invalid", "Send JSON, with the header Content-Type: application/json.")
-        ask = desk.read(request)
-        if self.inputs:
-            self.inputs.write(ask.inputs)
-        scope = rewritten(exchange, ask)
-        exchange.streamed = ask.stream
-        await (self._stream if ask.stream else self._whole)(exchange, ask, scope)
+        request = reader.read(body)
+        if self.inputs_log:
+            self.inputs_log.write(request.inputs)
+        exchange.stream = request.stream
+        await (self._answer_stream if request.stream else self._answer_whole)(exchange, request)
 
-    async def _whole(self, exchange: Exchange, ask: Ask, scope: Scope) -> None:
-        response = Buffered()
-        await ask_engine(self.app, scope, replay(ask.body, exchange.receive), response.send)
-        if exchange.kind == "disconnected":
-            return  # vLLM has given up the request, and answers with nothing of use
-        body = whole_reply(ask, response.body, exchange.usage) if response.status == 200 else response.body
-        await response.replay(exchange.send, body)
+    async def _answer_whole(self, exchange: HttpExchange, request: VariantRequest) -> None:
+        response = BufferedResponse()
+        receive = replay_body(request.body, exchange.receive)
+        await call_engine(self.app, engine_scope(exchange, request), receive, response.send)
+        if exchange.error_kind == "disconnected":
+            return  # vLLM has given up the request, and its answer is of no use
+        is_reply = response.status == 200
+        body = client_reply(request, response.body, exchange.usage) if is_reply else response.body
+        await response.forward(exchange.send, body)
 
-    async def _stream(self, exchange: Exchange, ask: Ask, scope: Scope) -> None:
-        stream = Stream(ask, exchange.usage)
+    async def _answer_stream(self, exchange: HttpExchange, request: VariantRequest) -> None:
+        stream = ClientStream(request, exchange.usage)
 
-        async def pass_on(message: Message) -> None:
+        async def send(message: Message) -> None:
             if message["type"] == "http.response.body" and exchange.status == 200:
                 more = message.get("more_body", False)
-                shown = stream.feed(message.get("body", b"")) + (b"" if more else stream.close())
-                if not shown and more:
+                data = stream.feed(message.get("body", b"")) + (b"" if more else stream.close())
+                if not data and more:
                     return
-                message = {**message, "body": shown}
+                message = {**message, "body": data}
             await exchange.send(message)
 
-        await ask_engine(self.app, scope, replay(ask.body, exchange.receive), pass_on)
+        receive = replay_body(request.body, exchange.receive)
+        await call_engine(self.app, engine_scope(exchange, request), receive, send)
         if stream.failed:
-            exchange.kind = exchange.kind or "engine"
+            exchange.error_kind = exchange.error_kind or "engine"
 
-    async def _pass(self, exchange: Exchange, receive: Receive) -> None:
-        """To vLLM and back, untouched."""
-        await ask_engine(self.app, exchange.scope, receive, exchange.send)
+    async def _pass_through(self, exchange: HttpExchange, receive: Receive) -> None:
+        """To vLLM and back, unchanged."""
+        await call_engine(self.app, exchange.scope, receive, exchange.send)
 
-    async def _health(self, exchange: Exchange) -> None:
-        if self.stopping or not self.warmth.ready:
-            body = json.dumps({"stopping": self.stopping, **self.warmth.report()}).encode()
+    async def _answer_health(self, exchange: HttpExchange) -> None:
+        if self.stopping or not self.warmup.ready:
+            body = json.dumps({"stopping": self.stopping, **self.warmup.report()}).encode()
             await respond(exchange.send, 503, body, [])
         else:
-            await self._pass(exchange, exchange.receive)
+            await self._pass_through(exchange, exchange.receive)
 
-    async def _models(self, exchange: Exchange) -> None:
-        """The variants and the base, in place of vLLM's list, whose adapter names are of no use to a client."""
-        response = Buffered()
+    async def _answer_models(self, exchange: HttpExchange) -> None:
+        """List the variants and the base model. A client cannot use the adapter names in vLLM's own list."""
+        response = BufferedResponse()
         await self.app(exchange.scope, exchange.receive, response.send)
         if response.status != 200:
-            await response.replay(exchange.send, response.body)
+            await response.forward(exchange.send, response.body)
             return
         listed = json.loads(response.body)
         base = next(model for model in listed["data"] if model["id"] == self.served.base)
         base = {key: value for key, value in base.items() if key != "root"} | {"promptstill": {"kind": "base"}}
-        cards = [base | self._card(name) for name in self.served.variants]
-        await response.replay(exchange.send, json.dumps(listed | {"data": [*cards, base]}).encode())
+        models = [*(base | self._model_entry(name) for name in self.served.variants), base]
+        await response.forward(exchange.send, json.dumps(listed | {"data": models}).encode())
 
-    def _card(self, name: str) -> dict[str, Any]:
-        """What /v1/models says of a variant; `warm` counts its prompt's tokens when it was warmed."""
-        cached, prompt_tokens = self.warmth.cached.get(name, (0, 0))
+    def _model_entry(self, name: str) -> dict[str, Any]:
+        """The fields of a variant in /v1/models; `warm` has its prompt's token counts from the warm-up."""
+        cached, prompt_tokens = self.warmup.cached.get(name, (0, 0))
         warm = {"prompt_tokens": prompt_tokens, "cached_tokens": cached}
-        about = {**self.served.variants[name].card, "warm": warm}
-        return {"id": name, "parent": self.served.base, "owned_by": "promptstill", "promptstill": about}
+        card = {**self.served.variants[name].card, "warm": warm}
+        return {"id": name, "parent": self.served.base, "owned_by": "promptstill", "promptstill": card}
 
-    async def _scrape(self, exchange: Exchange) -> None:
-        """vLLM's metrics in plain text, ours behind them."""
-        headers = without(exchange.scope["headers"], b"accept", b"accept-encoding")
-        response = Buffered()
+    async def _answer_metrics(self, exchange: HttpExchange) -> None:
+        """vLLM's metrics in plain text, followed by ours."""
+        headers = drop_headers(exchange.scope["headers"], b"accept", b"accept-encoding")
+        response = BufferedResponse()
         await self.app({**exchange.scope, "headers": headers}, exchange.receive, response.send)
-        ours = self.metrics.text() if response.status == 200 else b""
-        await response.replay(exchange.send, response.body + ours)
+        own = self.metrics.text() if response.status == 200 else b""
+        await response.forward(exchange.send, response.body + own)
 
 
-def rewritten(exchange: Exchange, ask: Ask) -> Scope:
-    """The scope of the engine's request: of the client's headers only those that cannot change the answer."""
+def engine_scope(exchange: HttpExchange, request: VariantRequest) -> Scope:
+    """The scope of the engine's request. Of the client's headers it has only those that cannot change the answer."""
     kept = [(name, value) for name, value in exchange.scope["headers"] if name in (b"host", b"authorization")]
     own = [
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(ask.body)).encode()),
+        (b"content-length", str(len(request.body)).encode()),
         (b"x-request-id", exchange.id.encode()),
     ]
     return {**exchange.scope, "headers": [*kept, *own]}

@@ -1,6 +1,7 @@
-"""Warming: each variant is asked twice before /health says 200, so that its prompt sits in the prefix cache.
+"""The warm-up: before /health says 200, each variant gets two requests, so that its prompt is in the prefix cache.
 
-The second time, with other inputs, shows how much of the prompt is cached. What fails here would fail for every client.
+The second request has other inputs, so it shows how much of the prompt is cached. A variant that fails here would fail
+for every client.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.asgi import App, Buffered, Message, Scope, replay
-from serving.gate import CHAT
+from serving.admission import CHAT_PATH
+from serving.asgi import App, BufferedResponse, Message, Scope, replay_body
 from serving.samples import sample_inputs
 from serving.variants import Variant
 
-WORDS = ("warm", "warmer")
+WORDS = ("warm", "warmer")  # one in the inputs of each request
 
 
 @dataclass
-class Warmth:
-    """How far it is: `cached` holds (cached, all) prompt tokens by variant; `failed` says why it will never be warm."""
+class Warmup:
+    """The state of the warm-up.
+
+    `waiting` lists the variants that are not warm yet. `cached` has (cached, all) prompt tokens of each warm variant.
+    `failed` is the reason why the warm-up failed.
+    """
 
     waiting: list[str]
     cached: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -32,45 +37,46 @@ class Warmth:
     def ready(self) -> bool:
         return not self.waiting and self.failed is None
 
-    async def warm(self, app: App, variants: Mapping[str, Variant], state: Mapping[str, Any], key: str | None) -> None:
-        """Ask every variant. `state` is what the application puts into every request's scope."""
+    async def run(self, app: App, variants: Mapping[str, Variant], state: Mapping[str, Any], key: str | None) -> None:
+        """Warm every variant. `state` is what the application puts into the scope of each request."""
         for name, variant in variants.items():
             for word in WORDS:
-                response = Buffered()
-                await app(scope_for(state, key), replay(body_for(variant, word), never), response.send)
+                response = BufferedResponse()
+                body = replay_body(warmup_body(variant, word), stay_connected)
+                await app(warmup_scope(state, key), body, response.send)
                 if response.status != 200:
                     self.failed = f"{name} does not answer: {response.body.decode(errors='replace')[:500]}"
-                    sys.stderr.write(f"warming failed: {self.failed}\n")
+                    sys.stderr.write(f"warm-up failed: {self.failed}\n")
                     return
             usage = json.loads(response.body)["usage"]
             details = usage.get("prompt_tokens_details") or {}
             self.cached[name] = (details.get("cached_tokens") or 0, usage["prompt_tokens"])
             self.waiting.remove(name)
 
-    def ended(self, task: asyncio.Task[None]) -> None:
-        """Called when `warm` has ended, however it did."""
+    def record_failure(self, task: asyncio.Task[None]) -> None:
+        """Called when the task of `run` has ended; an exception there is a failed warm-up."""
         if not task.cancelled() and (error := task.exception()):
             self.failed = f"{type(error).__name__}: {error}"
 
     def report(self) -> dict[str, Any]:
-        """What /health says while it is not 200."""
+        """What /health says until the warm-up is done."""
         return {"waiting": self.waiting, "failed": self.failed}
 
 
-async def never() -> Message:
-    """A client that stays."""
+async def stay_connected() -> Message:
+    """A `receive` of a client that never leaves."""
     await asyncio.Event().wait()
     raise AssertionError("nobody sets the event")
 
 
-def body_for(variant: Variant, word: str) -> bytes:
-    """A request of one reply token; with `word` where an input is text."""
+def warmup_body(variant: Variant, word: str) -> bytes:
+    """A request for one reply token; its text inputs contain `word`."""
     request = variant.prompt.request(sample_inputs(variant.prompt, word))
-    return json.dumps(request | {"model": variant.served_as, "max_tokens": 1}).encode()
+    return json.dumps(request | {"model": variant.engine_name, "max_tokens": 1}).encode()
 
 
-def scope_for(state: Mapping[str, Any], key: str | None) -> Scope:
-    """A request from within."""
+def warmup_scope(state: Mapping[str, Any], key: str | None) -> Scope:
+    """The scope of a request that the server sends to itself."""
     headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
     return {
         "type": "http",
@@ -78,8 +84,8 @@ def scope_for(state: Mapping[str, Any], key: str | None) -> Scope:
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": CHAT,
-        "raw_path": CHAT.encode(),
+        "path": CHAT_PATH,
+        "raw_path": CHAT_PATH.encode(),
         "query_string": b"",
         "root_path": "",
         "headers": headers + ([(b"authorization", f"Bearer {key}".encode())] if key else []),

@@ -24,22 +24,21 @@ from typing import Any
 
 import pytest
 
-from distill.dataset import compose, write_dataset
-from distill.ladder import Rules, sift
-from distill.reasons import counted
-from distill.teacher import ask_teacher
-from optimizer.budget import Budget, Meter
-from optimizer.calls import SqliteCalls
-from optimizer.client import Client, Endpoint
-from optimizer.layouts import bare
-from optimizer.prepare import prepare
-from optimizer.prompt import Prompt
-from optimizer.settings import Settings
-from tests import tiny
-from tests.fake import FakeEndpoint
-from tests.oracle import Oracle
+from distill.teach.dataset import to_training_rows, write_dataset
+from distill.teach.filter import FilterRules, filter_answers
+from distill.teach.reasons import count_reasons
+from distill.teach.teacher import ask_teacher
+from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.store import SqliteCalls
+from promptstill.prompt.layouts.bare import bare_prompt
+from promptstill.prompt.prompt import Prompt
+from promptstill.task.open import open_task
+from tests.support import ROOT, tiny
+from tests.support.fake import FakeEndpoint
+from tests.support.oracle import Oracle
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 RECORD = ROOT / "tests" / "fixtures" / "parity.json"
 RECIPES = {
     "qa": ("qa.jsonl", "question", ("answer",), 900),
@@ -111,7 +110,7 @@ def test_a_search_without_a_limit(recipe: str, seed: int, searches: Searches) ->
     best, trials = done.best, [json.loads(line) for line in (done.run / "trials.jsonl").read_text().splitlines()]
     told = [
         {
-            "choices": trial["params"],
+            "choices": trial["candidate"],
             "value": round(trial["value"], 9),
             "rows": len(trial["scores"]),
             "scores": digest({row: round(score, 9) for row, score in trial["scores"].items()}),
@@ -120,8 +119,8 @@ def test_a_search_without_a_limit(recipe: str, seed: int, searches: Searches) ->
         for trial in trials
     ]
     test = best["scores"]["test"]
-    arms = {arm: rounded(test[arm]["score"]) for arm in ("seed", "dspy", "winner")}
-    gains = {over: rounded(test["gains"][f"over_{over}"]) for over in ("seed", "dspy")}
+    arms = {arm: rounded(test[arm]["score"]) for arm in ("baseline", "dspy", "winner")}
+    gains = {over: rounded(test["gains"][f"over_{over}"]) for over in ("baseline", "dspy")}
     asked = digest(sorted(digest(body) for body in done.bodies))
     shown = {"id": best["id"], "shipped": best["shipped"], "trials": told, "test": {"arms": arms, "gains": gains}}
     held(f"{recipe}-{seed}", shown | {"calls": len(done.bodies), "bodies": asked})
@@ -140,7 +139,7 @@ def rounded(figures: dict[str, Any]) -> dict[str, float]:
 
 @pytest.mark.parametrize("recipe", list(RECIPES))
 def test_what_the_teacher_teaches(recipe: str, searches: Searches, tmp_path: Path) -> None:
-    prepared = prepare(Settings(recipe=str(ROOT / "recipes" / f"{recipe}.py"), model="smollm2-135m"))
+    prepared = open_task(str(ROOT / "recipes" / f"{recipe}.py"), model="smollm2-135m")
     done = searches[recipe, 0, False].result()
     prompt = Prompt.from_artifact(done.best, recipe)
     rows = prepared.splits.train
@@ -148,16 +147,18 @@ def test_what_the_teacher_teaches(recipe: str, searches: Searches, tmp_path: Pat
     async def ask(fake: FakeEndpoint) -> list[Any]:
         with closing(SqliteCalls(tmp_path / "calls.db")) as store:
             where = Endpoint(fake.base_url, "weights", window=16)
-            async with Client(where, store, Meter(Budget(), {})) as client:
+            async with Client(where, store, Allowance()) as client:
                 return await ask_teacher(prompt, rows, client, k=2, temperature=0.8, report=lambda done, total: None)
 
     with endpoint(recipe) as fake:
         answers = asyncio.run(ask(fake))
-    student = bare(replace(prepared.task, model="smollm2-135m"))
-    sifted = sift(answers, prepared.loaded.recipe.metric, [f.name for f in student.outputs], Rules(most=2))
-    entries, misread = compose(sifted.kept, student)
-    rejected = [*sifted.rejected, *misread]
-    write_dataset(tmp_path, entries, rejected)
+    student = bare_prompt(replace(prepared.task, model="smollm2-135m"))
+    filtered = filter_answers(
+        answers, prepared.recipe.metric, [f.name for f in student.outputs], FilterRules(max_per_row=2)
+    )
+    training_rows, unreadable = to_training_rows(filtered.accepted, student)
+    rejected = [*filtered.rejected, *unreadable]
+    write_dataset(tmp_path, training_rows, rejected)
     texts = {name: (tmp_path / name).read_text().replace(str(ROOT), "") for name in ("dataset.jsonl", "rejected.jsonl")}
     held(
         f"{recipe}-taught",
@@ -165,8 +166,8 @@ def test_what_the_teacher_teaches(recipe: str, searches: Searches, tmp_path: Pat
             "best": done.best["id"],
             "student": student.model_dump(mode="json"),
             "id": student.id,
-            "kept": len(entries),
-            "rejected": counted(rejected),
+            "kept": len(training_rows),
+            "rejected": count_reasons(rejected),
             "files": {name: sha256(text.encode()).hexdigest() for name, text in texts.items()},
         },
     )

@@ -1,0 +1,122 @@
+"""What each part of our search is worth: the same search without it, with the same cap on calls.
+
+    python -m benchmarks.contest.ablations [--fast] [--task trec] [--variant random] [--seed 0]
+
+The whole search is the contest's own, whose cells are used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from benchmarks import cells
+from benchmarks.contest import contest, ours, variants
+from benchmarks.contest.arena import Arena, Search
+from benchmarks.contest.report import Table, tables
+from benchmarks.contest.tasks import BenchTask
+from benchmarks.results import write_page
+
+PART = "ablations"
+CAPS = (125, 250, 500, 1_000, 2_000)
+WHOLE = "ours"
+VARIANTS: dict[str, Search] = {
+    "no-race": partial(ours.search, options=("--no-race",)),
+    "dspy-chat": partial(ours.search, options=("--layout", "dspy-chat")),
+    "no-proposals": partial(ours.search, options=("--proposer", "none")),
+    variants.NO_DEMOS_VARIANT: variants.search,
+    variants.RANDOM: variants.search,
+}
+MEANING = {
+    WHOLE: "the whole search",
+    "no-race": "every trial on all of dev",
+    "dspy-chat": "only the layout of `dspy.ChatAdapter`",
+    "no-proposals": "no instruction proposed",
+    variants.NO_DEMOS_VARIANT: "instructions and layouts alone",
+    variants.RANDOM: "candidates drawn at random, no TPE",
+}
+Entry = tuple[BenchTask, str, int]
+
+
+def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Entry]:
+    """What is to be run: the whole search first, and each variant of it."""
+    planned = [
+        (task, name, seed)
+        for task in contest.tasks_here(fast)
+        for name in (WHOLE, *VARIANTS)
+        for seed in ((0,) if fast else contest.SEEDS)
+    ]
+    wanted = ((task, name, seed) for task, name, seed in planned if not tasks or task.name in tasks)
+    wanted = (one for one in wanted if not names or one[1] in (WHOLE, *names))
+    return [one for one in wanted if not seeds or one[2] in seeds]
+
+
+def measure(arena: Arena, entry: Entry) -> None:
+    """Fill the cells of a variant; those of the whole search are the contest's."""
+    task, name, seed = entry
+    search_caps = contest.search_caps(arena)
+    caps = [cap for cap in search_caps if arena.fast or cap in CAPS]
+    key = {**arena.key(task), "contestant": name, "seed": seed}
+    if arena.complete(PART, key, caps):
+        return
+    if name == WHOLE:
+        contest.measure(arena, contest.Entry(task, name, seed), search_caps)
+        for cap in caps:
+            if whole := arena.stored(contest.PART, {**key, "cap": cap}):
+                arena.measure_once(PART, {**key, "cap": cap}, partial(dict, whole))
+        return
+    search = arena.ours(task, seed, caps, name, VARIANTS[name])
+    for point in search["points"]:
+        arena.measure_once(PART, {**key, "cap": point["cap"]}, partial(contest.to_result, arena, task, search, point))
+
+
+def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:
+    """Fill all cells that are not yet stored."""
+    folder = cells.FAST if fast else cells.RESULTS
+    with Arena(folder, fast=fast) as arena, ThreadPoolExecutor(arena.jobs) as pool:
+        todo = entries(fast) if chosen is None else chosen
+        for done in [pool.submit(measure, arena, one) for one in todo]:
+            done.result()
+
+
+def section(records: list[dict[str, Any]]) -> str:
+    """The ablations' part of RESULTS.md, from stored records alone."""
+    lines = ["## What each part of the search is worth", ""]
+    lines += [
+        "Test score in points with its 95 % interval, at each cap on calls; the last column is paired. ×3 marks the",
+        "mean of three seeds, row by row: the interval is over rows, and does not cover what other searches find.",
+        "The whole search is the one that was measured together with its variants; the contest's may be newer.",
+        "",
+    ]
+    for name, table in tables(records, (WHOLE, *VARIANTS)).items():
+        lines += [f"### {name}", "", *rows(table), ""]
+        if seeds := [f"- {line}" for line in table.seed_lines()]:
+            lines += [*seeds, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def rows(table: Table) -> Iterator[str]:
+    """A row for each variant."""
+    heads = [f"{cap:,} calls" for cap in table.caps]
+    yield f"| {' | '.join(['search', '', *heads, 'seconds', 'minus the whole'])} |"
+    yield "|---" * (len(heads) + 4) + "|"
+    for name in table.names:
+        results = [table.at(name, cap) for cap in table.caps]
+        last = next(one for one in reversed(results) if one)
+        scores = [one.score if one else "" for one in results]
+        cells_ = [name, MEANING.get(name, ""), *scores, f"{last.mean_of('seconds'):,.0f}", table.minus_ours(name)]
+        yield f"| {' | '.join(cells_)} |"
+
+
+def main() -> None:
+    options = contest.parse_options(
+        "benchmarks.contest.ablations", str(__doc__), flag="--variant", choices=list(VARIANTS)
+    )
+    run(options.fast, entries(options.fast, options.task, options.names, options.seed))
+    write_page()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Our own command as a contestant, and the baseline prompt. It searches with a file whose test holds one row.
+
+The largest cap is reached step by step: at each cap the run ends by `--max-calls`, its winner is noted, and `--resume`
+goes on from its stored calls. So a point costs as much as a run with that cap, and the whole curve as much as one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest.contestants import Job, Point, Program, watch
+from benchmarks.contest.proxy import Proxy
+from benchmarks.contest.tasks import RowScore, score_answer
+from optimizer.run.folder import RunFolder
+from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.store import SqliteCalls
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import score_rows
+from promptstill.task.open import OpenTask
+
+Winner = tuple[Prompt, float]  # with its dev score
+TRIALS = 1_000  # more than any cap pays for, so that the cap ends the search
+
+
+def baseline_program(opened: OpenTask) -> Program:
+    """The prompt that every search of ours starts from."""
+    task = opened.task
+    return to_program(build_prompt(task, "chat", task.signature.instructions))
+
+
+def to_program(prompt: Prompt) -> Program:
+    return {"kind": "prompt", "prompt": prompt.model_dump(mode="json")}
+
+
+def search(job: Job, proxy: Proxy, caps: Sequence[int], options: Sequence[str] = ()) -> dict[str, Any]:
+    """The winner at each cap; `options` of the command make a variant."""
+    return step_by_step(job, proxy, caps, lambda url, cap: command(job, url, cap, options), lambda: winner(job))
+
+
+def step_by_step(
+    job: Job,
+    proxy: Proxy,
+    caps: Sequence[int],
+    command: Callable[[str, int], list[str]],
+    winner: Callable[[], Winner | None],
+) -> dict[str, Any]:
+    """Run a command to each cap in turn; it must end there by itself. Until then the baseline prompt stands."""
+    name = Path(job.folder).name
+    account = proxy.open(name, cap=caps[-1])
+    points = []
+    for cap in caps:
+        end = watch(command(proxy.base_url(name), cap), account, Path(job.folder) / "log")
+        if end.error or end.stopped:
+            raise RuntimeError(f"{name} did not end by itself at {cap} calls: {end.error or end.stopped}")
+        best = winner()
+        program, dev = (to_program(best[0]), best[1]) if best else (baseline_program(job.files.open(job.model)), None)
+        spent = {**vars(account.spent), "seconds": round(account.now().seconds, 1)}
+        points.append(Point(cap, **spent, dev=dev, program=program).to_json())
+    return {"points": points, "failed": ""}
+
+
+def command(job: Job, base_url: str, cap: int, options: Sequence[str]) -> list[str]:
+    folder = Path(job.folder)
+    argv = [sys.executable, "-m", "optimizer", "--max-calls", str(cap), "--base-url", base_url]
+    argv += ["-o", str(folder / "best.json")]
+    if (folder / "runs").is_dir():
+        return [*argv, "--resume", str(run_path(job))]
+    argv += [job.recipe, "-p", f"data={job.files.search_path}", "--runs", str(folder / "runs")]
+    return [*argv, "--model", job.model, "--seed", str(job.seed), "--trials", str(TRIALS), *options]
+
+
+def run_path(job: Job) -> Path:
+    return next((Path(job.folder) / "runs").iterdir())
+
+
+def winner(job: Job) -> Winner | None:
+    """The search's winner, whether or not it was shipped by its one test row; None where the cap left none."""
+    run = RunFolder(run_path(job))
+    if not run.best_path.is_file():
+        return None
+    artifact = json.loads(run.best_path.read_text(encoding="utf-8"))
+    return run.prompts()["winner"], float(artifact["scores"]["dev"]["winner"]["mean"])
+
+
+def score_test(opened: OpenTask, program: Program, base_url: str) -> list[RowScore]:
+    """The prompt on the test rows, each scored by the common scorer."""
+    prompt = Prompt.model_validate(program["prompt"])
+    results = asyncio.run(answer_test(opened, prompt, base_url))
+    return [score_answer(opened, one.example, one.outputs) for one in results]
+
+
+async def answer_test(opened: OpenTask, prompt: Prompt, base_url: str) -> list[Any]:
+    recipe = opened.recipe
+    with closing(SqliteCalls(Path(":memory:"))) as store:
+        async with Client(Endpoint(base_url, "contest"), store, Allowance()) as client:
+            return await score_rows(prompt, opened.splits.test, recipe.metric, client)

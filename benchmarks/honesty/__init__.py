@@ -1,0 +1,1 @@
+"""How often the reported intervals hold the truth, and how often a false gain would be shipped."""

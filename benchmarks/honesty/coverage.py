@@ -1,0 +1,191 @@
+"""How often the product's 95 % intervals hold the truth, and how often its rule would ship a gain that is none.
+
+Scores and paired differences are drawn from populations whose mean is known, and go through `promptstill.stats` as it
+is. A BCa bootstrap (scipy) of the same draws is measured beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from promptstill.stats import RESAMPLES, Gain, gain_interval, score_interval
+
+POPULATION = 100_000
+STEPS = 20  # F1 takes few values; so do the graded scores here
+PASSAGE = 4  # rows of a group, where rows are grouped
+Draw = Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class GradedScores:
+    """Scores as token F1 gives them: shares of 0 and of 1, and between them Beta(a, b)."""
+
+    zeros: float
+    ones: float
+    a: float
+    b: float
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        kind, between = rng.random(count), rng.beta(self.a, self.b, count)
+        graded = np.round(between * STEPS) / STEPS
+        return np.where(kind < self.zeros, 0.0, np.where(kind < self.zeros + self.ones, 1.0, graded))
+
+
+LOW, MIDDLE, HIGH = GradedScores(0.25, 0.03, 1.2, 4), GradedScores(0.35, 0.35, 2, 2), GradedScores(0.04, 0.85, 3, 1.5)
+JUDGED = GradedScores(0.0, 0.0, 8, 8)
+
+
+def accuracy(least: float, most: float) -> Draw:
+    """Right or wrong, with a true accuracy anywhere in a band; a fixed one would show the steps of the binomial."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.uniform(least, most, sims)
+        return (rng.random((sims, n)) < truth[:, None]).astype(float), truth
+
+    return draw
+
+
+def disagreement(least: float, most: float, *, gains: bool) -> Draw:
+    """Two prompts, right or wrong, that differ on a share of rows, anywhere in a band; the gain is 0 or part of it."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        differ = rng.uniform(least, most, sims)
+        truth = differ * rng.uniform(0, 1, sims) if gains else np.zeros(sims)
+        at = rng.random((sims, n))
+        won, lost = (differ + truth) / 2, (differ - truth) / 2
+        return (at < won[:, None]).astype(float) - (at > 1 - lost[:, None]), truth
+
+    return draw
+
+
+def passages(least: float, most: float) -> Draw:
+    """Right or wrong on passages of `PASSAGE` rows; half of what makes a row hard is its passage."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.uniform(least, most, sims)
+        return (hardness(sims, n, rng) < scipy_stats.norm.ppf(truth)[:, None]).astype(float), truth
+
+    return draw
+
+
+def passages_differ(least: float, most: float) -> Draw:
+    """Two prompts that differ on a share of such rows; which one is right depends by half on the passage. No gain."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        differ = rng.uniform(least, most, sims)
+        ahead = hardness(sims, n, rng)
+        return np.sign(ahead) * (np.abs(ahead) > scipy_stats.norm.ppf(1 - differ / 2)[:, None]), np.zeros(sims)
+
+    return draw
+
+
+def hardness(sims: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard normal by row, with a correlation of a half within a passage. Returns (sims, n)."""
+    shared = rng.normal(size=(sims, -(-n // PASSAGE))).repeat(PASSAGE, axis=1)[:, :n]
+    return np.asarray(np.sqrt(0.5) * (shared + rng.normal(size=(sims, n))))
+
+
+def resample(population: np.ndarray) -> Draw:
+    """Rows drawn from a known population, whose mean is then the truth."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return rng.choice(population, (sims, n)), np.full(sims, population.mean())
+
+    return draw
+
+
+def swap_names(differences: np.ndarray) -> Draw:
+    """Paired differences of two prompts whose names are swapped at random on each row, so that there is no gain."""
+
+    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return rng.choice(differences, (sims, n)) * rng.choice([-1.0, 1.0], (sims, n)), np.zeros(sims)
+
+    return draw
+
+
+def graded_scores(kind: GradedScores) -> Draw:
+    return resample(kind.draw(POPULATION, np.random.default_rng(1)))
+
+
+def graded_pair(ties: float, candidate: GradedScores, reference: GradedScores) -> Draw:
+    """Paired differences of two graded prompts that answer a share of the rows alike."""
+    rng = np.random.default_rng(1)
+    difference = candidate.draw(POPULATION, rng) - reference.draw(POPULATION, rng)
+    difference[rng.random(POPULATION) < ties] = 0.0
+    return swap_names(difference) if candidate == reference else resample(difference)
+
+
+SCORES: Mapping[str, Draw] = {
+    "0/1, accuracy 1 to 10 %": accuracy(0.01, 0.1),
+    "0/1, accuracy 10 to 90 %": accuracy(0.1, 0.9),
+    "0/1, accuracy 90 to 99 %": accuracy(0.9, 0.99),
+    "F1, mostly wrong": graded_scores(LOW),
+    "F1, half right": graded_scores(MIDDLE),
+    "F1, mostly right": graded_scores(HIGH),
+}
+IN_GROUPS = f"{PASSAGE} rows a passage, "
+GROUPED_SCORES = {IN_GROUPS + "accuracy 10 to 90 %": passages(0.1, 0.9)}
+GROUPED_GAINS = {IN_GROUPS + "10 to 50 % differ, no gain": passages_differ(0.1, 0.5)}
+GAINS: Mapping[str, Draw] = {
+    "0/1, 2 to 10 % of rows differ, no gain": disagreement(0.02, 0.1, gains=False),
+    "0/1, 10 to 50 % differ, no gain": disagreement(0.1, 0.5, gains=False),
+    "0/1, 2 to 10 % differ, a gain": disagreement(0.02, 0.1, gains=True),
+    "0/1, 10 to 50 % differ, a gain": disagreement(0.1, 0.5, gains=True),
+    "F1, half of rows alike, no gain": graded_pair(0.5, MIDDLE, MIDDLE),
+    "F1, a fifth alike, a gain": graded_pair(0.2, MIDDLE, LOW),
+    "marks in small steps, no gain": graded_pair(0.1, JUDGED, JUDGED),
+}
+
+
+def score_coverage(draw: Draw, n: int, sims: int, bca_sims: int, *, rows_a_group: int = 1) -> dict[str, Any]:
+    """The share of simulations whose interval holds the truth, for ours and for BCa."""
+    draws, truth = draw(sims, n, np.random.default_rng([n, 0]))
+    groups = group_names(n, rows_a_group)
+    ours = np.array([score_interval(row, seed, groups) for seed, row in enumerate(draws)])
+    return figures(ours, truth) | {"bca": bca_share_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+
+
+def gain_coverage(draw: Draw, n: int, sims: int, bca_sims: int, *, rows_a_group: int = 1) -> dict[str, Any]:
+    """As for scores, with how often the rule ships the candidate, and how often one that is no better."""
+    draws, truth = draw(sims, n, np.random.default_rng([n, 1]))
+    groups = group_names(n, rows_a_group)
+    ours = np.array([gain_interval(row, groups) for row in draws])
+    shipped = np.array([Gain(0.0, low, high, 1.0, n).clear for low, high in ours])
+    shares = {"shipped": float(shipped.mean()), "false": float((shipped & (truth <= 0)).mean())}
+    return figures(ours, truth) | shares | {"bca": bca_share_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+
+
+def group_names(n: int, rows_a_group: int) -> list[str] | None:
+    """Each row's group; None where no rows are grouped."""
+    return [str(row // rows_a_group) for row in range(n)] if rows_a_group > 1 else None
+
+
+def figures(bounds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    width = float(np.mean(bounds[:, 1] - bounds[:, 0]))
+    return {"covered": share_covered(bounds, truth), "width": width, "sims": len(truth)}
+
+
+def share_covered(bounds: np.ndarray, truth: np.ndarray) -> float:
+    tiny = 1e-12  # a mean of equal floats may differ from them
+    return float(np.mean((bounds[:, 0] <= truth + tiny) & (truth <= bounds[:, 1] + tiny)))
+
+
+def bca_share_covered(draws: np.ndarray, truth: np.ndarray, sims: int) -> float | None:
+    """The share for BCa, on the first `sims` of the draws; None for none."""
+    if not sims:
+        return None
+    return share_covered(np.array([bca(row, seed) for seed, row in enumerate(draws[:sims])]), truth[:sims])
+
+
+def bca(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """The BCa bootstrap interval (Efron 1987); for equal values, which it cannot resample, the value itself."""
+    if np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    rng = np.random.default_rng(seed)
+    found = scipy_stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=rng, batch=500)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

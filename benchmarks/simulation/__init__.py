@@ -1,0 +1,1 @@
+"""Whole searches in simulated worlds whose truth is known."""

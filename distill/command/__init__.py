@@ -1,0 +1,1 @@
+"""What distill shows on a terminal: its options and its progress."""

@@ -1,0 +1,66 @@
+"""A whole distillation: the plan made, its folder made or found, the steps done, the result written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.artifact import write_result
+from distill.folder import DistilledFolder
+from distill.pipeline import Steps
+from distill.plan import plan_distillation
+from distill.settings import DistillSettings
+from distill.verdict.verdict import DistillVerdict
+from promptstill.errors import UserError
+from promptstill.events import Listener, teller
+from promptstill.files import read_json
+from promptstill.shell import command_line
+
+
+@dataclass(frozen=True)
+class FinishedDistillation:
+    """What a distillation came to. `best_path`: the best.json that the same server can serve, None where none can."""
+
+    folder: DistilledFolder
+    settings: DistillSettings
+    verdict: DistillVerdict
+    best_path: Path | None
+
+
+def run_distillation(
+    settings: DistillSettings | None, resume: Path | None, output: Path, listener: Listener
+) -> FinishedDistillation:
+    """See `distill.distill`."""
+    say = teller(listener)
+    if resume is not None:
+        folder, settings = DistilledFolder.open(resume)
+        if folder.finished:  # nothing is measured again: the machine may be in another state
+            say(f"{folder.path} is finished; this is its result.")
+            verdict = DistillVerdict.from_json(read_json(folder.verdict_path))
+            return FinishedDistillation(folder, settings, verdict, None)
+    elif settings is not None:
+        DistilledFolder.refuse_occupied(output)
+    else:
+        raise UserError("Which prompt?", "There are neither settings nor a folder to go on with.", "Give one of them.")
+    plan = plan_distillation(settings, say)
+    if resume is None:
+        folder = DistilledFolder.create(output, settings)
+    say(f"{len(plan.rows)} rows for the teacher, {plan.leaks_dropped} dropped as leaks; folder {folder.path}")
+    say(steps_line(settings.gold_arm))
+    try:
+        result = Steps(plan, settings, folder, listener).run()
+    except BaseException:
+        say(f"to go on: {command_line('distill', '--resume', folder.path)}")
+        raise
+    write_result(folder, result)
+    best_path = Path(settings.from_prompt) if plan.one_server else None
+    return FinishedDistillation(folder, settings, result.verdict, best_path)
+
+
+def steps_line(gold_arm: bool) -> str:
+    """The steps of a distillation, and how long they take together."""
+    second = ", trains another on gold labels" if gold_arm else ""
+    return (
+        f"distill now asks the teacher, trains a student{second}, and evaluates on test "
+        "(usually 10-30 minutes in all on two cores)"
+    )

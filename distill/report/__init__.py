@@ -1,0 +1,1 @@
+"""The model card, and report.html of a distillation."""

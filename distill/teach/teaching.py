@@ -1,0 +1,164 @@
+"""The first half of a distillation: the teacher's answers, the training rows, and the base model's arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distill.folder import DistilledFolder
+from distill.plan import DistillPlan
+from distill.progress import long_step
+from distill.settings import DistillSettings
+from distill.teach.dataset import TrainingRow, read_dataset, refuse_few_rows, to_training_rows, write_dataset
+from distill.teach.filter import filter_answers
+from distill.teach.reasons import Rejected, count_reasons, reasons_line
+from distill.teach.teacher import TeacherAnswer, ask_teacher
+from distill.verdict.arms import Arm, ArmBench
+from promptstill.command.exits import run_async
+from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.store import SqliteCalls
+from promptstill.engine.source import ModelSource, open_endpoint
+from promptstill.events import Listener, teller
+from promptstill.prompt.prompt import Prompt
+
+TEACHER = "teacher"
+BARE, BEST = "bare", "best"
+TIME_OF_AN_ARM = "usually 1-3 minutes on two cores"
+
+
+@dataclass(frozen=True)
+class TeacherData:
+    """The rows that the student is trained on, what they took, and the base model's arms.
+
+    dataset_sha256: of dataset.jsonl. min_score: the filter's threshold. rejected: number of answers by reason.
+    calls, seconds: of the teacher.
+    """
+
+    rows: list[TrainingRow]
+    dataset_sha256: str
+    min_score: float
+    rejected: Mapping[str, int]
+    calls: int
+    seconds: float
+    arms: Mapping[str, Arm]
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the rows, which dataset.jsonl has."""
+        plain = {key: value for key, value in vars(self).items() if key not in ("rows", "arms")}
+        return {**plain, "arms": {name: arm.to_json() for name, arm in self.arms.items()}}
+
+
+def load_teacher_data(folder: DistilledFolder, plan: DistillPlan) -> TeacherData | None:
+    """What an earlier, interrupted distillation finished of this half; None where it had not."""
+    stored = folder.read_step(TEACHER)
+    if stored is None:
+        return None
+    rows = read_dataset(folder.dataset_path, plan.student_prompt, stored["dataset_sha256"])
+    return TeacherData(**{**stored, "rows": rows, "arms": {n: Arm.from_json(a) for n, a in stored["arms"].items()}})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The written dataset: its rows, the rejected answers, the filter's threshold, and the sha256 of dataset.jsonl."""
+
+    rows: list[TrainingRow]
+    rejected: list[Rejected]
+    min_score: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TeacherSession:
+    """Runs this half; the engines that it starts are stopped when it ends."""
+
+    plan: DistillPlan
+    settings: DistillSettings
+    folder: DistilledFolder
+    listener: Listener
+    store: SqliteCalls
+
+    def say(self, text: str) -> None:
+        teller(self.listener)(text)
+
+    def run(self) -> TeacherData:
+        """Ask, filter, write the dataset, and store the result for --resume.
+
+        Raises `UserError` where too few rows are left to train on.
+        """
+        dataset, arms = self.ask_and_measure()
+        calls, seconds = self.store.totals()[TEACHER].calls, self.store.working_seconds(TEACHER)
+        counts = {str(kind): n for kind, n in count_reasons(dataset.rejected).items()}
+        data = TeacherData(dataset.rows, dataset.sha256, dataset.min_score, counts, calls, seconds, arms)
+        self.folder.write_step(TEACHER, data.to_json())
+        return data
+
+    def ask_and_measure(self) -> tuple[Dataset, dict[str, Arm]]:
+        """The dataset and the base model's arms.
+
+        The dataset comes first: too few rows end the distillation before test is evaluated. A second engine starts only
+        for arms that the teacher's weights cannot answer.
+        """
+        plan, arms = self.plan, dict[str, Arm]()
+        log_path = self.folder.logs_dir / "teacher.log"
+        with open_endpoint(self.settings.source, plan.teacher_model, log_path, self.say) as (endpoint, _):
+            dataset = self.make_dataset(run_async(self.ask(endpoint)))
+            arms |= run_async(self.measure(self.teacher_arms(), endpoint))
+        base = {BARE: plan.student_prompt, BEST: plan.best_prompt}
+        missing = {name: prompt for name, prompt in base.items() if name not in arms}
+        if missing:
+            log_path = self.folder.logs_dir / "base.log"
+            with open_endpoint(ModelSource(), plan.student_model, log_path, self.say) as (endpoint, _):
+                arms |= run_async(self.measure(missing, endpoint))
+        return dataset, arms
+
+    def teacher_arms(self) -> dict[str, Prompt]:
+        """The arms that the teacher's endpoint can answer."""
+        plan, settings = self.plan, self.settings
+        if plan.same_weights and not settings.source.base_url:
+            return {BEST: plan.best_prompt, BARE: plan.student_prompt}
+        return {BEST: plan.best_prompt} if settings.teacher is None else {}
+
+    def make_dataset(self, answers: Sequence[TeacherAnswer]) -> Dataset:
+        """Filter the answers and write the dataset. Raises `UserError` where too few rows are left to train on."""
+        plan, settings = self.plan, self.settings
+        outputs = [field.name for field in plan.student_prompt.outputs]
+        filtered = filter_answers(answers, plan.metric, outputs, settings.rules)
+        rows, unreadable = to_training_rows(filtered.accepted, plan.student_prompt)
+        rejected = [*filtered.rejected, *unreadable]
+        self.say(
+            f"{len(rows)} answers to train on, with scores of {filtered.min_score:g} or more; "
+            f"rejected: {reasons_line(rejected)}"
+        )
+        sha256 = write_dataset(self.folder.path, rows, rejected)
+        refuse_few_rows(rows, rejected, filtered)
+        return Dataset(rows, rejected, filtered.min_score, sha256)
+
+    async def ask(self, endpoint: Endpoint) -> list[TeacherAnswer]:
+        plan, settings = self.plan, self.settings
+        self.say(
+            f"asking the teacher for {settings.k + 1} answers to each of {len(plan.rows)} rows, demos excepted "
+            "(usually 2-8 minutes on two cores; the time left is shown)"
+        )
+        allowance = Allowance(spent=self.store.totals())
+        with long_step(self.listener, "answers") as step:
+            async with Client(endpoint, self.store, allowance) as client:
+                return await ask_teacher(
+                    plan.teacher_prompt,
+                    plan.rows,
+                    client,
+                    k=settings.k,
+                    temperature=settings.temperature,
+                    report=step.update,
+                )
+
+    async def measure(self, prompts: Mapping[str, Prompt], endpoint: Endpoint) -> dict[str, Arm]:
+        """Each prompt's arm on the base model."""
+        splits = self.plan.opened.splits
+        bench = ArmBench(splits.test, splits.dev, self.plan.metric, self.store, self.settings.seed)
+        arms = {}
+        for name, prompt in prompts.items():
+            self.say(f"evaluating base + {name} prompt on {len(splits.test)} test rows ({TIME_OF_AN_ARM})")
+            arms[name] = await bench.measure(prompt, endpoint)
+        return arms

@@ -1,0 +1,1 @@
+"""Training a LoRA adapter on the teacher's answers."""

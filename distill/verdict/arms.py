@@ -1,0 +1,109 @@
+"""An arm of the verdict: one prompt on one model, scored on test and timed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.store import CallStore, Completion, SqliteCalls
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import score_rows
+from promptstill.scoring.test_report import TestReport, summarize_results
+from promptstill.stats import Estimate
+from promptstill.task.examples import Example
+from promptstill.task.recipe import Metric
+
+SINGLE_REQUESTS = 16  # timed one after the other
+IN_FLIGHT = 32
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median seconds of a single request, and requests per second with 32 in flight. Prefix caching is on."""
+
+    latency_s: float
+    requests_per_s: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How one prompt and model scored on test, row by row, and what a request costs.
+
+    groups: a digest for each row; rows that share one are not independent.
+    replies: each row's text, and why it could not be used (None where it could).
+    """
+
+    score: Estimate
+    scores: tuple[float, ...]
+    groups: tuple[str, ...]
+    parse_failures: float
+    prompt_tokens: float
+    completion_tokens: float
+    speed: Speed
+    replies: tuple[tuple[str, str | None], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Arm:
+        parts = {
+            "score": Estimate(**value["score"]),
+            "scores": tuple(value["scores"]),
+            "speed": Speed(**value["speed"]),
+        }
+        replies = tuple((text, reason) for text, reason in value.get("replies", ()))
+        return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies})
+
+
+@dataclass(frozen=True)
+class ArmBench:
+    """What every arm is measured with: it is scored once on `test`, and timed on `dev`."""
+
+    test: Sequence[Example]
+    dev: Sequence[Example]
+    metric: Metric
+    store: CallStore
+    seed: int
+
+    async def measure(self, prompt: Prompt, endpoint: Endpoint) -> Arm:
+        """Score `prompt` on test through `endpoint`, then time it."""
+        async with Client(endpoint, self.store, Allowance()) as client:
+            results = await score_rows(prompt, self.test, self.metric, client, role="test")
+        return to_arm(summarize_results(results, self.seed), await time_requests(prompt, self.dev, endpoint))
+
+
+def to_arm(report: TestReport, speed: Speed) -> Arm:
+    scores = tuple(result.score for result in report.results)
+    replies = tuple((result.reply, result.reason) for result in report.results)
+    groups = tuple(result.example.group_id for result in report.results)
+    tokens = report.prompt_tokens, report.completion_tokens
+    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies)
+
+
+async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Speed:
+    """Time the endpoint on rows that it has not just answered, so that its prefix cache saves what it would in use."""
+    singles = min(SINGLE_REQUESTS, len(rows) // 2)
+    replies, _ = await time_replies(prompt, rows[:singles], endpoint, 1)
+    waits = [one.seconds for one in replies]
+    _, seconds = await time_replies(prompt, rows[singles:], endpoint, IN_FLIGHT)
+    return Speed(median(waits[1:] or waits), (len(rows) - singles) / seconds)
+
+
+async def time_replies(
+    prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int
+) -> tuple[list[Completion], float]:
+    """The replies to `rows` with `window` requests in flight, and the seconds for all. No stored reply is used."""
+    with closing(SqliteCalls(Path(":memory:"))) as store:
+        async with Client(replace(endpoint, window=window), store, Allowance()) as client:
+            started = time.perf_counter()
+            replies = await asyncio.gather(*(client.complete(prompt.request(row.inputs), "timing") for row in rows))
+            return replies, time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""What optimize shows on a terminal: its options, its progress, its summary."""

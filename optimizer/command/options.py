@@ -1,0 +1,83 @@
+"""The options of `optimize`, in the order of its help. What they mean together is `cli.py`'s matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from promptstill.command.help import complete_files, option, with_options
+from promptstill.engine.models import EMBEDDED
+from promptstill.prompt.layouts import LAYOUTS
+from promptstill.text import one_of
+
+TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+COUNT = click.IntRange(1)
+MODEL = f"Not the recipe's but: {EMBEDDED}, a folder, a hub id, a remote name."
+
+task = with_options(
+    option(TASK, "-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe."),
+    option(TASK, "--model", metavar="MODEL", shell_complete=complete_files, help=MODEL),
+    option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
+    option(
+        TASK, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
+        help="Variable that holds its key.",
+    ),
+    option(
+        TASK, "-o", "--output", type=FILE, metavar="FILE", default=Path("best.json"), show_default=True,
+        help="Where the best prompt goes.",
+    ),
+    option(
+        TASK, "--runs", rare=True, type=FOLDER, metavar="FOLDER", default=Path("runs"), show_default=True,
+        help="Where run folders go.",
+    ),
+)  # fmt: skip
+
+search = with_options(
+    option(SEARCH, "--trials", type=COUNT, metavar="N", default=16, show_default=True, help="Candidates to try."),
+    option(
+        SEARCH, "--layout", "layouts", multiple=True, type=click.Choice(list(LAYOUTS)), metavar="LAYOUT",
+        help=f"Only {one_of(LAYOUTS)}; may be repeated.",
+    ),
+    option(
+        SEARCH, "--proposer", metavar="MODEL",
+        help="Who proposes instructions; none for nobody.  [default: the model]",
+    ),
+    option(
+        SEARCH, "--proposals", rare=True, type=click.IntRange(0, 100), metavar="N", default=4, show_default=True,
+        help="Instructions to ask for.",
+    ),
+    option(SEARCH, "--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of every random choice."),
+    option(SEARCH, "--max-minutes", type=click.FloatRange(0), metavar="N", help="Stop after so long."),
+    option(SEARCH, "--max-calls", type=COUNT, metavar="N", help="Stop before more calls than this, test included."),
+    option(SEARCH, "--max-tokens", rare=True, type=COUNT, metavar="N", help="Stop at so many prompt and reply tokens."),
+    option(
+        SEARCH, "--max-usd", rare=True, type=click.FloatRange(0), metavar="N", help="Stop at this cost; needs --price."
+    ),
+    option(SEARCH, "--price", rare=True, metavar="IN,OUT", help="USD per million prompt and reply tokens."),
+    option(
+        SEARCH, "--window", rare=True, type=click.IntRange(1, 4096), metavar="N", default=64, show_default=True,
+        help="Requests in flight.",
+    ),
+    option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
+    option(SEARCH, "--storage", rare=True, metavar="URL", help="Optuna study to share.  [default: in the run folder]"),
+    option(SEARCH, "--study", rare=True, metavar="NAME", help="Its name there.  [default: the recipe's]"),
+    option(SEARCH, "--resume", type=FOLDER, metavar="RUN", help="Go on with a run; no stored call is repeated."),
+)  # fmt: skip
+
+instead = with_options(
+    option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
+    option(INSTEAD, "--check", is_flag=True, help="Check the recipe and its rows; ask no model."),
+    option(INSTEAD, "--show", type=FILE, metavar="BEST.json", help="Print a prompt as Markdown."),
+    option(INSTEAD, "--report", type=FOLDER, metavar="RUN", help="Make a run's report.html again."),
+    option(INSTEAD, "--compare", is_flag=True, help="Runs side by side: optimize --compare RUN RUN…"),
+    option(
+        INSTEAD, "--gate", type=FILE, metavar="BEST.json", help="Score a prompt on dev again; exit code 3 on a drop."
+    ),
+    option(
+        INSTEAD, "--max-drop", rare=True, type=click.FloatRange(0, 1), metavar="SHARE", default=0.02, show_default=True,
+        help="What --gate lets pass as noise.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,137 @@
+"""The end of a run in words: the three prompts on test with intervals, what it cost, and what to type next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optimizer.run.result import RunResult
+from promptstill.command.tables import narrow_table
+from promptstill.endpoint.allowance import Limit
+from promptstill.engine.models import EMBEDDED
+from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note
+from promptstill.shell import command_line, short_path
+from promptstill.stats import Gain
+from promptstill.task.judge import judge_total
+
+
+def summary(result: RunResult) -> RenderableType:
+    """What the terminal shows when a run has ended; `whereabouts` follows."""
+    parts: list[RenderableType] = []
+    if result.verdict:
+        parts += [table(result.verdict), Text(""), *map(unbroken_line, conclusion(result.verdict))]
+    else:
+        parts.append(Text("Test was not read, so nothing is claimed: best.json holds the baseline prompt."))
+    if result.outcome.stopped:
+        parts.append(Text(f"The search stopped early, by {result.outcome.stopped}. The best so far stands."))
+    parts += [Text(""), *map(unbroken_line, costs(result)), Text("")]
+    return Group(*parts)
+
+
+def unbroken_line(line: str) -> Text:
+    """A line that a narrow terminal may break where it likes, but not we; to be printed with `crop=False`."""
+    return Text(line, no_wrap=True, overflow="ignore")
+
+
+def table(verdict: TestVerdict) -> Table:
+    """Baseline, DSPy default and winner on the same test rows."""
+    figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens")
+    read = "once" if verdict.winners == 1 else f"for {verdict.winners} winners so far"
+    shown = narrow_table(f"test: {verdict.winner.score.n} rows, read {read}", "prompt", *figures)
+    for name, one in (("baseline", verdict.baseline), ("DSPy default", verdict.dspy), ("winner", verdict.winner)):
+        shown.add_row(name, *cells(one))
+    return shown
+
+
+def cells(one: TestReport) -> list[str]:
+    score = one.score
+    interval = f"{points(score.low)} to {points(score.high)}"
+    tokens = (f"{one.prompt_tokens:.0f}", f"{one.completion_tokens:.0f}")
+    return [points(score.mean), interval, f"{one.parse_failures:.0%}", *tokens]
+
+
+def conclusion(verdict: TestVerdict) -> list[str]:
+    """The gains, and which prompt is shipped for them."""
+    lines = [f"winner over baseline:     {gain_text(verdict.over_baseline)}"]
+    lines.append(f"winner over DSPy default: {gain_text(verdict.over_dspy)}")
+    lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")
+    if verdict.shipped == "baseline":
+        lines.append(
+            "The winner does not beat the baseline prompt on test beyond doubt, so the baseline prompt is shipped."
+        )
+    else:
+        lines.append("The winner beats the baseline prompt on test: it is shipped.")
+    if verdict.winners > 1:
+        lines.append(bonferroni_note(verdict.over_baseline.p, verdict.winners))
+    return lines
+
+
+def gain_text(gain: Gain) -> str:
+    interval = f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+    return f"{100 * gain.mean:+.1f} points, {interval}, p = {gain.p:.4f}"
+
+
+def points(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def costs(result: RunResult) -> list[str]:
+    """Calls and tokens by role, and what racing saved."""
+    allowance, trials = result.allowance, result.outcome.trials
+    evaluated, full = sum(len(trial.scores) for trial in trials), len(trials) * result.dev_rows
+    roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(allowance.spent.items()))
+    share = f"{evaluated:,} of {full:,} dev rows ({evaluated / max(full, 1):.0%})"
+    saver = "racing and the limit" if result.outcome.stopped else "racing"
+    lines = [f"{len(trials)} trials evaluated {share}; {saver} saved the rest"]
+    if played := result.outcome.playoff:
+        met = f"were compared on {max(one.rows for one in played)} train rows"
+        if result.outcome.unplayed:
+            met = "were not compared, for the limit had ended the run: dev alone chose"
+        lines.append(f"play-off: {len(played)} that dev cannot tell apart {met}")
+    usd = f", {allowance.usd:.2f} USD" if allowance.usd else ""
+    lines.append(
+        f"{allowance.total.calls:,} calls in all ({roles}), {allowance.total.tokens:,} tokens{usd}, "
+        f"{allowance.reused:,} replies reused"
+    )
+    if (judges := judge_total()).calls:
+        tokens = judges.prompt_tokens + judges.completion_tokens
+        lines.append(f"besides, {judges.calls:,} calls of the judge, {tokens:,} tokens, which no limit counts")
+    return lines
+
+
+def next_steps(result: RunResult, best_path: Path) -> list[str]:
+    """Files, and the commands to type next; none may be wrapped, for they are to be pasted."""
+    lines = [
+        f"best prompt  {short_path(best_path)}",
+        f"run folder   {short_path(result.run.path)}",
+        f"look at it   {short_path(result.run.report_path)}",
+        f"read it      {command_line('optimize', '--show', best_path)}",
+        *follow_up_commands(best_path, result.settings.base_url, result.settings.api_key_env),
+    ]
+    if stopped := result.outcome.stopped:
+        if result.outcome.unplayed:
+            lines.append(
+                f"play off     {double_limit(result.run.path, stopped, '--trials', len(result.outcome.trials))}"
+            )
+        lines.append(f"search on    {double_limit(result.run.path, stopped)}")
+    return lines
+
+
+def double_limit(run_path: Path, reached: Limit, *options: str | int) -> str:
+    """The command that goes on with a run at twice the limit that it reached."""
+    doubled = replace(reached, value=2 * reached.value)
+    return command_line("optimize", "--resume", run_path, *options, doubled.option, doubled.amount)
+
+
+def follow_up_commands(best_path: Path, base_url: str | None, key_name: str) -> list[str]:
+    """What can be done with the prompt; a model that only answers elsewhere can teach, but is not served from here."""
+    if base_url is None:
+        distil = command_line("distill", "--from-prompt", best_path)
+        return [f"serve it     {command_line('serve', best_path)}", f"distil it    {distil}"]
+    elsewhere = ["--base-url", base_url] + (["--api-key-env", key_name] if key_name != "OPENAI_API_KEY" else [])
+    distil = command_line("distill", "--from-prompt", best_path, *elsewhere, "--student", EMBEDDED)
+    return [f"distil it    {distil}"]

@@ -1,0 +1,83 @@
+"""A whole run: the recipe opened, its folder made, its endpoint started, the steps done, best.json written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optimizer.command.summary import double_limit
+from optimizer.pipeline import search_and_measure, served_name
+from optimizer.run.folder import RunFolder, open_run
+from optimizer.run.result import RunResult
+from optimizer.run.settings import SearchSettings
+from optimizer.search.forecast import refuse_small_limit, visible_gain_line
+from optimizer.search.search import NothingToChoose
+from promptstill.command.exits import run_async
+from promptstill.endpoint.allowance import LimitReached
+from promptstill.endpoint.client import served_models
+from promptstill.engine.models import Model
+from promptstill.engine.source import open_endpoint
+from promptstill.errors import PromptstillError, UserError
+from promptstill.events import Listener, Say, teller
+from promptstill.files import write_text
+from promptstill.shell import command_line
+from promptstill.task.open import OpenTask
+from promptstill.task.splits import describe_splits
+
+
+def run_search(
+    settings: SearchSettings | None, resume: str | Path | None, runs: Path, output: Path | None, listener: Listener
+) -> RunResult:
+    """See `optimizer.optimize`."""
+    say = teller(listener)
+    if resume is not None and settings is None:
+        settings = RunFolder.open(Path(resume)).settings()
+    if settings is None:
+        raise UserError("Which recipe?", "There are neither settings nor a run to go on with.", "Give one of them.")
+    opened = settings.open_task()
+    for line in data_lines(opened):
+        say(line)
+    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), len(opened.splits.test))
+    # Before there is a folder: a run that never began is nothing to go on with.
+    model = settings.find_model(opened, say)
+    refuse_unserved(settings, model, say)
+    run = open_run(settings, opened, runs, Path(resume) if resume is not None else None)
+    worker, lock = run.join()
+    say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))
+    log_path = run.logs_dir / f"engine-{worker}.log"
+    with hints(run, say), lock, open_endpoint(settings.source, model, log_path, say) as served:
+        result = run_async(search_and_measure(opened, settings, served, model, run, listener, worker))
+    if result.best is not None and output is not None:
+        write_text(output, run.best_path.read_text(encoding="utf-8"))
+    return result
+
+
+def refuse_unserved(settings: SearchSettings, model: Model, say: Say) -> None:
+    """Ask the user's endpoint for its models. Raises as `served_models` does, and where it does not list this one."""
+    if settings.base_url is not None:
+        with open_endpoint(settings.source, model, Path(), say) as (endpoint, _):
+            served_name(model.name, run_async(served_models(endpoint)))
+
+
+def data_lines(opened: OpenTask) -> list[str]:
+    """What the recipe's rows are, and what they can show."""
+    return [*describe_splits(opened.splits, opened.recipe), visible_gain_line(len(opened.splits.dev))]
+
+
+@contextmanager
+def hints(run: RunFolder, say: Say) -> Iterator[None]:
+    """What leaves the block goes on, behind the command that goes on with the run."""
+    try:
+        yield
+    except LimitReached as reached:
+        say(f"{reached} is reached before any prompt was scored on dev: nothing to choose from")
+        say(f"to go on: {double_limit(run.path, reached.limit)}")
+        raise
+    except NothingToChoose:
+        say("other processes of this study are trying every candidate: nothing to choose from yet")
+        say(f"to go on, once they are done: {command_line('optimize', '--resume', run.path)}")
+        raise
+    except (KeyboardInterrupt, PromptstillError):
+        say(f"to go on: {command_line('optimize', '--resume', run.path)}")
+        raise

@@ -1,0 +1,1 @@
+"""One run: its folder, its settings, the best.json that it writes, and the check of an earlier one."""

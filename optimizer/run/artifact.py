@@ -1,0 +1,95 @@
+"""best.json: the hand-off from optimize to distill and serve. What it says of a prompt is what was measured."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict
+from typing import Any
+
+from optimizer.run.folder import RunFolder
+from optimizer.search.playoff import SearchOutcome, pareto
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Allowance, LimitReached
+from promptstill.endpoint.client import Client
+from promptstill.engine.models import Model
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.prompt.prompt import Prompt
+from promptstill.provenance import now, versions
+from promptstill.scoring.evaluate import score_rows
+from promptstill.scoring.test_report import TestVerdict
+from promptstill.stats import mean_interval
+from promptstill.task.load import RecipeFile
+
+
+def to_artifact(
+    *,
+    recipe_file: RecipeFile,
+    model: Model,
+    prompt: Prompt,
+    run: RunFolder,
+    dev: dict[str, Any],
+    verdict: TestVerdict | None,
+    search: dict[str, Any],
+) -> dict[str, Any]:
+    """The content of best.json. Without a verdict (a limit ended the run before test was read) test is null."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": prompt.id,
+        "name": recipe_file.name,
+        "created_at": now(),
+        "run": run.path.name,
+        "recipe": recipe_file.lineage(),
+        "model": {"name": model.name, "sha256": model.sha256},
+        "shipped": verdict.shipped if verdict else "baseline",
+        "scores": {"dev": dev, "test": test_scores(verdict)},
+        "search": search,
+        "splits": run.record["splits"],
+        "example": run.record.get("example", {}),
+        "versions": versions(),
+        "prompt": prompt.model_dump(mode="json"),
+    }
+
+
+def search_record(task: SearchTask, outcome: SearchOutcome, allowance: Allowance, seconds: float) -> dict[str, Any]:
+    """What the search did, for best.json and run.json. `seconds` are this process's."""
+    return {
+        "seed": task.seed,
+        "trials": len(outcome.trials),
+        "rows_evaluated": sum(len(trial.scores) for trial in outcome.trials),
+        "rows_of_full_evaluation": len(outcome.trials) * len(task.dev),
+        "stopped": str(outcome.stopped) if outcome.stopped else None,
+        "spent": allowance.record(),
+        "seconds": round(seconds, 1),
+        "winner": outcome.winner.candidate.to_params(),
+        "playoff": [asdict(entry) for entry in outcome.playoff],
+        "pareto": [
+            {"score": t.value, "tokens": t.tokens, **t.candidate.to_params()} for t in pareto(outcome.finalists)
+        ],
+    }
+
+
+async def dev_scores(task: SearchTask, outcome: SearchOutcome, shipped: Prompt, client: Client) -> dict[str, Any]:
+    """The dev scores: the winner's interval, and the shipped prompt's by row, for `optimize --gate`.
+
+    A baseline prompt that lost its race early is scored on the other rows now, if the limits allow.
+    """
+    scores = next((t.scores for t in (*outcome.finalists, *outcome.trials) if t.prompt_id == shipped.id), {})
+    if len(scores) < len(task.dev):
+        with contextlib.suppress(LimitReached):
+            results = await score_rows(shipped, task.dev, task.metric, client)
+            scores = {row: result.score for row, result in enumerate(results)}
+    winner = outcome.winner.scores
+    groups = [task.dev[row].group for row in winner]
+    return {
+        "winner": asdict(mean_interval(list(winner.values()), task.seed, groups)),
+        "shipped_rows": {task.dev[row].id: round(scores[row], 6) for row in sorted(scores)},
+    }
+
+
+def test_scores(verdict: TestVerdict | None) -> dict[str, Any] | None:
+    """The test split's part: each prompt's report, and the winner's paired gains."""
+    if verdict is None:
+        return None
+    reports = {name: getattr(verdict, name).to_json() for name in ("baseline", "dspy", "winner")}
+    gains = {"over_baseline": asdict(verdict.over_baseline), "over_dspy": asdict(verdict.over_dspy)}
+    return {**reports, "gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners}

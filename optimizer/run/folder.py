@@ -1,0 +1,190 @@
+"""The run folder: where everything of one optimization lies, so that it can be resumed and checked.
+
+    run.json  recipe.py  pools.json  study.log  calls.db  trials.jsonl  prompts.json  test.jsonl  best.json
+    report.html  logs/
+
+The clock, git and the installed versions are read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from dataclasses import fields
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from optimizer.run.settings import SearchSettings
+from optimizer.search.study import Trial
+from promptstill.errors import UserError
+from promptstill.files import read_json, write_json, write_jsonl, write_text
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.prompt.prompt import Prompt
+from promptstill.provenance import now, versions
+from promptstill.task.load import RecipeFile
+from promptstill.task.open import OpenTask
+from promptstill.task.splits import Splits
+
+MOST_WORKERS = 64
+
+
+class RunFolder:
+    """One run's files by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls_path = path / "calls.db"
+        self.study_path = path / "study.log"
+        self.best_path = path / "best.json"
+        self.pools_path = path / "pools.json"
+        self.trials_path = path / "trials.jsonl"
+        self.prompts_path = path / "prompts.json"
+        self.test_path = path / "test.jsonl"
+        self.report_path = path / "report.html"
+        self.logs_dir = path / "logs"
+
+    @classmethod
+    def create(cls, name: str, root: Path) -> RunFolder:
+        """A new folder `runs/<name>-<utc>-<id>`."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        path = root / f"{name}-{stamp}-{secrets.token_hex(2)}"
+        (path / "logs").mkdir(parents=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An earlier run's folder. Raises `UserError` where there is none."""
+        if not (path / "run.json").is_file():
+            others = sorted(p.parent.name for p in path.parent.glob("*/run.json")) if path.parent.is_dir() else []
+            raise UserError(
+                f"{path} is no run folder.",
+                "It has no run.json.",
+                f"There is {path.parent / others[-1]}." if others else "Start one with: optimize RECIPE.py",
+            )
+        run = cls(path)
+        if (version := run.record.get("schema_version")) != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} is a run of another promptstill (schema_version {version}).",
+                f"This one reads {SCHEMA_VERSION}.",
+                "Read it with the version that wrote it, or start a new run.",
+            )
+        return run
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """run.json as it stands."""
+        return dict(read_json(self.path / "run.json"))
+
+    def settings(self) -> SearchSettings:
+        """The settings that the run began with."""
+        return SearchSettings.from_json(self.record["settings"])
+
+    def begin(self, recipe_file: RecipeFile, splits: Splits, settings: dict[str, Any]) -> None:
+        """Write what the run starts from."""
+        write_text(self.path / "recipe.py", recipe_file.source)
+        self.note(
+            schema_version=SCHEMA_VERSION,
+            name=recipe_file.name,
+            started_at=now(),
+            settings=settings,
+            recipe=recipe_file.lineage(),
+            splits={
+                "sha256": splits.digests(),
+                "train": len(splits.train),
+                "dev": len(splits.dev),
+                "test": len(splits.test),
+            },
+            example=dict(splits.dev[0].inputs),
+            versions=versions(),
+        )
+
+    def note(self, **entries: Any) -> None:
+        """Add entries to run.json as it stands now: another process of the run may have added its own."""
+        with FileLock(self.logs_dir / "run.lock"):
+            self.__dict__.pop("record", None)
+            current = (self.record if (self.path / "run.json").is_file() else {}) | entries
+            write_json(self.path / "run.json", current)
+        self.__dict__["record"] = current
+
+    def count_winners(self, winner: str) -> int:
+        """Note that a winner was evaluated on test; the number of winners evaluated on these test rows, in this run and
+        those beside it."""
+        self.note(measured=sorted({winner, *self.record.get("measured", [])}))
+        rows = self.record["splits"]["sha256"]["test"]
+        found: set[str] = set()
+        for path in self.path.parent.glob("*/run.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another run's file may be anything
+                other = read_json(path)
+                found |= set(other["measured"]) if other["splits"]["sha256"]["test"] == rows else set()
+        return len(found)
+
+    def refuse_changes(self, recipe_file: RecipeFile, splits: Splits) -> None:
+        """A run goes on only with the recipe and the rows that it began with."""
+        if self.record["recipe"]["sha256"] != recipe_file.sha256:
+            raise UserError(
+                f"{recipe_file.path} has changed since {self.path} began.",
+                "Its results would mix two recipes.",
+                f"Restore it from {self.path / 'recipe.py'}, or start a new run without --resume.",
+            )
+        if self.record["splits"]["sha256"] != splits.digests():
+            raise UserError(
+                f"The rows of {recipe_file.path} have changed since {self.path} began.",
+                "",
+                "Restore the data, or start a new run without --resume.",
+            )
+
+    def join(self) -> tuple[int, FileLock]:
+        """This process's number among those that work on the run at once, and the lock that holds it."""
+        for number in range(MOST_WORKERS):
+            lock = FileLock(self.logs_dir / f"worker-{number}.lock")
+            try:
+                lock.acquire(timeout=0)
+                return number, lock
+            except Timeout:
+                continue
+        raise UserError(f"{MOST_WORKERS} processes already work on {self.path}.", "", "Let one of them end.")
+
+    def write_trials(self, trials: list[Trial], chosen: str) -> None:
+        """trials.jsonl, whole; `chosen` is the chosen trial's prompt id."""
+        write_jsonl(
+            self.trials_path,
+            [
+                {**t.to_json(), "rows": len(t.scores), "tokens": t.tokens, "chosen": t.prompt_id == chosen}
+                for t in trials
+            ],
+        )
+
+    def trials(self) -> list[Trial]:
+        """What trials.jsonl holds; nothing before the first generation has ended."""
+        if not self.trials_path.is_file():
+            return []
+        lines = [json.loads(line) for line in self.trials_path.read_text(encoding="utf-8").splitlines()]
+        names = {field.name for field in fields(Trial)}
+        return [Trial.from_json({key: one for key, one in line.items() if key in names}) for line in lines]
+
+    def write_prompts(self, **prompts: Prompt) -> None:
+        """prompts.json: the prompts that are compared, by arm."""
+        write_json(self.prompts_path, {arm: prompt.model_dump(mode="json") for arm, prompt in prompts.items()})
+
+    def prompts(self) -> dict[str, Prompt]:
+        """What prompts.json holds; nothing before the first generation has ended."""
+        if not self.prompts_path.is_file():
+            return {}
+        stored = read_json(self.prompts_path)
+        return {arm: Prompt.model_validate(prompt) for arm, prompt in stored.items()}
+
+
+def open_run(settings: SearchSettings, opened: OpenTask, root: Path, resume: Path | None) -> RunFolder:
+    """A new run folder, or the one to go on with, checked to be of this recipe and these rows. Raises `UserError`."""
+    if resume is None:
+        run = RunFolder.create(opened.name, root)
+        run.begin(opened.recipe_file, opened.splits, settings.to_json())
+        return run
+    run = RunFolder.open(resume)
+    run.refuse_changes(opened.recipe_file, opened.splits)
+    return run

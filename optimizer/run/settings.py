@@ -1,0 +1,71 @@
+"""What the command line asks for, as one value that run.json keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from promptstill.endpoint.allowance import Limits
+from promptstill.engine.models import Model
+from promptstill.engine.source import ModelSource
+from promptstill.errors import UserError
+from promptstill.events import Say
+from promptstill.prompt.layouts import Layout
+from promptstill.task.open import OpenTask, open_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """One run's settings. `base_url` None starts a vLLM of our own."""
+
+    recipe: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    proposer: str | None = None
+    proposals: int = 4
+    layouts: tuple[Layout, ...] = ()
+    trials: int = 16
+    seed: int = 0
+    window: int = 64
+    race: bool = True
+    storage: str | None = None
+    study: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SearchSettings:
+        limits = Limits.from_json(value["limits"])
+        return cls(**{**value, "layouts": tuple(value["layouts"]), "limits": limits})
+
+    @property
+    def proposing(self) -> int:
+        """The instructions that are asked for."""
+        return 0 if self.proposer == "none" else self.proposals
+
+    @property
+    def source(self) -> ModelSource:
+        return ModelSource(self.base_url, self.api_key_env, self.window)
+
+    def open_task(self) -> OpenTask:
+        """The recipe, loaded and checked. Raises `UserError`."""
+        self.check()
+        return open_task(self.recipe, self.parameters, model=self.model, seed=self.seed)
+
+    def find_model(self, opened: OpenTask, say: Say) -> Model:
+        """The model to ask: at a remote endpoint just a name, else weights found or converted."""
+        return self.source.find_model(self.model or opened.recipe.model, say)
+
+    def check(self) -> None:
+        """Refuse combinations that cannot work, before anything is done."""
+        if self.limits.usd is not None and not any(self.limits.price):
+            raise UserError(
+                "--max-usd needs prices.",
+                "Without them no call costs anything.",
+                "Add --price PROMPT,COMPLETION in USD per million tokens, such as --price 0.15,0.60.",
+            )

@@ -1,0 +1,33 @@
+"""A candidate: one choice of each dimension of the search, in names and numbers that any Optuna storage holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from promptstill.prompt.layouts import Layout
+
+Params = dict[str, str | int]  # a candidate as Optuna has it
+Choices = Mapping[str, Sequence[str | int]]  # what each dimension may be
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a prompt is made of, by the names that the space gives them.
+
+    demos: the name of a demo set. k: how many of its demos are shown. instruction: its place in the space.
+    """
+
+    layout: Layout
+    demos: str
+    k: int
+    instruction: int
+
+    def to_params(self) -> Params:
+        """The scalar form, for Optuna and for files."""
+        return asdict(self)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Candidate:
+        return cls(str(params["layout"]), str(params["demos"]), int(params["k"]), int(params["instruction"]))

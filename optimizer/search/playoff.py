@@ -1,0 +1,198 @@
+"""Which finalist wins: a play-off between those that dev cannot tell apart, then the cheapest of what is left.
+
+Dev is small and has been searched, so who leads there is partly luck: of several equals the luckiest looks best. Train
+rows cost no further label, and they are new to a finalist that shows neither them nor a row of their group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optimizer.search.candidate import Candidate
+from optimizer.search.race import average, blocks, is_worse
+from optimizer.search.space import to_demo
+from optimizer.search.study import Trial
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Limit, LimitReached
+from promptstill.endpoint.client import Client
+from promptstill.files import canonical_json
+from promptstill.prompt.layouts.parts import Demo
+from promptstill.scoring.evaluate import gather_or_cancel, score_row
+from promptstill.task.examples import Example
+
+MAX_CONTENDERS = 3
+CONTENDER_ERRORS = 1.0  # standard errors of the paired difference within which dev does not separate two finalists
+TIE_ERRORS = 0.25  # standard errors within which a cheaper candidate is as good
+MIN_ROWS = 16  # rows below which a play-off would tell nothing
+
+
+@dataclass(frozen=True)
+class PlayoffEntry:
+    """One entrant's part in the play-off: its mean on dev, and on the `rows` train rows it answered."""
+
+    candidate: Candidate
+    dev: float
+    train: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """All trials, the finalists (complete on dev), the chosen one, and which limit ended the search, if one did.
+
+    `playoff` holds the entrants of a play-off, if there was one.
+    """
+
+    trials: list[Trial]
+    finalists: list[Trial]
+    winner: Trial
+    stopped: Limit | None
+    playoff: tuple[PlayoffEntry, ...] = ()
+
+    @property
+    def unplayed(self) -> bool:
+        """Whether a limit ended it before the entrants could answer a row."""
+        return bool(self.playoff) and not any(one.rows for one in self.playoff)
+
+
+async def play_off(
+    task: SearchTask, outcome: SearchOutcome, client: Client, tell: Callable[[int, int], None]
+) -> SearchOutcome:
+    """The outcome with the winner chosen on dev and fresh train rows together, asked in blocks as in the race.
+
+    `tell` gets the numbers of entrants and of rows, before the first is asked; there may be none to play. A limit that
+    ends it leaves the choice to the rows that all entrants have answered.
+    """
+    entrants = contenders(outcome.finalists)
+    rows = playoff_rows(task, entrants)
+    if len(entrants) < 2 or len(rows) < MIN_ROWS:
+        return outcome
+    tell(len(entrants), len(rows))
+    task = drop_groups(task, rows)  # else a nearest demo could be a row's own neighbour, which test rows never meet
+    left, played, stopped = entrants, {trial.prompt_id: trial for trial in entrants}, outcome.stopped
+    for block in blocks(len(rows)):
+        left, reached = await play_block(task, left, rows, block, client)
+        played |= {trial.prompt_id: trial for trial in left}
+        if reached:
+            stopped = stopped or reached
+            break
+        # Dev and train rows together: a lead on the new rows alone would be luck again.
+        leader = max(left, key=lambda trial: trial.value)
+        left = [trial for trial in left if not is_worse(trial.scores, leader.scores)]
+        if len(left) == 1:
+            break
+    chosen = choose_winner(left).prompt_id
+    winner = next(trial for trial in entrants if trial.prompt_id == chosen)
+    shown = tuple(summarize(before, played[before.prompt_id]) for before in entrants)
+    return replace(outcome, winner=winner, stopped=stopped, playoff=shown)
+
+
+def contenders(finalists: Sequence[Trial]) -> list[Trial]:
+    """The best few of those that dev cannot tell from its leader, the best first."""
+    best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
+    near = [trial for trial in finalists if trial is best or standard_errors_below(trial, best) <= CONTENDER_ERRORS]
+    return sorted(near, key=lambda trial: (-trial.value, trial.tokens))[:MAX_CONTENDERS]
+
+
+def playoff_rows(task: SearchTask, entrants: Sequence[Trial]) -> list[Example]:
+    """As many train rows as dev has, at most half of train, by whole groups of which no entrant shows a row."""
+    shown = {key for trial in entrants for key in fixed_inputs(task, trial)}
+    groups: dict[str, list[Example]] = {}
+    for example in task.train:
+        groups.setdefault(example.group, []).append(example)
+    free = [
+        rows for _, rows in sorted(groups.items()) if not any(canonical_json(demo_inputs(row)) in shown for row in rows)
+    ]
+    random.Random(f"{task.seed}-playoff").shuffle(free)
+    return [row for rows in free for row in rows][: max_playoff_rows(task)]
+
+
+def max_playoff_rows(task: SearchTask) -> int:
+    """The rows of a play-off at most."""
+    return min(len(task.dev), len(task.train) // 2)
+
+
+def fixed_inputs(task: SearchTask, trial: Trial) -> list[str]:
+    """The inputs of the demos that a trial shows whatever it is asked."""
+    candidate = trial.candidate
+    demos = task.space.demo_sets[candidate.demos].demos[: candidate.k]
+    return [canonical_json({field.name: demo[field.name] for field in task.task.inputs}) for demo in demos]
+
+
+def demo_inputs(example: Example) -> Demo:
+    """An example's inputs as a demo of it has them."""
+    return {name: value for name, value in to_demo(example).items() if name in example.inputs}
+
+
+def drop_groups(task: SearchTask, rows: Sequence[Example]) -> SearchTask:
+    """The task with the groups of `rows` out of the pool of nearest demos, as no row of test has its group there."""
+    groups = {row.group for row in rows}
+    out = {canonical_json(to_demo(row)) for row in task.train if row.group in groups}
+    pool = tuple(demo for demo in task.space.pool if canonical_json(demo) not in out)
+    return replace(task, space=replace(task.space, pool=pool))
+
+
+async def play_block(
+    task: SearchTask, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
+) -> tuple[list[Trial], Limit | None]:
+    """The trials with their scores on a block, or on the rows of it that all had answered when a limit ended it; and
+    which."""
+    try:
+        return await score_more(task, trials, rows, block, client), None
+    except LimitReached as reached:
+        limit = reached.limit
+    with contextlib.suppress(LimitReached):
+        for row in block:
+            trials = await score_more(task, trials, rows, range(row, row + 1), client)
+    return trials, limit
+
+
+async def score_more(
+    task: SearchTask, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
+) -> list[Trial]:
+    """The trials with their scores on a block of the fresh rows, numbered after dev's; asked row by row."""
+    prompts = [task.prompt(trial.candidate) for trial in trials]
+    jobs = (score_row(prompt, rows[row], task.metric, client) for row in block for prompt in prompts)
+    results, first = await gather_or_cancel(jobs), len(task.dev)
+    scored = []
+    for place, trial in enumerate(trials):
+        mine = results[place :: len(trials)]
+        scores = trial.scores | {first + row: result.score for row, result in zip(block, mine, strict=True)}
+        scored.append(replace(trial, scores=scores, value=average(scores)))
+    return scored
+
+
+def summarize(before: Trial, after: Trial) -> PlayoffEntry:
+    """What the play-off adds to a trial's dev score."""
+    fresh = {row: score for row, score in after.scores.items() if row not in before.scores}
+    return PlayoffEntry(before.candidate, before.value, average(fresh), len(fresh))
+
+
+def choose_winner(finalists: Sequence[Trial]) -> Trial:
+    """The cheapest in tokens whose shortfall to the best is under a quarter of their difference's standard error."""
+    best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
+    as_good = [trial for trial in finalists if standard_errors_below(trial, best) <= TIE_ERRORS]
+    return min(as_good, key=lambda trial: (trial.tokens, -trial.value))
+
+
+def standard_errors_below(trial: Trial, best: Trial) -> float:
+    """How far `trial` lies below `best`, in standard errors of the paired difference on the rows of both."""
+    rows = sorted(best.scores)
+    difference = np.array([best.scores[row] - trial.scores[row] for row in rows])
+    error = float(difference.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
+    mean = float(difference.mean())
+    return mean / error if error > 0 else (0.0 if mean <= 0 else float("inf"))
+
+
+def pareto(trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials that no other beats in both score and tokens, the cheapest first."""
+    front: list[Trial] = []
+    for trial in sorted(trials, key=lambda t: (t.tokens, -t.value)):
+        if not front or trial.value > front[-1].value:
+            front.append(trial)
+    return front

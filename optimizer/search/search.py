@@ -1,0 +1,267 @@
+"""The search: generations of candidates raced over dev in blocks, then the finalists completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from optimizer.search.candidate import Candidate
+from optimizer.search.first_race import first_race_calls
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
+from optimizer.search.race import Scores, average, blocks, fitted_blocks, is_worse, projected_score, survivors
+from optimizer.search.study import StoredStudy, Trial, suggest_candidates
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Limit, LimitReached
+from promptstill.endpoint.client import Client
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_rows
+
+GENERATION = 8
+SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
+MIN_GENERATION = 2  # candidates in a generation that a limit leaves no more room for
+PLAYOFF_CALLS = 100  # that a later generation leaves to the play-off, at most
+MAX_COMPLETED = 3  # the best few, whose scores on dev are made whole
+
+
+class NothingToChoose(Exception):
+    """No trial of this study has a score yet: other processes hold every candidate."""
+
+
+@dataclass
+class RacingTrial:
+    """A trial on its way through the blocks."""
+
+    slot: int
+    candidate: Candidate
+    prompt: Prompt
+    results: dict[int, ScoredRow] = field(default_factory=dict)
+    lost: bool = False
+
+    @property
+    def scores(self) -> dict[int, float]:
+        return {row: result.score for row, result in self.results.items()}
+
+    def finish(self, worker: int, incumbent: Scores) -> Trial:
+        """The trial as it is stored; where it was dropped early, its score is projected beside the incumbent's."""
+        results = list(self.results.values())
+        return Trial(
+            worker,
+            self.slot,
+            self.candidate,
+            self.prompt.id,
+            projected_score(self.scores, incumbent),
+            self.scores,
+            self.lost,
+            sum(result.unparsed for result in results),
+            *mean_tokens(results),
+            median(result.seconds for result in results),
+        )
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """Where the search stands, in trials and in dev rows: those evaluated, and those of all trials without racing."""
+
+    done: int
+    trials: int
+    best: Trial | None
+    rows_evaluated: int
+    rows_in_full: int
+
+
+class Search:
+    """One worker's part of a study. Deterministic for a seed and a deterministic endpoint, killed or not.
+
+    The first candidates need nothing of a model but their own answers. What else the space may hold is asked for when
+    a later generation needs it, so that a small limit is spent on scores first.
+    """
+
+    def __init__(
+        self,
+        task: SearchTask,
+        client: Client,
+        study: StoredStudy,
+        follow: Callable[[SearchTask, SearchProgress], None],
+        growth: SpaceGrowth | None = None,
+    ) -> None:
+        self.task, self.client, self.study, self.follow, self.growth = task, client, study, follow, growth
+
+    async def run(self) -> SearchOutcome:
+        """Search until the trials or a limit end, then complete the finalists and choose.
+
+        Raises `LimitReached` where a limit left no score at all, and `NothingToChoose`.
+        """
+        stopped: Limit | None = None
+        slot = 0
+        generation: list[RacingTrial] = []
+        try:
+            while (left := self.task.trials - self._begun(slot)) > 0:
+                generation = await self._next_generation(slot, self.size(slot, min(GENERATION, left)))
+                if not generation:
+                    break
+                await self._race(generation)
+                slot += len(generation)
+        except LimitReached as reached:
+            stopped = reached.limit
+        unfinished = self._unfinished(generation)
+        trials = self._known() or unfinished
+        finalists, cut = await self._complete_finalists(trials)
+        finalists, stopped = finalists or most_rows(unfinished), stopped or cut
+        if not finalists:
+            raise LimitReached(stopped) if stopped else NothingToChoose
+        return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
+
+    def size(self, slot: int, count: int) -> int:
+        """How many of `count` candidates the generation at `slot` has: the first all, a later one as many as no limit
+        will cut.
+
+        Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
+        play-off. The size is noted, so that after a kill the same generation goes on. Raises `LimitReached` where not
+        even the smallest is paid for.
+        """
+        if slot == 0:
+            return count
+        name = f"{self.task.worker}-{slot}"
+        size = self.study.generation_size(name)
+        if size is None:
+            besides = min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
+            besides += self.growth.max_calls() if self.growth else 0
+            sizes = range(min(MIN_GENERATION, count), count + 1)
+            need = {size: besides + self.task.max_rows(size) for size in sizes}
+            room = self.client.allowance.room(need[sizes.start])
+            size = self.study.begin_generation(name, max(size for size in sizes if need[size] <= room))
+        return min(size, count)
+
+    def _known(self) -> list[Trial]:
+        """All finished trials, with the choices that they name: whoever grew the space stored such trials after."""
+        trials = self.study.trials()
+        if self.growth:
+            self.task = replace(self.task, space=self.growth.latest())
+        return trials
+
+    def _unfinished(self, racing: Sequence[RacingTrial]) -> list[Trial]:
+        """The trials of a generation that a limit ended, each projected beside the best that came furthest."""
+        scored = [trial for trial in racing if trial.results]
+        leader = max((trial.scores for trial in scored), key=lambda scores: (len(scores), average(scores)), default={})
+        return [trial.finish(self.task.worker, leader) for trial in scored]
+
+    def _begun(self, slot: int) -> int:
+        """Trials of the study that count before our `slot`: all of others', and our own below it."""
+        mine = self.task.worker
+        return slot + sum(trial.worker != mine for trial in self.study.trials())
+
+    async def _next_generation(self, slot: int, count: int) -> list[RacingTrial]:
+        """The next candidates, none of which was tried or is being tried: the starters together, then TPE's."""
+        mine = self.task.worker
+        history = [t for t in self.study.trials() if t.worker != mine or t.slot < slot]
+        if not history or mine == 0:
+            starters = self._claim(self.task.starters()[slot:], history, slot, count)
+            if starters:
+                return starters
+        if self.growth:
+            self.task = replace(self.task, space=await self.growth.grow(history))
+        suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
+        return self._claim(suggested, history, slot, count)
+
+    def _claim(
+        self, candidates: Sequence[Candidate], history: Sequence[Trial], slot: int, count: int
+    ) -> list[RacingTrial]:
+        """The first `count` candidates that are new, claimed for this worker."""
+        tried = {trial.prompt_id for trial in history}
+        claimed: list[RacingTrial] = []
+        for candidate in candidates:
+            prompt = self.task.prompt(candidate)
+            if len(claimed) < count and prompt.id not in tried and self.study.claim(prompt.id, self.task.worker):
+                claimed.append(RacingTrial(slot + len(claimed), candidate, prompt))
+                tried.add(prompt.id)
+        return claimed
+
+    def suggest(self, history: Sequence[Trial], count: int, seed: str) -> list[Candidate]:
+        """Candidates after the starters, a pure function of the arguments."""
+        return suggest_candidates(self.task.space.choices, history, count, seed)
+
+    async def _race(self, racing: list[RacingTrial]) -> None:
+        """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
+        task, rows = self.task, len(self.task.dev)
+        history = [t for t in self.study.trials() if t.worker != task.worker or t.slot < racing[0].slot]
+        best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
+        few = None if racing[0].slot else self.first_race_calls(len(racing))
+        course = blocks(rows) if few is None else fitted_blocks(len(racing), rows, few)
+        for number, block in enumerate(course):
+            active = [trial for trial in racing if not trial.lost]
+            # The best so far are asked first: where a limit ends the block, theirs is the part that was answered.
+            leading = sorted(active, key=lambda trial: -average(trial.scores))
+            await gather_or_cancel(self._score(trial, block) for trial in leading)
+            if task.race and block is not course[-1]:
+                drop_losers(active, best.scores if best else {}, survivors(len(racing), number))
+        if few is not None:  # not stored: with a higher limit the whole race is run
+            self.client.allowance.room(task.max_rows(len(racing)))
+        self._store(racing, best)
+        progress = self.progress()  # first: it may bring the choices that the best trial names
+        self.follow(self.task, progress)
+
+    def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
+        """Store the trials of a race; those that were dropped are projected beside the best complete one."""
+        complete_scores = [t.scores for t in racing if not t.lost] + ([best.scores] if best else [])
+        incumbent = max(complete_scores, key=average)
+        stored = self._stored()
+        for trial in racing:
+            if (self.task.worker, trial.slot) not in stored:
+                self.study.add(trial.finish(self.task.worker, incumbent), self.task.space.choices)
+
+    def first_race_calls(self, count: int) -> int | None:
+        """The calls that the limits leave to a first race of `count`; None where they pay for a whole one."""
+        if not self.task.race or (self.task.worker, 0) in self._stored():
+            return None
+        calls = first_race_calls(self.client.allowance, self.study)
+        return calls if calls is not None and calls < self.task.max_rows(count) else None
+
+    def _stored(self) -> set[tuple[int, int]]:
+        """The worker and slot of each finished trial."""
+        return {(trial.worker, trial.slot) for trial in self.study.trials()}
+
+    async def _score(self, trial: RacingTrial, rows: range) -> None:
+        dev = [self.task.dev[row] for row in rows]
+        results = await score_rows(trial.prompt, dev, self.task.metric, self.client)
+        trial.results |= dict(zip(rows, results, strict=True))
+
+    async def _complete_finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], Limit | None]:
+        """The complete trials, and the best few completed; what a limit leaves incomplete is no finalist."""
+        complete = [trial for trial in trials if len(trial.scores) == len(self.task.dev)]
+        try:
+            for trial in sorted(trials, key=lambda t: -t.value)[:MAX_COMPLETED]:
+                if trial not in complete:
+                    racing = RacingTrial(trial.slot, trial.candidate, self.task.prompt(trial.candidate))
+                    await self._score(racing, range(len(self.task.dev)))
+                    complete.append(racing.finish(trial.worker, {}))
+        except LimitReached as reached:
+            return complete, reached.limit
+        return complete, None
+
+    def progress(self) -> SearchProgress:
+        trials = self._known()
+        best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
+        evaluated = sum(len(trial.scores) for trial in trials)
+        return SearchProgress(len(trials), self.task.trials, best, evaluated, len(trials) * len(self.task.dev))
+
+
+def most_rows(trials: Sequence[Trial]) -> list[Trial]:
+    """Where a limit left no trial complete: those that were scored on the most rows."""
+    most = max((len(trial.scores) for trial in trials), default=0)
+    return [trial for trial in trials if len(trial.scores) == most]
+
+
+def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
+    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
+
+    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end.
+    """
+    if not racing:
+        return
+    ranked = sorted(racing, key=lambda trial: -average(trial.scores))
+    seen = {row: incumbent[row] for row in racing[0].results} if incumbent else {}
+    leader = max(ranked[0].scores, seen, key=average)
+    for place, trial in enumerate(ranked):
+        trial.lost = place >= most or is_worse(trial.scores, leader)

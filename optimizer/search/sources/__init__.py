@@ -1,0 +1,19 @@
+"""Where instructions and demos come from: one file a source, and the table of them.
+
+A new source is a class as source.py's `Source` says, in a file here, and a line in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from optimizer.search.sources.bootstrap import BootstrapSource
+from optimizer.search.sources.given import GivenSource
+from optimizer.search.sources.grounded import GroundedSource
+from optimizer.search.sources.source import Source, SourceContext
+
+SOURCES: Mapping[str, Callable[[SourceContext], Source]] = {
+    "given": GivenSource,
+    "bootstrap": BootstrapSource,
+    "grounded": GroundedSource,
+}

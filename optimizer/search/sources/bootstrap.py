@@ -1,0 +1,81 @@
+"""Demos that the model wrote itself: its own right answers to train rows, plain and with reasoning.
+
+After DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.03714); here all rows are asked at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from optimizer.search.sources.given import spread
+from optimizer.search.sources.source import SourceContext
+from optimizer.search.space import Addition, DemoSet, Space, to_demo
+from optimizer.search.study import Trial
+from promptstill.prompt.fields import as_text
+from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.parts import Demo
+from promptstill.prompt.layouts.task import REASONING
+from promptstill.scoring.evaluate import ScoredRow, score_rows
+from promptstill.task.examples import Example
+
+BOOTSTRAPPED_SETS = 4
+BOOTSTRAP_ROWS = 48
+REASONED_ROWS = 16  # fewer, since a reasoned reply costs ten plain ones
+BOOTSTRAP_DEMOS = 4
+REASONED, NONE_REASONED = "reasoned", "none-reasoned"
+
+
+class BootstrapSource:
+    """Asked once, after the first race."""
+
+    def __init__(self, context: SourceContext) -> None:
+        self.context = context
+
+    def count(self, number: int) -> int:
+        return int(number == 1)
+
+    def describe(self, count: int) -> str:
+        return f"bootstrapped demos from {min(BOOTSTRAP_ROWS, len(self.context.train))} train rows"
+
+    def max_calls(self, count: int) -> int:
+        return BOOTSTRAP_ROWS + REASONED_ROWS
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+    ) -> Addition:
+        train, seed = self.context.train, self.context.seed
+        layout: Layout = "raw" if "raw" in space.layouts else space.layouts[0]
+        rows = random.Random(f"{seed}-bootstrap").sample(train, min(BOOTSTRAP_ROWS, len(train)))
+        # Plain first: where a limit ends the run, its sets are the more useful.
+        sets = await self._plain(layout, rows, max(space.sizes))
+        if self.context.task.can_reason:
+            sets |= await self._reasoned(layout, rows[:REASONED_ROWS], max(space.sizes))
+        return Addition(demo_sets=sets)
+
+    async def _plain(self, layout: Layout, rows: Sequence[Example], most: int) -> dict[str, DemoSet]:
+        """Sets of right answers, each in an order of its own."""
+        task, seed = self.context.task, self.context.seed
+        others = [example for example in self.context.train if example not in rows] or self.context.train
+        shown = spread(others, BOOTSTRAP_DEMOS, f"{seed}-shown")
+        prompt = build_prompt(task, layout, task.signature.instructions, shown, k=BOOTSTRAP_DEMOS)
+        right = full_scores(await score_rows(prompt, rows, self.context.metric, self.context.client))
+        demos: list[Demo] = [{**to_demo(one.example), **(one.outputs or {})} for one in right]
+        names = [f"bootstrapped-{i}" for i in range(BOOTSTRAPPED_SETS)] if demos else []
+        orders = {name: random.Random(f"{seed}-{name}").sample(demos, min(most, len(demos))) for name in names}
+        return {name: DemoSet(tuple(order)) for name, order in orders.items()}
+
+    async def _reasoned(self, layout: Layout, rows: Sequence[Example], most: int) -> dict[str, DemoSet]:
+        """Reasoning without demos, and with demos whose reasoning led to a right answer."""
+        task = self.context.task
+        prompt = build_prompt(task, layout, task.signature.instructions, reasoning=True)
+        right = full_scores(await score_rows(prompt, rows, self.context.metric, self.context.client))
+        demos = [to_demo(one.example, as_text((one.outputs or {}).get(REASONING, ""))) for one in right]
+        sets = {NONE_REASONED: DemoSet(reasoning=True)}
+        return sets | ({REASONED: DemoSet(tuple(demos[:most]), reasoning=True)} if demos else {})
+
+
+def full_scores(results: Sequence[ScoredRow]) -> list[ScoredRow]:
+    """The results that score in full."""
+    return [result for result in results if result.score >= 1.0 and result.outputs]

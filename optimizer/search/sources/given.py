@@ -1,0 +1,108 @@
+"""Choices that need no model: the recipe's own instructions, labelled rows, and the rows nearest to an input."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from statistics import mean
+
+from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
+from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, to_demo
+from optimizer.search.study import Trial
+from promptstill.files import canonical_json
+from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts.parts import Demo
+from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.evaluate import ScoredRow
+from promptstill.task.examples import Example
+
+LABELED_SETS = 8
+POOL_ROWS = 1_000
+POOL_BYTES = 512 * 1024
+KS = (1, 2, 3, 4, 8, 16)
+FIXED_TOKENS = 1536  # the prefix cache makes them cheap, but not free
+NEAREST_TOKENS = 512  # they differ from input to input, so the engine's prefix cache does not help
+BYTES_PER_TOKEN = 4
+
+
+class GivenSource:
+    """Asked before the first race."""
+
+    def __init__(self, context: SourceContext) -> None:
+        self.context = context
+
+    def count(self, number: int) -> int:
+        return int(number == BEFORE_FIRST_RACE)
+
+    def describe(self, count: int) -> str:
+        return "the recipe's instructions, labelled demos"
+
+    def max_calls(self, count: int) -> int:
+        return 0
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+    ) -> Addition:
+        task, train = self.context.task, self.context.train
+        labeled = labeled_sets(train, max(space.sizes), self.context.seed)
+        sets = {NO_DEMOS: DemoSet(), **labeled, **nearest_sets(task)}
+        return Addition((task.signature.instructions, *self.context.instructions), sets)
+
+
+def empty_space(train: Sequence[Example], context: int, layouts: tuple[Layout, ...], structured: bool) -> Space:
+    """The space before any source was asked: the pool, and the numbers of demos that fit into `context` tokens."""
+    return Space(
+        pool=demo_pool(train),
+        sizes=demo_sizes(train, min(FIXED_TOKENS, context / 2)),
+        most_nearest=demo_sizes(train, min(NEAREST_TOKENS, context / 2))[-1],
+        layouts=layouts,
+        structured=structured,
+    )
+
+
+def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
+    """The numbers of demos that train can fill and that stay within so many tokens."""
+    size = mean(len(canonical_json(to_demo(example)).encode()) for example in train) / BYTES_PER_TOKEN
+    fitting = tuple(k for k in KS if k <= len(train) and k * size <= tokens)
+    return fitting or (1,)
+
+
+def nearest_sets(task: Task) -> dict[str, DemoSet]:
+    """Nearest by all inputs together, and by each one alone where there are several."""
+    names = tuple(field.name for field in task.inputs)
+    sets = {"nearest": DemoSet(nearest=names)}
+    if len(names) > 1:
+        sets |= {f"nearest-{name}": DemoSet(nearest=(name,)) for name in names}
+    return sets
+
+
+def labeled_sets(train: Sequence[Example], most: int, seed: int) -> dict[str, DemoSet]:
+    """Random sets of labelled rows, each spread evenly over the outputs."""
+    return {f"labeled-{i}": DemoSet(spread(train, most, f"{seed}-{i}")) for i in range(LABELED_SETS)}
+
+
+def spread(examples: Sequence[Example], most: int, seed: str) -> tuple[Demo, ...]:
+    """Up to `most` demos in random order, taking the outputs in turn so that no label crowds out another."""
+    rng = random.Random(seed)
+    by_output: dict[str, list[Example]] = {}
+    for example in rng.sample(examples, len(examples)):
+        by_output.setdefault(canonical_json(example.outputs), []).append(example)
+    picked: list[Example] = []
+    while by_output and len(picked) < most:
+        for key in rng.sample(sorted(by_output), len(by_output)):
+            picked.append(by_output[key].pop())
+            if not by_output[key]:
+                del by_output[key]
+    return tuple(to_demo(example) for example in picked[:most])
+
+
+def demo_pool(train: Sequence[Example]) -> tuple[Demo, ...]:
+    """The rows that nearest demos are picked from, bounded in number and size since best.json carries them."""
+    pool, size = [], 0
+    for example in train[:POOL_ROWS]:
+        demo = to_demo(example)
+        size += len(canonical_json(demo))
+        if size > POOL_BYTES:
+            break
+        pool.append(demo)
+    return tuple(pool)

@@ -1,0 +1,101 @@
+"""Instructions that a model proposes from a few train rows, by DSPy's `GroundedProposer`.
+
+A proposal that fails costs one proposal, never the run; a reached limit or a dead endpoint does stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import random
+from collections.abc import Sequence
+
+import dspy
+from dspy.propose.dataset_summary_generator import create_dataset_summary
+from dspy.propose.grounded_proposer import TIPS, GroundedProposer
+
+from optimizer.search.sources.dspy_engine import ClientEngine, to_dspy_lm
+from optimizer.search.sources.proposals import filter_proposals
+from optimizer.search.sources.source import SourceContext
+from optimizer.search.space import Addition, Space
+from optimizer.search.study import Trial
+from promptstill.scoring.evaluate import ScoredRow
+
+ROWS_SHOWN = 10
+PROPOSAL_CALLS = 3  # what one proposal takes at most: DSPy asks again where a reply does not parse
+log = logging.getLogger(__name__)
+logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of each input that a smaller signature leaves unused
+
+
+class GroundedSource:
+    """Asked once, after the first race. Another model than the task's first describes the rows to itself."""
+
+    def __init__(self, context: SourceContext) -> None:
+        self.context = context
+        self.model = context.proposer or context.task.model
+
+    def count(self, number: int) -> int:
+        return self.context.proposals if number == 1 else 0
+
+    def describe(self, count: int) -> str:
+        return f"{count} instructions proposed by {self.model}"
+
+    def max_calls(self, count: int) -> int:
+        return PROPOSAL_CALLS * count
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+    ) -> Addition:
+        context, signature = self.context, self.context.task.signature
+        examples = random.Random(context.seed).sample(context.train, min(ROWS_SHOWN, len(context.train)))
+        rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
+        loop = asyncio.get_running_loop()
+        samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
+        engines = [ClientEngine(context.client, self.model, sample, loop) for sample in samples]
+        with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
+            summary = await asyncio.to_thread(summarize, rows, engines[0]) if context.proposer else None
+            asked = [
+                asyncio.to_thread(propose_one, signature, rows, summary, engine, i)
+                for i, engine in enumerate(engines[1:])
+            ]
+            answers = await asyncio.gather(*asked)
+        for engine in engines:
+            if engine.fatal:
+                raise engine.fatal[0]
+        kept, refused = filter_proposals(answers, [signature.instructions], context.train)
+        return Addition(instructions=tuple(kept), refused=tuple(refused))
+
+
+def summarize(rows: list[dspy.Example], engine: ClientEngine) -> str | None:
+    """DSPy's summary of some train rows, or None where the model cannot write one."""
+    try:
+        with dspy.context(lm=to_dspy_lm(engine)):
+            return str(create_dataset_summary(rows, ROWS_SHOWN, to_dspy_lm(engine)))
+    except Exception as error:  # whatever DSPy makes of it; `fatal` keeps what must stop the run
+        log.info("no dataset summary: %s", error)
+        return None
+
+
+def propose_one(
+    signature: type[dspy.Signature], rows: list[dspy.Example], summary: str | None, engine: ClientEngine, index: int
+) -> str | Exception:
+    """One instruction, or the failure that took its place."""
+    program = dspy.Predict(signature)
+    tip = list(TIPS.values())[index % len(TIPS)]
+    try:
+        with dspy.context(lm=to_dspy_lm(engine)):
+            proposer = GroundedProposer(
+                to_dspy_lm(engine),
+                program,
+                rows,
+                use_dataset_summary=False,
+                program_aware=False,
+                use_instruct_history=False,
+                rng=random.Random(engine.sample),
+            )
+            proposer.use_dataset_summary, proposer.data_summary, proposer.use_tip = bool(summary), summary, bool(tip)
+            return str(proposer.propose_instruction_for_predictor(program, program, 0, {0: [[], rows]}, 1, {}, tip=tip))
+    except Exception as error:  # as in summarize
+        return error

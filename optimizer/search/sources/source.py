@@ -1,0 +1,63 @@
+"""The interface of a proposal source: what adds instructions and demos to the search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from optimizer.search.space import Addition, Space
+from optimizer.search.study import Trial
+from promptstill.endpoint.client import Client
+from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.evaluate import ScoredRow
+from promptstill.task.examples import Example
+from promptstill.task.recipe import Metric
+
+BEFORE_FIRST_RACE = 0  # the round in which a source must make no call
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """What every source may use. Train rows alone: dev chooses and test reports, so neither may stand in a prompt.
+
+    instructions: the recipe's own besides the signature's. proposer: the model to ask for instructions, None for the
+    task's own; `proposals` are to be asked for in all.
+    """
+
+    task: Task
+    train: Sequence[Example]
+    metric: Metric
+    instructions: Sequence[str]
+    client: Client
+    seed: int
+    proposer: str | None = None
+    proposals: int = 0
+
+
+class Source(Protocol):
+    """Adds choices to the space. Made anew by each process; what it adds is kept in the study.
+
+    For a seed and a deterministic endpoint it adds the same again. Its calls go through the context's client, so that
+    they are stored, counted and limited. It may raise `LimitReached` and `PromptstillError`, which concern the whole
+    run; any other error loses only this source's choices.
+
+    SOURCES makes it with the context as its only argument.
+    """
+
+    def count(self, number: int) -> int:
+        """How many choices to ask for in round `number`; 0 for none. Round 0 comes before the first race."""
+
+    def describe(self, count: int) -> str:
+        """What will be asked for, for the terminal."""
+
+    def max_calls(self, count: int) -> int:
+        """The calls that asking for so many takes at most."""
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+    ) -> Addition:
+        """New choices for `space`, `count` at most where they are proposals of a model.
+
+        history: the trials that have ended. feedback: replies to train rows, with scores and reasons.
+        """

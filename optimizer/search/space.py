@@ -1,0 +1,115 @@
+"""The space: every choice that a candidate can make. It only grows, so a name never changes its meaning.
+
+Demos come from train alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from optimizer.search.candidate import Choices
+from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts.parts import Demo, NearestDemos
+from promptstill.prompt.layouts.task import REASONING
+from promptstill.task.examples import Example
+
+NO_DEMOS = "none"
+
+
+@dataclass(frozen=True)
+class DemoSet:
+    """Demos of which the first k are shown or, with `nearest`, the fields by which k are picked from the pool."""
+
+    demos: tuple[Demo, ...] = ()
+    nearest: tuple[str, ...] = ()
+    reasoning: bool = False
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DemoSet:
+        return cls(tuple(value["demos"]), tuple(value["nearest"]), value["reasoning"])
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What a source adds to the space. `refused` says why its other proposals are of no use, one reason each."""
+
+    instructions: tuple[str, ...] = ()
+    demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Addition:
+        sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
+        return cls(tuple(value["instructions"]), sets, tuple(value["refused"]))
+
+
+@dataclass(frozen=True)
+class Space:
+    """All choices. `pool` serves every nearest set; `sizes` are the numbers of demos to try, of which nearest sets take
+    up to `most_nearest`.
+
+    `layouts` and `structured` are what the endpoint could do when the search began.
+    """
+
+    pool: tuple[Demo, ...]
+    sizes: tuple[int, ...]
+    most_nearest: int
+    layouts: tuple[Layout, ...]
+    structured: bool
+    instructions: tuple[str, ...] = ()
+    demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+    def grow(self, addition: Addition) -> Space:
+        """The space with more choices. What it holds already keeps its name and its place."""
+        sets = {name: one for name, one in addition.demo_sets.items() if name not in self.demo_sets}
+        return replace(
+            self,
+            instructions=unique([*self.instructions, *addition.instructions]),
+            demo_sets={**self.demo_sets, **sets},
+            refused=(*self.refused, *addition.refused),
+        )
+
+    def demos(self, name: str) -> tuple[Demo, ...] | NearestDemos:
+        """The demos of a set, as a layout takes them."""
+        chosen = self.demo_sets[name]
+        return NearestDemos(chosen.nearest, self.pool) if chosen.nearest else chosen.demos
+
+    def demo_count(self, name: str, k: int) -> int:
+        """The number of demos that `k` means for a set."""
+        return min(k, self.most_nearest) if self.demo_sets[name].nearest else k
+
+    @property
+    def choices(self) -> Choices:
+        """What a candidate chooses from, by dimension."""
+        return {
+            "layout": self.layouts,
+            "demos": list(self.demo_sets),
+            "k": self.sizes,
+            "instruction": range(len(self.instructions)),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Space:
+        sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
+        lists = {name: tuple(value[name]) for name in ("pool", "sizes", "layouts", "instructions", "refused")}
+        return cls(most_nearest=value["most_nearest"], structured=value["structured"], demo_sets=sets, **lists)
+
+
+def unique(instructions: Sequence[str]) -> tuple[str, ...]:
+    """The instructions without repetitions and empty ones, in order."""
+    return tuple(dict.fromkeys(text.strip() for text in instructions if text.strip()))
+
+
+def to_demo(example: Example, reasoning: str | None = None) -> Demo:
+    """An example as a demo, outer white space dropped."""
+    fields = {**example.inputs, **({} if reasoning is None else {REASONING: reasoning}), **example.outputs}
+    return {name: value.strip() if isinstance(value, str) else value for name, value in fields.items()}

@@ -1,0 +1,191 @@
+"""The Optuna study: suggests candidates, and keeps every finished trial in a persistent storage.
+
+Candidates of a generation depend on nothing but the seed and the trials of earlier generations, so a run that was
+killed suggests the same ones again. Only finished trials are stored: a kill leaves no half of one behind.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from tenacity import Retrying, stop_after_attempt, wait_fixed
+
+from optimizer.search.candidate import Candidate, Choices
+from optimizer.search.journal import open_journal
+from promptstill.errors import UserError
+from promptstill.files import digest
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+SETTLED_TRIALS = 16
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial: a candidate with its `scores` by dev row. Where racing ended it early (`lost`), `value` is a
+    projection to all rows.
+
+    seconds: the median wait of a request under the search's load.
+    """
+
+    worker: int
+    slot: int
+    candidate: Candidate
+    prompt_id: str
+    value: float
+    scores: dict[int, float]
+    lost: bool
+    unparsed: int
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> float:
+        return self.prompt_tokens + self.completion_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """For files and for the study's attributes, where choices stand by name."""
+        return {**vars(self), "candidate": self.candidate.to_params()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Trial:
+        scores = {int(row): float(score) for row, score in value["scores"].items()}
+        return cls(**{**value, "candidate": Candidate.from_params(value["candidate"]), "scores": scores})
+
+
+def distributions(choices: Choices) -> dict[str, BaseDistribution]:
+    """The choices as Optuna takes them; all are scalars, as persistent storages demand."""
+    return {name: CategoricalDistribution(list(values)) for name, values in choices.items()}
+
+
+def suggest_candidates(choices: Choices, history: Sequence[Trial], count: int, seed: str) -> list[Candidate]:
+    """`count` candidates from multivariate TPE over `history`: a pure function of its arguments.
+
+    Half of them have the best trial's layout, three quarters after `SETTLED_TRIALS`: layouts differ most, and once they
+    are told apart the demos within the best one are where the search pays. TPE alone needs more trials than a small
+    limit has to see it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = TPESampler(seed=int(digest(seed)[:8], 16), multivariate=True, constant_liar=True, n_startup_trials=8)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    dists = distributions(choices)
+    for trial in history:
+        study.add_trial(create_trial(params=trial.candidate.to_params(), distributions=dists, value=trial.value))
+    best = max((trial for trial in history if not trial.lost), key=lambda trial: trial.value, default=None)
+    free = 2 if len(history) < SETTLED_TRIALS else 4  # every so many is left to TPE alone
+    suggested = []
+    for number in range(count):
+        if best and number % free:
+            study.enqueue_trial({"layout": best.candidate.layout})
+        suggested.append(Candidate.from_params(study.ask(fixed_distributions=dists).params))
+    return suggested
+
+
+class StoredStudy:
+    """Finished trials in an Optuna storage: the run's journal file, or any URL that several processes share.
+
+    Notes, by which the processes agree, are the trials of a second study beside it, NAME-notes: study attributes are
+    last-writer-wins, and failed trials in the study itself would fill its dashboard.
+    """
+
+    def __init__(self, storage: BaseStorage, name: str) -> None:
+        self.study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        self.notes = optuna.create_study(storage=storage, study_name=f"{name}-notes", load_if_exists=True)
+
+    @classmethod
+    def open(cls, url: str | None, path: Path, name: str) -> StoredStudy:
+        """By URL where one is given, else the journal at `path`. Raises `UserError` for a URL that cannot be opened."""
+        if url is None:
+            return cls(open_journal(path), name)
+        # Two processes that create the tables at once trip over each other.
+        patiently = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(1), reraise=True)
+        try:
+            return patiently(lambda: cls(get_storage(url), name))
+        except Exception as error:  # each database driver has its own errors
+            raise UserError(
+                f"The storage {url} cannot be opened.",
+                str(error),
+                "Give an Optuna URL, such as sqlite:///study.db, and install its driver.",
+            ) from error
+
+    def first_note(self, topic: str, value: str) -> str:
+        """The first value that any process of the study noted on a topic; ours where none did.
+
+        No storage has compare-and-set, but all append in one order, which every process sees alike.
+        """
+        noted = self.note(topic)
+        if noted is None:
+            self.notes.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"topic": topic, "value": value}))
+            noted = self.note(topic)
+        return value if noted is None else noted
+
+    def note(self, topic: str) -> str | None:
+        """What was noted on a topic, or None."""
+        notes = (one.user_attrs for one in self.notes.get_trials(deepcopy=False))
+        return next((str(note["value"]) for note in notes if note["topic"] == topic), None)
+
+    def bind(self, subject: str) -> None:
+        """Tie the study to what its scores are of (rows, recipe, weights), as a hash. Raises `UserError` on another."""
+        if self.first_note("subject", subject) != subject:
+            raise UserError(
+                f"The study {self.study.study_name} is of another recipe, other rows or another model.",
+                "Its trials' scores would be mixed with this run's.",
+                "Name a new one with --study.",
+            )
+
+    def claim(self, prompt_id: str, worker: int) -> bool:
+        """Whether this worker may try the candidate: the first to ask may, also when it comes back after a kill."""
+        return self.first_note(f"candidate {prompt_id}", str(worker)) == str(worker)
+
+    def begin_generation(self, name: str, size: int) -> int:
+        """Note the size of a generation that begins; the size, or that which was noted first."""
+        return int(self.first_note(f"generation {name}", str(size)))
+
+    def generation_size(self, name: str) -> int | None:
+        """The size of a generation that has begun, in an earlier part of the run perhaps."""
+        noted = self.note(f"generation {name}")
+        return None if noted is None else int(noted)
+
+    def trials(self) -> list[Trial]:
+        """All finished trials, in the order of worker and slot."""
+        stored = map(from_optuna, self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        found = {(trial.worker, trial.slot): trial for trial in stored}
+        return [found[key] for key in sorted(found)]
+
+    def add(self, trial: Trial, choices: Choices) -> None:
+        """Store a finished trial, in one write.
+
+        Choices grow during a search, which an SQL storage allows to whole numbers alone. So demo sets and instructions
+        stand there by their place; the attributes have the names.
+        """
+        attributes = {key: value for key, value in trial.to_json().items() if key not in ("scores", "value")}
+        places = {
+            "demos": list(choices["demos"]).index(trial.candidate.demos),
+            "instruction": trial.candidate.instruction,
+        }
+        grown = {name: IntDistribution(0, len(choices[name]) - 1) for name in places}
+        self.study.add_trial(
+            create_trial(
+                params=trial.candidate.to_params() | places,
+                distributions=distributions(choices) | grown,
+                value=trial.value,
+                intermediate_values=trial.scores,
+                user_attrs=attributes,
+            )
+        )
+
+
+def from_optuna(stored: FrozenTrial) -> Trial:
+    return Trial.from_json(
+        {**stored.user_attrs, "scores": stored.intermediate_values, "value": float(stored.value or 0)}
+    )

@@ -1,0 +1,59 @@
+"""What a search works on, and how a candidate becomes a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optimizer.search.candidate import Candidate
+from optimizer.search.race import max_rows
+from optimizer.search.space import NO_DEMOS, Space
+from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
+from promptstill.task.examples import Example
+from promptstill.task.recipe import Metric
+
+
+@dataclass(frozen=True)
+class SearchTask:
+    """What the search works on. `dev` is in its one fixed order; `worker` is this process's number in the study."""
+
+    task: Task
+    space: Space
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    metric: Metric
+    seed: int
+    trials: int
+    worker: int = 0
+    race: bool = True
+
+    def max_rows(self, count: int) -> int:
+        """The dev rows that a generation of `count` candidates is evaluated on at most, all together."""
+        return max_rows(count, len(self.dev)) if self.race else count * len(self.dev)
+
+    def prompt(self, candidate: Candidate) -> Prompt:
+        """The prompt that a candidate stands for."""
+        space, name = self.space, candidate.demos
+        return build_prompt(
+            self.task,
+            candidate.layout,
+            space.instructions[candidate.instruction],
+            space.demos(name),
+            k=space.demo_count(name, candidate.k),
+            reasoning=space.demo_sets[name].reasoning,
+        )
+
+    def starters(self) -> list[Candidate]:
+        """The first candidates: the baseline prompt, then what has served small models best (demos, raw text)."""
+        few, many = self.space.sizes[len(self.space.sizes) // 2], self.space.sizes[-1]
+        layouts = self.space.layouts
+        text: Layout = "raw" if "raw" in layouts else layouts[0]
+        nearest = [name for name, one in self.space.demo_sets.items() if one.nearest]
+        wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
+        wanted += [(layouts[0], nearest[-1], many), (text, nearest[-1], few)]
+        wanted += [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
+        wanted += [(text, "labeled-1", many)]
+        return [Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted]

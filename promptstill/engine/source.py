@@ -1,0 +1,56 @@
+"""Where a run's completions come from: the user's endpoint, or a vLLM that is started for the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptstill.endpoint.client import Endpoint
+from promptstill.engine.models import Model, find_model
+from promptstill.engine.vllm import Adapters, running_engine
+from promptstill.events import Say
+from promptstill.files import digest
+
+REMOTE_CONTEXT = 8192  # tokens: what is assumed of a remote endpoint, which does not tell
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The endpoint that the command line names; without a `base_url` a vLLM is started.
+
+    api_key_env: the environment variable with the key. window: the most requests in flight.
+    """
+
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    window: int = 64
+
+    def find_model(self, name: str, say: Say) -> Model:
+        """The model called `name`: at a remote endpoint just its name, else its weights. Raises `UserError`."""
+        return Model(name, name, None) if self.base_url else find_model(name, say)
+
+    def identity(self, model: Model) -> str:
+        """What identifies the weights that answer: their hash, or else the endpoint and the model's name."""
+        return model.sha256 or digest([self.base_url, model.name])
+
+
+@contextmanager
+def open_endpoint(
+    source: ModelSource, model: Model, log_path: Path, say: Say, *, adapters: Adapters | None = None
+) -> Iterator[tuple[Endpoint, int]]:
+    """The endpoint to ask, and its context in tokens. The key is read from the environment and never stored."""
+    if source.base_url:
+        key, url = os.environ.get(source.api_key_env), source.base_url.rstrip("/")
+        yield Endpoint(url, source.identity(model), key, source.api_key_env, source.window), REMOTE_CONTEXT
+        return
+    with running_engine(model, log_path, say, adapters=adapters) as engine:
+        endpoint = Endpoint(
+            engine.base_url,
+            source.identity(model),
+            window=source.window,
+            exit_report=lambda: None if engine.alive() else engine.log_tail(),
+        )
+        yield endpoint, engine.max_model_len

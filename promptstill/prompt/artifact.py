@@ -1,0 +1,58 @@
+"""Reads best.json. A file that is too large, broken or of another version is refused; nothing in it is executed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from promptstill.errors import UserError
+from promptstill.files import similar_file
+
+SCHEMA_VERSION = 2
+MAX_BYTES = 16 * 2**20
+
+
+def read_artifact(path: Path) -> dict[str, Any]:
+    """A decoded best.json. Raises `UserError` for a file that is missing, too large, broken or of another version."""
+    if not path.is_file():
+        similar = similar_file(path, "*.json")
+        hint = f"Did you mean {similar}?" if similar else "Make it with: optimize RECIPE.py"
+        raise UserError(f"{path} does not exist.", "", hint)
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path} is larger than 16 MiB.", "An artifact that optimize wrote never is.", "")
+    try:
+        artifact = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON.", str(error), "Give the best.json that optimize wrote.") from error
+    version = artifact.get("schema_version") if isinstance(artifact, dict) else None
+    if not isinstance(version, int):
+        raise UserError(f"{path} is no promptstill artifact.", "It has no schema_version.", "Give a best.json.")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema_version {version}.",
+            f"This promptstill reads {SCHEMA_VERSION}.",
+            "Upgrade promptstill: pip install --upgrade promptstill",
+        )
+    if version < SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema_version {version}, of an earlier promptstill.",
+            f"This promptstill reads {SCHEMA_VERSION}; scores and counts have other names there.",
+            "Write it again with optimize or distill, or convert it as CHANGELOG.md says.",
+        )
+    return dict(artifact)
+
+
+def read_best(path: Path) -> dict[str, Any]:
+    """A best.json that `optimize` wrote, with the record of its search: what `distill` and `optimize --gate` need.
+
+    Raises `UserError`, also for the prompt.json of a student, which has no such record.
+    """
+    artifact = read_artifact(path)
+    if "search" not in artifact:
+        raise UserError(
+            f"{path} is not what optimize wrote.",
+            "It holds a prompt, but no search: distill's prompt.json is such a file.",
+            "Give the best.json that it came from.",
+        )
+    return artifact

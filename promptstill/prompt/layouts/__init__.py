@@ -1,0 +1,20 @@
+"""The table of layouts, a module for each of them, and what they share.
+
+A layout is a form in which instruction, demos and inputs are written. Its module has one function,
+`build(task, instruction, demos, k) -> Prompt`; build.py finds it by this table. parts.py, task.py and adapter.py hold
+what layouts share, grammar.py how their replies are constrained. bare.py (for students) and dspy_default.py (the
+rival's) build prompts that no search tries.
+
+The table itself loads none of them: `serve` and every `--help` read it, and layouts load DSPy.
+"""
+
+from __future__ import annotations
+
+Layout = str  # a key of LAYOUTS, as it stands in best.json
+LAYOUTS: dict[Layout, str] = {  # each one's module, in the order of probing; the first is the baseline prompt's layout
+    "chat": "chat",
+    "inline": "inline",
+    "raw": "raw",
+    "dspy-chat": "dspy_chat",
+    "json": "dspy_json",
+}

@@ -1,0 +1,203 @@
+"""The prompt as search, distillation and serving use it: inputs become messages here, and nowhere else.
+
+`Prompt.messages` is the only function that renders. Inputs are data: they fill slots in one pass and are never read as
+a template. This module imports neither DSPy nor torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field as Attribute
+from pydantic import PrivateAttr, ValidationError, field_validator, model_validator
+
+from promptstill.errors import ReplyError, UserError
+from promptstill.files import digest
+from promptstill.prompt.artifact import read_artifact
+from promptstill.prompt.decoding import Decoding
+from promptstill.prompt.fields import Field, FrozenModel
+from promptstill.prompt.layouts import LAYOUTS, Layout
+from promptstill.prompt.nearest import NearestIndex
+from promptstill.prompt.reply import ReplyFormat
+from promptstill.prompt.template import DEMOS_SLOT, break_markers, check_slots, fill, slots
+
+RAW_TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+class Message(FrozenModel):
+    """One chat message. In a template `content` has `{field}` slots and doubled braces."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Nearest(FrozenModel):
+    """Demos chosen for each input: the `k` rows of `pool` that are nearest by `fields`, each rendered by `demo`.
+
+    They become messages before the last one; where `inside` is true they fill the demo slot of the last one.
+    """
+
+    k: int
+    fields: list[str]
+    demo: list[Message]
+    inside: bool
+    pool: list[dict[str, Any]]
+
+
+class Prompt(FrozenModel):
+    """A prompt: fixed messages, the template of the last user message, how to decode the reply and how to read it.
+
+    markers: the strings that the model's tokenizer reads as structure; in inputs and demos they are broken up.
+    """
+
+    layout: Layout
+    model: str
+    instruction: str
+    inputs: list[Field]
+    outputs: list[Field]
+    fixed: list[Message]
+    user: str
+    nearest: Nearest | None = None
+    markers: list[str] = Attribute(default_factory=list)
+    reply: ReplyFormat
+    decoding: Decoding
+    _index: NearestIndex | None = PrivateAttr(default=None)
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_is_known(cls, layout: str) -> str:
+        if layout not in LAYOUTS:
+            raise ValueError(f"{layout!r} is none of {', '.join(LAYOUTS)}")
+        return layout
+
+    @model_validator(mode="after")
+    def _slots_are_fields(self) -> Prompt:
+        inputs = {field.name for field in self.inputs}
+        check_slots(self.user, inputs | {DEMOS_SLOT})
+        for message in self.nearest.demo if self.nearest else []:
+            check_slots(message.content, inputs | {field.name for field in self.outputs})
+        return self
+
+    @property
+    def id(self) -> str:
+        """sha256 of the content: two prompts with the same id send the same bytes.
+
+        Default values are left out, so that a field added by a later version does not change earlier ids.
+        """
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prompt:
+        """The prompt inside a best.json. Raises `UserError` for another file, or one of another version."""
+        return cls.from_artifact(read_artifact(Path(path)), str(path))
+
+    @classmethod
+    def from_artifact(cls, artifact: Mapping[str, Any], name: str) -> Prompt:
+        """The prompt inside a decoded best.json, called `name` in messages. Raises `UserError`."""
+        try:
+            prompt = cls.model_validate(artifact.get("prompt"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "prompt"
+            raise UserError(
+                f"{name} holds no valid prompt.", f"{where}: {first['msg']}.", "Write it again with optimize."
+            ) from error
+        if artifact.get("id") not in (None, prompt.id):
+            raise UserError(
+                f"{name} was changed by hand.",
+                "Its id is not the hash of its prompt, so its scores belong to another prompt.",
+                'Restore the file, or remove its "id" and "scores" to use it unscored.',
+            )
+        return prompt
+
+    def messages(self, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The chat messages for one row of inputs. Raises `UserError` that names a missing, unknown or wrong field."""
+        self.check_inputs(inputs)
+        values = {field.name: inputs[field.name] for field in self.inputs}
+        demos, values = self._nearest_demos(values), break_markers(values, self.markers)
+        turns = [message.model_dump() for message in self.fixed]
+        if self.nearest and not self.nearest.inside:
+            return [*turns, *demos, {"role": "user", "content": fill(self.user, values)}]
+        block = "".join(demo["content"] for demo in demos)
+        return [*turns, {"role": "user", "content": fill(self.user, values, block)}]
+
+    def request(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of an OpenAI chat completion request for one row of inputs."""
+        return self._body(self.messages(inputs))
+
+    def _body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        decoding = self.decoding
+        body: dict[str, Any] = {"model": self.model, "messages": messages}
+        body |= {"temperature": decoding.temperature, "max_tokens": decoding.max_tokens}
+        if decoding.stop:
+            body["stop"] = decoding.stop
+        if decoding.min_tokens:
+            body["min_tokens"] = decoding.min_tokens
+        if decoding.structured:
+            body["structured_outputs"] = decoding.structured
+        if decoding.response_format:
+            body["response_format"] = decoding.response_format
+        if self.layout == "raw":
+            body |= {"chat_template": RAW_TEMPLATE, "add_special_tokens": True}
+        return body
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """The outputs in a reply, each of its type. Raises `ReplyError` where one is missing or of another type."""
+        if not text.strip():
+            raise ReplyError("the reply is empty")
+        values = self.reply.read(self.outputs, text)
+        missing = [field.name for field in self.outputs if field.name not in values]
+        if missing:
+            raise ReplyError(f"the reply has no {' and no '.join(missing)}: {text[:80]!r}")
+        return {field.name: field.accept(values[field.name]) for field in self.outputs}
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Refuse inputs that are not exactly the prompt's fields. Raises `UserError` that names them."""
+        expected = [field.name for field in self.inputs]
+        missing = [name for name in expected if name not in inputs]
+        unknown = [name for name in inputs if name not in expected]
+        wrong = [field.name for field in self.inputs if field.is_text and not isinstance(inputs.get(field.name), str)]
+        for kind, names in (("missing", missing), ("unknown", unknown), ("not a string", wrong)):
+            if names:
+                raise UserError(f"Input {', '.join(names)}: {kind}.", "", f"This prompt takes {', '.join(expected)}.")
+
+    def to_openai(self) -> dict[str, Any]:
+        """The request body with `{field}` in place of each input."""
+        fixed = [message.model_dump() for message in self.fixed]
+        return self._body([*fixed, {"role": "user", "content": self._user_preview()}])
+
+    def to_jinja(self) -> str:
+        """A Jinja template of the last user message; nearest demos are its variable `demos`."""
+        parts = []
+        for text, slot in slots(self.user):
+            parts.append("{{ " + json.dumps(text, ensure_ascii=False) + " }}" if re.search(r"[{}]", text) else text)
+            parts.append("" if slot is None else "{{ demos }}" if slot[0] == DEMOS_SLOT else "{{ " + slot[0] + " }}")
+        return "".join(parts)
+
+    def to_markdown(self) -> str:
+        """The prompt as Markdown for a reader: each message under its role, with `{field}` for each input."""
+        lines = [f"**layout** {self.layout} · **model** {self.model} · **id** {self.id[:12]}", ""]
+        for message in [*self.fixed, Message(role="user", content=self._user_preview())]:
+            head = [] if self.layout == "raw" else [f"### {message.role}", ""]
+            lines += [*head, "````text", message.content, "````", ""]
+        if self.nearest:
+            by, size = ", ".join(self.nearest.fields), len(self.nearest.pool)
+            nearest = f"the {self.nearest.k} of {size} demos that are nearest by {by}, the nearest last"
+            lines += [f"Before the question stand {nearest}.", ""]
+        return "\n".join(lines)
+
+    def _user_preview(self) -> str:
+        return fill(self.user, {field.name: "{" + field.name + "}" for field in self.inputs}, "{demos}")
+
+    def _nearest_demos(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
+        if self.nearest is None:
+            return []
+        if self._index is None:
+            names = [field.name for field in self.inputs]
+            self._index = NearestIndex(self.nearest.pool, self.nearest.fields, names)
+        rows = [break_markers(row, self.markers) for row in self._index.pick(values, self.nearest.k)]
+        return [{"role": m.role, "content": fill(m.content, row)} for row in rows for m in self.nearest.demo]

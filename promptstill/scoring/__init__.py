@@ -1,0 +1,1 @@
+"""Scores of a prompt on rows, and its report on the test split."""

@@ -1,0 +1,109 @@
+"""Scores a prompt on rows. A reply that cannot be used scores zero, with its reason; a failing metric stops the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from promptstill.endpoint.allowance import LimitReached
+from promptstill.endpoint.client import Client
+from promptstill.errors import ReplyError, RequestRefused
+from promptstill.prompt.prompt import Prompt
+from promptstill.task.examples import Example
+from promptstill.task.metrics import apply_metric, is_judge
+from promptstill.task.recipe import Metric
+
+Result = TypeVar("Result")
+JUDGE_THREADS = ThreadPoolExecutor(32, "judging")  # they wait for judges; none starts before a judge is asked
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """A prompt's result on one row.
+
+    outputs: None where the reply could not be parsed. reason: why the row scored zero without a metric, else None.
+    seconds: from the request to its reply.
+    """
+
+    example: Example
+    score: float
+    reply: str
+    outputs: Mapping[str, Any] | None
+    reason: str | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+
+    @property
+    def unparsed(self) -> bool:
+        return self.outputs is None
+
+
+async def score_rows(
+    prompt: Prompt, rows: Sequence[Example], metric: Metric, client: Client, *, role: str = "task"
+) -> list[ScoredRow]:
+    """The results in the order of `rows`. All rows are asked at once; the client limits the requests in flight.
+
+    The first error that concerns the whole run (limit, endpoint, metric) cancels the rest and is raised.
+    """
+    return await gather_or_cancel(score_row(prompt, row, metric, client, role) for row in rows)
+
+
+async def gather_or_cancel(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """All results in order; the first error cancels the rest and is raised.
+
+    After `LimitReached` nothing is cancelled: further calls are refused anyway, and those in flight have cost already:
+    they are waited for and stored.
+    """
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except LimitReached:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> ScoredRow:
+    """Ask for one row, parse the reply and score it."""
+    try:
+        completion = await client.complete(prompt.request(example.inputs), role)
+    except RequestRefused as error:
+        return ScoredRow(example, 0.0, "", None, f"refused: {error}", 0, 0, 0, 0.0)
+    usage = (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens, completion.seconds)
+    try:
+        outputs = prompt.parse(completion.text)
+    except ReplyError as error:
+        cut = " (cut at max_tokens)" if completion.finish_reason == "length" else ""
+        return ScoredRow(example, 0.0, completion.text, None, f"unparsed{cut}: {error}", *usage)
+    try:
+        score = await score_async(metric, example, outputs)
+    except ReplyError as error:
+        return ScoredRow(example, 0.0, completion.text, outputs, f"unjudged: {error}", *usage)
+    return ScoredRow(example, score, completion.text, outputs, None, *usage)
+
+
+async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float:
+    """As `apply_metric`. A judge waits for a model: it is called in a thread, so that the run's own requests go on."""
+    if is_judge(metric):
+        return await asyncio.get_running_loop().run_in_executor(JUDGE_THREADS, apply_metric, metric, example, outputs)
+    return apply_metric(metric, example, outputs)
+
+
+def mean_score(results: Sequence[ScoredRow]) -> float:
+    """The mean score; 0.0 for no rows."""
+    return sum(result.score for result in results) / len(results) if results else 0.0
+
+
+def mean_tokens(results: Sequence[ScoredRow]) -> tuple[float, float]:
+    """Mean prompt and completion tokens a request, of the requests that were answered."""
+    answered = [result for result in results if result.prompt_tokens]
+    n = max(len(answered), 1)
+    return sum(r.prompt_tokens for r in answered) / n, sum(r.completion_tokens for r in answered) / n

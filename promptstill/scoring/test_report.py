@@ -1,0 +1,147 @@
+"""The evaluation on test, once, at the end of a run: baseline prompt, DSPy's default and winner, on the same rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+from promptstill.endpoint.client import Client
+from promptstill.errors import ReplyError
+from promptstill.prompt.layouts.dspy_default import dspy_default
+from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_row, score_rows
+from promptstill.stats import Estimate, Gain, gain, mean_interval
+from promptstill.task.examples import Example
+from promptstill.task.recipe import Metric
+
+
+@dataclass(frozen=True)
+class TestReport:
+    """One prompt on test: its score with interval, the share of replies that did not parse, and its cost.
+
+    prompt_tokens, completion_tokens: mean a request. seconds: the median wait for a reply.
+    """
+
+    score: Estimate
+    parse_failures: float
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float
+    results: tuple[ScoredRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the results of the rows, which test.jsonl holds."""
+        rest = {key: value for key, value in vars(self).items() if key not in ("results", "score")}
+        return {"score": asdict(self.score), **rest}
+
+
+@dataclass(frozen=True)
+class TestVerdict:
+    """The reports of the three prompts, and the winner's paired gains over the two others.
+
+    dev_optimism: the winner's score on dev minus that on test. winners: number of winners evaluated on this test set so
+    far, this one included.
+    """
+
+    baseline: TestReport
+    dspy: TestReport
+    winner: TestReport
+    over_baseline: Gain
+    over_dspy: Gain
+    dev_optimism: float
+    winners: int = 1
+
+    @property
+    def shipped(self) -> str:
+        """The winner, where the interval of its gain lies above zero, else the baseline prompt."""
+        return "winner" if self.over_baseline.clear else "baseline"
+
+
+def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str = "baseline prompt") -> str:
+    """The p-value of a gain that is the best of `count` on the same test rows, by the Bonferroni correction."""
+    return (
+        f"{count} {evaluated} were evaluated on these test rows so far. "
+        f"As the best of {count}, this gain over the {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
+    )
+
+
+def uncached_calls(task: Task, baseline: Prompt, rows: Sequence[Example], client: Client) -> int:
+    """The most calls that `evaluate_test` can take: all of a winner's, and what is not stored of the others."""
+    first, second = dspy_default(task), dspy_default(task, "json")
+
+    def is_uncached(prompt: Prompt, row: Example) -> bool:
+        return client.find_stored(prompt.request(row.inputs)) is None
+
+    def has_parsed(row: Example) -> bool:
+        """Whether DSPy's default needs no second try."""
+        reply = client.find_stored(first.request(row.inputs))
+        with contextlib.suppress(ReplyError):
+            return reply is not None and bool(first.parse(reply.text))
+        return False
+
+    return len(rows) + sum(
+        is_uncached(baseline, row) + is_uncached(first, row) + (is_uncached(second, row) and not has_parsed(row))
+        for row in rows
+    )
+
+
+async def evaluate_test(
+    task: Task, prompts: tuple[Prompt, Prompt], rows: Sequence[Example], metric: Metric, client: Client, *, seed: int
+) -> tuple[TestReport, TestReport, TestReport]:
+    """The reports of baseline prompt, DSPy's default and winner; `prompts` are the first and the last of them."""
+    jobs = (
+        score_rows(prompts[0], rows, metric, client),
+        score_dspy_default(task, rows, metric, client),
+        score_rows(prompts[1], rows, metric, client),
+    )
+    baseline, dspy, winner = await gather_or_cancel(jobs)
+    return summarize_results(baseline, seed), summarize_results(dspy, seed), summarize_results(winner, seed)
+
+
+def compare_reports(reports: tuple[TestReport, TestReport, TestReport], dev_score: float, seed: int) -> TestVerdict:
+    """The verdict on baseline prompt, DSPy's default and winner; `dev_score` is the winner's score on dev."""
+    baseline, dspy, winner = reports
+    scores = [[result.score for result in report.results] for report in reports]
+    groups = [result.example.group for result in winner.results]
+    return TestVerdict(
+        baseline=baseline,
+        dspy=dspy,
+        winner=winner,
+        over_baseline=gain(scores[2], scores[0], seed, groups),
+        over_dspy=gain(scores[2], scores[1], seed, groups),
+        dev_optimism=dev_score - winner.score.mean,
+    )
+
+
+async def score_dspy_default(task: Task, rows: Sequence[Example], metric: Metric, client: Client) -> list[ScoredRow]:
+    """`dspy.Predict` as it runs: its chat format first, and its JSON format where that reply does not parse."""
+    first, second = dspy_default(task), dspy_default(task, "json")
+
+    async def predict(row: Example) -> ScoredRow:
+        result = await score_row(first, row, metric, client)
+        return add_first_try(result, await score_row(second, row, metric, client)) if result.unparsed else result
+
+    return await gather_or_cancel(predict(row) for row in rows)
+
+
+def add_first_try(first: ScoredRow, retry: ScoredRow) -> ScoredRow:
+    """The result of the second try, with the cost of both."""
+    return replace(
+        retry,
+        prompt_tokens=first.prompt_tokens + retry.prompt_tokens,
+        completion_tokens=first.completion_tokens + retry.completion_tokens,
+        seconds=first.seconds + retry.seconds,
+    )
+
+
+def summarize_results(results: Sequence[ScoredRow], seed: int) -> TestReport:
+    """The report of one prompt's results; `seed` is that of the interval."""
+    failures = sum(result.unparsed for result in results) / len(results)
+    scores = mean_interval([result.score for result in results], seed, [result.example.group for result in results])
+    return TestReport(
+        scores, failures, *mean_tokens(results), median(result.seconds for result in results), tuple(results)
+    )

@@ -1,0 +1,143 @@
+"""A judge: a model that marks answers, for a metric. It is asked each question once, and no mark is guessed.
+
+A metric is an ordinary function, called while the run's own requests are in flight. So a judge has a thread with an
+event loop of its own, and asks through the same client as the run: many requests at once, with retries, and equal
+questions once. Its replies are stored in the user's cache, for later runs too. They do not count against the run's
+limits; `judge_total` counts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import re
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.store import Total
+from promptstill.errors import ReplyError, UserError
+from promptstill.files import digest
+
+Result = TypeVar("Result")
+TRIES = 3
+THINKING = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
+SCALE = re.compile(r"\(?\b[01]\s*(?:-|–|to)\s*\d+\b\)?")
+NUMBER = r"(?<![\d.])(-?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+))?"
+NAMED_MARK = re.compile(rf"\b(?:score|mark|rating|grade)\b[^\d\n-]{{0,20}}{NUMBER}", re.IGNORECASE)
+MARK_OF_TOTAL = re.compile(r"(?<![\d.])(-?\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)")
+BARE_NUMBER = re.compile(rf"\W*?{NUMBER}\W*")
+JUDGE_ALLOWANCES: list[Allowance] = []  # one for each judge of this process
+
+
+def judge_total() -> Total:
+    """The calls of this process's judges so far, without those whose replies were stored."""
+    return sum((allowance.total for allowance in JUDGE_ALLOWANCES), Total())
+
+
+class Judge:
+    """A model that marks answers, at an OpenAI-compatible endpoint. Nothing is opened before the first question.
+
+    base_url: ends in /v1. api_key_env: the environment variable with the key. max_tokens: of its reply.
+    window: the most requests in flight. Raises `UserError` where the address or the model's name is missing.
+    """
+
+    def __init__(
+        self, base_url: str, model: str, *, api_key_env: str = "OPENAI_API_KEY", max_tokens: int = 512, window: int = 16
+    ) -> None:
+        if not base_url.startswith("http") or not model:
+            raise UserError(
+                f"The judge has no {'name' if base_url.startswith('http') else 'address'}.",
+                "It is a model at an OpenAI-compatible endpoint, best a stronger one than the task's own.",
+                "Name both: -p judge_url=http://127.0.0.1:8000/v1 -p judge_model=NAME",
+            )
+        self.base_url, self.model, self.api_key_env = base_url.rstrip("/"), model, api_key_env
+        self.max_tokens, self.window = max_tokens, window
+        self._lock = threading.Lock()
+        self._client: JudgeClient | None = None
+
+    def mark(self, question: str, highest: float = 10) -> float:
+        """The mark in the judge's reply as a share of `highest`: from 0.0 to 1.0.
+
+        Where a reply holds no mark, the judge is asked again, at temperature 0.7. Raises `ReplyError` after three such
+        replies.
+        """
+        for sample in range(TRIES):
+            reply = self.ask(question, sample)
+            try:
+                return read_mark(reply, highest)
+            except ReplyError as error:
+                failure = error
+        raise failure
+
+    def ask(self, question: str, sample: int = 0) -> str:
+        """The judge's reply: greedy, or sampled where `sample` is not 0. Raises what `Client.complete` raises."""
+        body: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": question}]}
+        body |= {"temperature": 0.7 if sample else 0.0, "max_tokens": self.max_tokens}
+        with self._lock:
+            client = self._client = self._client or JudgeClient(self)
+        return client.complete(body, sample)
+
+    def close(self) -> None:
+        """End the thread; the next question would start another."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client:
+            client.close()
+
+
+class JudgeClient:
+    """The judge's thread, the event loop in it, and the client that runs there."""
+
+    def __init__(self, judge: Judge) -> None:
+        from promptstill.endpoint.client import Client, Endpoint
+        from promptstill.endpoint.store import SqliteCalls
+        from promptstill.engine.models import cache_root
+
+        cache_root().mkdir(parents=True, exist_ok=True)
+        self.store = SqliteCalls(cache_root() / "judge.db")
+        identity = digest(["judge", judge.base_url, judge.model])
+        key = os.environ.get(judge.api_key_env)
+        endpoint = Endpoint(judge.base_url, identity, key, judge.api_key_env, window=judge.window, timeout_s=180)
+        JUDGE_ALLOWANCES.append(Allowance())
+        self.client = Client(endpoint, self.store, JUDGE_ALLOWANCES[-1])
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="judge", daemon=True)
+        self.thread.start()
+        self._run(self.client.__aenter__())
+        atexit.register(self.close)
+
+    def complete(self, body: dict[str, Any], sample: int) -> str:
+        """The reply's text, from the store or from the endpoint."""
+        return str(self._run(self.client.complete(body, "judge", sample)).text)
+
+    def close(self) -> None:
+        """Close the connection, the loop and the store."""
+        atexit.unregister(self.close)
+        self._run(self.client.__aexit__(None, None, None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+        self.store.close()
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+
+def read_mark(text: str, highest: float = 10) -> float:
+    """The mark in a judge's reply, as a share of `highest` (or of N in "7/N"), from 0 to 1.
+
+    It is the last number after "score", "mark", "rating" or "grade", also in JSON; or else the last "7/10" or
+    "7 out of 10"; or else a number that is the whole reply. Text in <think> does not count. Raises `ReplyError`.
+    """
+    reply = SCALE.sub("", THINKING.sub("", text)).strip()
+    matches = list(NAMED_MARK.finditer(reply)) or list(MARK_OF_TOTAL.finditer(reply))
+    mark = matches[-1] if matches else BARE_NUMBER.fullmatch(reply)
+    if mark is None:
+        raise ReplyError(f"the judge's reply holds no mark: {text[-80:]!r}")
+    share = float(mark[1]) / (float(mark[2] or highest) or 1.0)
+    if not 0 <= share <= 1:
+        raise ReplyError(f"the judge's mark {mark[0].strip()!r} is not from 0 to {highest:g}")
+    return share

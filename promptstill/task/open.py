@@ -1,0 +1,69 @@
+"""Opens a recipe: loads it, checks and splits its rows, tries its metric. Asks no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from promptstill.errors import UserError
+from promptstill.prompt.fields import as_text
+from promptstill.prompt.layouts.task import Task
+from promptstill.task.load import RecipeFile, load_recipe
+from promptstill.task.metrics import apply_metric, is_judge
+from promptstill.task.recipe import Recipe
+from promptstill.task.splits import Splits, split_examples
+
+LONGEST_REPLY = 512  # tokens, where the recipe sets no limit
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A recipe that has passed all checks that need no model, with its task and its splits."""
+
+    recipe_file: RecipeFile
+    task: Task
+    splits: Splits
+
+    @property
+    def name(self) -> str:
+        return self.recipe_file.name
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.recipe_file.recipe
+
+
+def open_task(
+    target: str, parameters: Mapping[str, str] | None = None, *, model: str | None = None, seed: int = 0
+) -> OpenTask:
+    """Load the recipe of `FILE.py[:NAME]`, and check it, its rows and its metric. Raises `UserError`.
+
+    parameters: texts, as `-p` takes them. model: instead of the recipe's. seed: of the random split into train, dev and
+    test.
+    """
+    recipe_file = load_recipe(target, parameters or {})
+    recipe = recipe_file.recipe
+    task = Task(recipe.signature, model or recipe.model, recipe.max_tokens or LONGEST_REPLY)
+    if not task.inputs or not task.outputs:
+        raise UserError(
+            f"The signature {recipe.signature.__name__} has no {'input' if not task.inputs else 'output'} field.",
+            "",
+            "Declare it: answer: str = dspy.OutputField()",
+        )
+    splits = split_examples(recipe, task.inputs, task.outputs, seed)
+    if not is_judge(recipe.metric):
+        for example in splits.dev:
+            apply_metric(recipe.metric, example, example.outputs)
+    return OpenTask(recipe_file, limit_replies(task, splits, recipe.max_tokens), splits)
+
+
+def limit_replies(task: Task, splits: Splits, max_tokens: int | None) -> Task:
+    """The task with the limits of its replies, from the outputs of train: their length, and whether they are one line.
+
+    max_tokens: the recipe's own limit, where it sets one.
+    """
+    outputs = [[as_text(value) for value in example.outputs.values()] for example in splits.train]
+    longest = max(sum(map(len, texts)) for texts in outputs)  # characters
+    single_line = not any("\n" in text for texts in outputs for text in texts)
+    limit = max_tokens or min(LONGEST_REPLY, 16 + 8 * (longest // 16))
+    return replace(task, max_tokens=limit, single_line=single_line)

@@ -1,0 +1,141 @@
+"""The train, dev and test splits: disjoint, none of them empty, and made before any call."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from promptstill.errors import UserError
+from promptstill.files import canonical_json, digest
+from promptstill.prompt.fields import Field
+from promptstill.task.examples import Example, to_example
+from promptstill.task.recipe import SPLITS, Recipe, SplitName
+from promptstill.text import plural
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Disjoint rows: train to learn from, dev to choose by, test to report on. Unlabelled rows are in none of them.
+
+    duplicates: the number of rows that were left out because another equals them.
+    """
+
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example]
+    unlabelled: list[Example]
+    duplicates: int
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of the rows of each split, in their order."""
+        return {name: digest([dict(example.row) for example in getattr(self, name)]) for name in SPLITS}
+
+
+def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field], seed: int) -> Splits:
+    """Check every row and put it into its split. Raises `UserError`."""
+    examples = [to_example(row, n, recipe, inputs, outputs) for n, row in enumerate(recipe.examples, 1)]
+    if len(examples) < 2:
+        raise UserError(
+            f"The recipe has {plural(len(examples), 'row')}.",
+            "Train, dev and test each need rows of their own.",
+            "Give it some 50 labelled rows or more.",
+        )
+    by_content = {canonical_json([ex.inputs, ex.outputs, ex.row.get("split")]): ex for ex in reversed(examples)}
+    unique = list(by_content.values())[::-1]
+    labelled = [example for example in unique if example.outputs]
+    unlabelled = [example for example in unique if not example.outputs]
+    named = any("split" in example.row for example in labelled)
+    parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
+    for name in SPLITS:
+        random.Random(f"{seed}-{name}").shuffle(parts[name])
+    splits = Splits(**parts, unlabelled=unlabelled, duplicates=len(examples) - len(unique))
+    refuse_overlap(splits)
+    refuse_empty(splits)
+    return splits
+
+
+def split_by_name(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """By the rows' own field `split`, which all of them must then have."""
+    parts: dict[str, list[Example]] = {name: [] for name in SPLITS}
+    for example in examples:
+        name = example.row.get("split")
+        if name not in SPLITS:
+            raise UserError(
+                f"{example.location}: split is {name!r}.",
+                "Some rows name a split, so every labelled row must.",
+                f"Write one of {', '.join(SPLITS)}, or remove split from all rows.",
+            )
+        parts[name].append(example)
+    return parts
+
+
+def split_at_random(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, list[Example]]:
+    """By the recipe's sizes and at random, whole groups at a time (see `Example.group`)."""
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.group, []).append(example)
+    order = sorted(groups)
+    random.Random(seed).shuffle(order)
+    wanted = split_sizes(len(examples), recipe.split)
+    parts: dict[str, list[Example]] = {name: [] for name in SPLITS}
+    for key in order:
+        missing = {name: wanted[name] - len(parts[name]) for name in SPLITS}
+        name = max(SPLITS, key=lambda split: missing[split] / max(wanted[split], 1))
+        if missing[name] > 0:
+            parts[name] += groups[key]
+    return parts
+
+
+def split_sizes(total: int, split: tuple[float, float, float]) -> dict[SplitName, int]:
+    """The number of rows that each split should have. Raises `UserError`."""
+    if any(size < 0 for size in split) or sum(split) == 0:
+        raise UserError(
+            f"Recipe(split={split}) does not divide the rows.", "", "Write fractions, such as (0.5, 0.2, 0.3)."
+        )
+    if all(size <= 1 for size in split):
+        return {name: math.ceil(total * size / sum(split)) for name, size in zip(SPLITS, split, strict=True)}
+    if sum(split) > total:
+        raise UserError(
+            f"Recipe(split={split}) asks for {sum(split):.0f} rows of {total}.", "", "Ask for fewer, or give fractions."
+        )
+    return {name: round(size) for name, size in zip(SPLITS, split, strict=True)}
+
+
+def refuse_overlap(splits: Splits) -> None:
+    """Refuse inputs that are in two splits. Raises `UserError`."""
+    first: dict[str, tuple[str, str]] = {}
+    for name in SPLITS:
+        for example in getattr(splits, name):
+            other, location = first.setdefault(canonical_json(example.inputs), (name, example.location))
+            if other != name:
+                raise UserError(
+                    f"{example.location} ({name}) and {location} ({other}) have the same inputs.",
+                    "Scores on rows that the search has seen mean nothing.",
+                    "Remove one of them.",
+                )
+
+
+def refuse_empty(splits: Splits) -> None:
+    """Refuse a split without rows. Raises `UserError`."""
+    for name in SPLITS:
+        if not getattr(splits, name):
+            sizes = ", ".join(f"{split} {len(getattr(splits, split))}" for split in SPLITS)
+            duplicates = f", and {plural(splits.duplicates, 'duplicate')} left out" if splits.duplicates else ""
+            raise UserError(
+                f"There are no {name} rows.",
+                f"The labelled rows fall into {sizes}{duplicates}.",
+                f'Mark some with "split": "{name}", or give more rows.',
+            )
+
+
+def describe_splits(splits: Splits, recipe: Recipe) -> Iterable[str]:
+    """The sizes of the splits and what was left out, a line each."""
+    yield f"train {len(splits.train)}, dev {len(splits.dev)}, test {len(splits.test)} rows"
+    if splits.duplicates:
+        yield f"{plural(splits.duplicates, 'duplicate row')} left out"
+    if splits.unlabelled:
+        yield f"{plural(len(splits.unlabelled), 'unlabelled row')}, for distillation"
+    if recipe.split != Recipe.split and "split" in splits.test[0].row:
+        yield f"Recipe(split={recipe.split}) is not used: the rows name their own split"

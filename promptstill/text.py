@@ -1,0 +1,21 @@
+"""Small texts for messages: counts, lists and durations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def plural(count: int, noun: str) -> str:
+    """The count and its noun: `1 row`, `1,200 rows`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def one_of(words: Iterable[str]) -> str:
+    """The words as a list: `a, b or c`."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def duration(seconds: float) -> str:
+    """Seconds below a minute and a half, else minutes."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

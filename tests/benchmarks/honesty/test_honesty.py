@@ -1,0 +1,33 @@
+"""The honesty part: whole searches in a simulated world, and the section of RESULTS.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.honesty import honesty
+from benchmarks.honesty.searches import simulate
+
+
+def test_searches_in_a_world_without_differences_gain_nothing_and_have_dev_optimism() -> None:
+    got = simulate("no prompt is better", 30, 6)
+    assert got["gain"] == 0 and got["optimism"] > 0 and got["false"] == got["shipped"] <= 1 / 3
+    assert got["evaluated"] < 1 and got["sims"] == 6
+
+
+def test_every_kind_of_cell_is_rendered() -> None:
+    def cell(key: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        return {"key": key, "result": result}
+
+    score = {"covered": 0.9, "width": 0.2, "sims": 4000, "bca": None, "bca_sims": 0}
+    search = {"shipped": 0.2, "false": 0.0, "optimism": 0.1, "gain": 0.05, "evaluated": 0.5}
+    repeats = {"baseline": {"greedy": [[1.0, 0.0], [1.0, 0.0]], "sampled": [[1.0, 0.0], [0.0, 0.0]]}}
+    text = honesty.section([
+        cell({"what": "score", "case": "a", "n": 30}, score),
+        cell({"what": "gain", "case": "b, no gain", "n": 30}, {**score, "shipped": 0.06, "false": 0.06}),
+        cell({"what": "search", "case": "w", "n": 30, "trials": 16}, {**search, "optimism_error": 0.01, "sims": 9}),
+        cell({"what": "repeat", "times": 2}, repeats),
+    ])  # fmt: skip
+    assert "below 93 a (30)" in text and "| b, no gain | 6.0 |" in text
+    assert "| w | 30 | 9 | 20.0 | 0.0 | +5.0 | +10.0 ± 2.0 | 50% |" in text
+    assert "| baseline, greedy | 2 | 50.0 to 50.0 | 0.0% | 0 of 1 |" in text
+    assert "| baseline, sampled | 2 | 0.0 to 50.0 | 50.0% | 0 of 1 |" in text

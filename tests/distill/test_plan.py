@@ -1,0 +1,69 @@
+"""What distill refuses before a model is asked, with the literal messages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from distill.plan import plan_distillation
+from distill.settings import DistillSettings
+from promptstill.errors import UserError
+
+
+def refusal(settings: DistillSettings) -> UserError:
+    with pytest.raises(UserError) as caught:
+        plan_distillation(settings, print)
+    return caught.value
+
+
+def edit(**changes: object) -> None:
+    """Change top-level entries of best.json."""
+    path = Path("best.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_plan_names_teacher_student_and_rows(settings: DistillSettings) -> None:
+    plan = plan_distillation(settings, print)
+    assert plan.same_weights and plan.teacher_prompt == plan.best_prompt
+    assert len(plan.rows) == 60 and plan.leaks_dropped == 0
+    assert plan.student_prompt.messages({"thing": "x"}) == [{"role": "user", "content": "Thing: x\nFeel:"}]
+    assert plan.student_prompt.decoding.structured == {"choice": [" hot", " cold"]}
+
+
+def test_a_changed_recipe_and_changed_data(settings: DistillSettings) -> None:
+    path = Path("feel.py")
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert refusal(settings).what == "best.json is of another recipe than feel.py now has."
+
+
+def test_a_recipe_that_moved(settings: DistillSettings) -> None:
+    Path("feel.py").rename("moved.py")
+    found = refusal(settings)
+    assert found.what == "The recipe feel.py of best.json is not there." and "--recipe FILE.py" in found.do
+    assert plan_distillation(replace(settings, recipe="moved.py"), print).name == "feel"
+
+
+def test_a_newer_best_json(settings: DistillSettings) -> None:
+    edit(schema_version=99)
+    assert refusal(settings).what == "best.json has schema_version 99."
+
+
+def test_a_student_without_weights(settings: DistillSettings) -> None:
+    Path("tiny/model.safetensors").unlink()
+    found = refusal(settings)
+    assert found.what == "tiny has no weights here to train." and "It lacks *.safetensors." in found.why
+    assert found.do == "Name the student's model: --student MODEL"
+
+
+def test_a_teacher_of_another_task(settings: DistillSettings) -> None:
+    other = json.loads(Path("best.json").read_text()) | {"name": "other"}
+    Path("other.json").write_text(json.dumps(other))
+    assert refusal(replace(settings, teacher="other.json")).what == "other.json is a prompt of another recipe, other."
+
+
+def test_a_target_that_the_model_does_not_have(settings: DistillSettings) -> None:
+    found = refusal(replace(settings, hyper=replace(settings.hyper, targets=("q_proj", "nonsense"))))
+    assert "nonsense" in found.what + found.why

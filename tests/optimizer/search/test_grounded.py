@@ -1,0 +1,48 @@
+"""Which proposed instructions are refused, and why."""
+
+from __future__ import annotations
+
+import dspy
+import pytest
+from dspy.utils.exceptions import AdapterParseError
+
+from optimizer.search.sources.proposals import filter_proposals, proposals_line, refusal_reason
+from promptstill.task.examples import Example
+
+PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
+ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {}, "1")]
+GOOD = "Read the context and answer with the shortest phrase from it."
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (GOOD, ""),
+        ("  ", "empty"),
+        ("Do it", "empty"),
+        ("word " * 400, "longer than 1500 characters"),
+        ("[[ ## proposed ## ]] answer the question", "markup instead of a sentence"),
+        ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "markup instead of a sentence"),
+        ('["answer", "the", "question"]', "markup instead of a sentence"),
+        ("Answer the question using only the context!", "said what another says"),
+        (f"Answer like this: {PASSAGE}", "copied a row"),
+        (ValueError("no reply"), "lost: the proposer failed (ValueError)"),
+    ],
+)
+def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) -> None:
+    assert refusal_reason(answer, ["Answer the question using only the context."], ROWS) == problem
+
+
+def test_a_proposal_is_kept_once() -> None:
+    assert filter_proposals([GOOD, GOOD, "{}"], [], ROWS) == ([GOOD], ["said what another says", "empty"])
+
+
+def test_what_became_of_the_proposals_is_said_in_plain_words() -> None:
+    unread = AdapterParseError("JSONAdapter", dspy.Signature("a -> b"), "no JSON")
+    _, refused = filter_proposals([unread, f"Answer like this: {PASSAGE}", unread, unread], [], ROWS)
+    assert proposals_line(refused, 0) == (
+        "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); only the recipe's own "
+        "wording is searched"
+    )
+    assert proposals_line(refused[:1], 1) == "; 1 proposal by the model was unusable (1 not in the asked form)"
+    assert proposals_line([], 3) == ", 3 of them proposed" and not proposals_line([], 0)

@@ -1,0 +1,251 @@
+"""Racing and the choice: how rows are evaluated, who goes on, and which finalist wins."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from optuna.storages import InMemoryStorage
+
+from optimizer.search.candidate import Candidate, Choices
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.playoff import SearchOutcome, choose_winner, pareto
+from optimizer.search.race import blocks, fitted_blocks, is_worse, max_rows, projected_score, survivors
+from optimizer.search.search import Search, SearchProgress
+from optimizer.search.space import Addition, Space
+from optimizer.search.study import StoredStudy, Trial, suggest_candidates
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Allowance, Limit, Limits
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.store import Completion, Total
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import ScoredRow
+from tests.support.world import ADD_UP, TRAIN_FROM, CappedWorld, World, run_search, world_row, world_task
+
+START = Candidate("chat", "none", 1, 0)
+
+
+def trial(slot: int, scores: list[float], tokens: float) -> Trial:
+    by_row = dict(enumerate(scores))
+    return Trial(0, slot, START, f"p{slot}", sum(scores) / len(scores), by_row, False, 0, tokens, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ends"),
+    [(1, [1]), (12, [12]), (40, [16, 40]), (54, [16, 54]), (110, [16, 48, 110]), (800, [100, 300, 800])],
+)
+def test_blocks_cover_all_rows_and_grow(rows: int, ends: list[int]) -> None:
+    made = blocks(rows)
+    assert [block.stop for block in made] == ends
+    assert [row for block in made for row in block] == list(range(rows))
+
+
+def test_a_generation_is_halved_twice_and_never_emptied() -> None:
+    assert [survivors(8, 0), survivors(8, 1), survivors(3, 0), survivors(1, 0), survivors(1, 1)] == [4, 2, 2, 1, 1]
+
+
+def test_a_generation_of_eight_buys_less_than_half() -> None:
+    assert max_rows(8, 110) == 8 * 16 + 4 * 32 + 2 * 62 <= 0.5 * 8 * 110
+    assert max_rows(3, 12) == 36, "one block is all of dev"
+
+
+@pytest.mark.parametrize(
+    ("calls", "ends"), [(50, [8]), (115, [8, 14, 26]), (243, [10, 30, 70]), (350, [14, 43, 100]), (359, [14, 44, 100])]
+)
+def test_a_race_fitted_to_few_calls_looks_three_times(calls: int, ends: list[int]) -> None:
+    made = fitted_blocks(8, 100, calls)
+    assert [block.stop for block in made] == ends and made[0].start == 0
+    each = [going * len(block) for going, block in zip((8, 4, 2), made, strict=False)]
+    assert len(made) == 1 or 0.9 * calls < sum(each) <= calls < max_rows(8, 100)
+
+
+@pytest.mark.parametrize("cap", [70, 125, 200, 290])
+def test_a_limit_below_a_whole_race_lets_all_starters_begin_and_the_best_go_on(cap: int) -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "small")
+    world = Dying(ADD_UP, 1, cap)
+    world.fails_at = cap - 20
+    with pytest.raises(ConnectionError):
+        asyncio.run(run_search(work, world, study=study))
+    world.fails_at = 0
+    outcome = asyncio.run(run_search(work, world, study=study))
+    assert outcome == asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, cap))), "a failure changes nothing"
+    assert outcome.stopped == Limit("calls", cap) and 0.9 * cap <= world.allowance.total.calls <= cap
+    rows = sorted(len(trial.scores) for trial in outcome.trials)
+    assert len(rows) == len(work.starters()) and rows[0] >= 8
+    assert rows[0] < rows[-3] < rows[-2] == rows[-1] == len(outcome.winner.scores)
+    world.allowance.limits = Limits(calls=500)
+    later = asyncio.run(run_search(work, world, study=study))
+    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 500)))
+    first = slice(len(work.starters()))
+    assert later.trials[first] == fresh.trials[first], "a higher limit goes on as one that was there from the start"
+
+
+def test_a_raised_limit_counts_the_test_split_that_a_smaller_one_paid() -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "raised")
+    world = CappedWorld(ADD_UP, 1, 1)
+    world.allowance = Allowance(Limits(calls=40 + 125), held=40)
+    asyncio.run(run_search(work, world, study=study))
+    world.allowance.pay("task", Total(40))
+    world.allowance.limits, world.allowance.held = Limits(calls=40 + 270), 0
+    later = asyncio.run(run_search(work, world, study=study))
+    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 270)))
+    rows = [[len(trial.scores) for trial in outcome.trials] for outcome in (later, fresh)]
+    assert rows[1] == [45, 90, 90, 15, 15, 15]
+    assert rows[0] == [45, 90, 45, 15, 15, 15], "the same blocks, less what the smaller limit paid for elsewhere"
+    assert later.winner.candidate == fresh.winner.candidate
+
+
+@pytest.mark.parametrize("race", [True, False])
+def test_no_generation_is_cut_and_a_limit_leaves_calls_for_the_play_off(race: bool) -> None:
+    train, sizes, met = [world_row(TRAIN_FROM + i) for i in range(80)], set(), []
+    for seed, cap in product(range(6), (550, 650, 750)):
+        work = replace(world_task(40, seed), train=train, trials=1_000, race=race)
+        world = CappedWorld(ADD_UP, seed, cap)
+        outcome = asyncio.run(run_search(work, world))
+        assert outcome.stopped == Limit("calls", cap) and world.allowance.total.calls <= cap
+        assert all(trial.lost or len(trial.scores) == 40 for trial in outcome.trials), "each was raced to its end"
+        slots = [trial.slot for trial in outcome.trials]
+        assert slots == list(range(len(slots)))
+        sizes.add(len(slots) % 8)
+        met += [played.rows for played in outcome.playoff]
+    assert len(sizes) > 2, "the last generation has the size that fits"
+    assert met and min(met) >= 16, "whoever dev cannot tell apart was compared"
+
+
+class Dying(CappedWorld):
+    """A world that fails once it has answered so many requests."""
+
+    fails_at = 0
+
+    async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
+        if len(self.known) == self.fails_at:
+            raise ConnectionError
+        return await super().complete(body, role, sample)
+
+
+@pytest.mark.parametrize("fails_at", [120, 300, 380, 440, 520, 600])
+def test_a_search_under_a_limit_is_the_same_after_a_failure(fails_at: int) -> None:
+    def search(world: CappedWorld, study: StoredStudy) -> SearchOutcome:
+        work = replace(world_task(40, 1), train=[world_row(TRAIN_FROM + i) for i in range(80)], trials=1_000)
+        return asyncio.run(run_search(work, world, study=study))
+
+    whole = search(CappedWorld(ADD_UP, 1, 650), StoredStudy(InMemoryStorage(), "whole"))
+    world, study = Dying(ADD_UP, 1, 650), StoredStudy(InMemoryStorage(), "failed")
+    world.fails_at = fails_at
+    with pytest.raises(ConnectionError):
+        search(world, study)
+    world.fails_at = 0
+    again = search(world, study)
+    assert again.trials == whole.trials and again.winner == whole.winner and again.playoff == whole.playoff
+
+
+class AddsRest:
+    """A source that costs nothing, and adds after the first race what `whole` has more."""
+
+    def __init__(self, whole: Space) -> None:
+        self.whole = whole
+
+    def count(self, number: int) -> int:
+        return int(number == 1)
+
+    def describe(self, count: int) -> str:
+        return "the rest"
+
+    def max_calls(self, count: int) -> int:
+        return 0
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+    ) -> Addition:
+        return Addition(self.whole.instructions, self.whole.demo_sets)
+
+
+class Overtaken(World):
+    """A world in which another worker searches from start to end while the first request is under way."""
+
+    other: Search | None = None
+
+    async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
+        if self.other:
+            other, self.other = self.other, None
+            await other.run()
+        return await super().complete(body, role, sample)
+
+
+def test_who_meets_trials_of_another_worker_knows_their_names(tmp_path: Path) -> None:
+    whole, world = world_task(20, 3), Overtaken(0.5, 3)
+    study, client = StoredStudy(InMemoryStorage(), "shared"), cast(Client, world)
+    plain = {name: one for name, one in whole.space.demo_sets.items() if name != "labeled-7"}
+    given = replace(whole.space, instructions=whole.space.instructions[:1], demo_sets=plain)
+    best: list[Prompt] = []
+
+    def follow(task: SearchTask, progress: SearchProgress) -> None:
+        assert progress.best
+        best.append(task.prompt(progress.best.candidate))
+
+    async def search() -> tuple[Search, SearchOutcome]:
+        searches = []
+        for worker in range(2):
+            growth = SpaceGrowth(study, {"rest": AddsRest(whole.space)}, tmp_path / f"{worker}.json")
+            task = replace(whole, space=await growth.start(given), worker=worker)
+            searches.append(Search(task, client, study, follow, growth))
+        mine, world.other = searches
+        return mine, await mine.run()
+
+    mine, outcome = asyncio.run(search())
+    foreign = [t for t in outcome.trials if t.candidate.instruction or t.candidate.demos == "labeled-7"]
+    assert foreign and {t.worker for t in foreign} == {1}, "mine ended before its own sources were asked"
+    assert mine.task.space.choices == {**whole.space.choices, "demos": [*plain, "labeled-7"]}
+    assert [mine.task.prompt(t.candidate).id for t in foreign] == [t.prompt_id for t in foreign]
+    assert len(best) == 3, "after two generations of theirs and one of mine"
+
+
+def test_a_clearly_worse_trial_is_lost_and_an_equal_one_is_not() -> None:
+    rng = random.Random(0)
+    good = {row: float(rng.random() < 0.7) for row in range(48)}
+    bad = {row: score * (row % 3 == 0) for row, score in good.items()}
+    assert is_worse(bad, good) and not is_worse(good, good) and not is_worse(good, bad)
+    zeros, ones = dict.fromkeys(range(16), 0.0), dict.fromkeys(range(16), 1.0)
+    assert is_worse(zeros, ones)
+    assert not is_worse({row: zeros[row] for row in range(15)}, ones), "so few rows drop none"
+
+
+def test_a_trial_that_ended_early_is_judged_by_its_paired_difference() -> None:
+    incumbent = dict.fromkeys(range(10), 0.5) | {0: 1.0, 1: 1.0}
+    assert projected_score({0: 0.9, 1: 0.9}, incumbent) == pytest.approx(0.6 - 0.1)
+
+
+def test_the_cheapest_within_noise_wins_but_not_one_that_is_worse() -> None:
+    rng = random.Random(1)
+    best = [float(rng.random() < 0.6) for _ in range(100)]
+    same = [*best[1:], best[0]]
+    worse = [score * (row % 5 > 0) for row, score in enumerate(best)]
+    dear, cheap, bad = trial(0, best, 900), trial(1, same, 90), trial(2, worse, 9)
+    assert choose_winner([dear, cheap, bad]).slot == 1
+    assert choose_winner([dear, bad]).slot == 0
+
+
+def test_the_pareto_front_holds_what_nothing_beats_in_score_and_tokens() -> None:
+    trials = [trial(0, [1.0], 300), trial(1, [0.5], 100), trial(2, [0.4], 200), trial(3, [0.5], 90)]
+    assert [t.slot for t in pareto(trials)] == [3, 0]
+
+
+@pytest.mark.parametrize(("tried", "free"), [(3, 2), (16, 4)])
+def test_most_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed(tried: int, free: int) -> None:
+    space: Choices = {"layout": ("chat", "raw", "json"), "demos": ("a", "b"), "k": (1, 2), "instruction": (0,)}
+    layouts = [str(space["layout"][n % 3]) for n in range(tried)]
+    values = {"chat": 0.1, "raw": 0.5, "json": 0.2}
+    history = [
+        Trial(0, n, Candidate(one, "a", 1, 0), str(n), values[one], {0: 0.0}, False, 0, 1.0, 1.0)
+        for n, one in enumerate(layouts)
+    ]
+    asked = suggest_candidates(space, history, 24, "seed")
+    assert all(candidate.layout == "raw" for n, candidate in enumerate(asked) if n % free)
+    assert {candidate.layout for candidate in asked[::free]} != {"raw"}
+    assert asked == suggest_candidates(space, history, 24, "seed")

@@ -1,0 +1,33 @@
+"""Values of every type as text, and back."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptstill import ReplyError
+from tests.support.tasks import SORT
+
+FIELDS = {field.name: field for field in SORT.outputs}
+
+
+@settings(deadline=None)  # the first value loads jsonschema
+@given(st.sampled_from([True, False]), st.integers(-(10**12), 10**12), st.text(st.characters(exclude_characters="\n")))
+def test_typed_values_survive_text(urgent: bool, count: int, note: str) -> None:
+    assert FIELDS["urgent"].parse(str(urgent)) is urgent
+    assert FIELDS["count"].parse(str(count)) == count
+    assert FIELDS["tags"].parse(json.dumps([note])) == [note]
+
+
+def test_a_date_is_a_day_of_the_calendar() -> None:
+    assert FIELDS["seen"].parse(" 2028-02-29. ") == "2028-02-29" and FIELDS["due"].parse("None") is None
+    for text in ("2027-02-29", "29.02.2028", "2028-2-9", "soon", "20280229", "2028-W09-2", "None"):
+        with pytest.raises(ReplyError):
+            FIELDS["seen"].parse(text)
+    for text in ("2028-02-29", "2028-13-01", "2028-02-40"):
+        assert bool(re.fullmatch(str(FIELDS["seen"].regex), text)) is (text == "2028-02-29")
+    assert re.fullmatch(str(FIELDS["due"].regex), "None")

@@ -1,0 +1,73 @@
+"""Scores of rows: which failures are a zero with a reason, and which stop the run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from promptstill.errors import InfrastructureError, ReplyError
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.scoring.evaluate import ScoredRow, score_rows
+from promptstill.task.metrics import exact_match
+from promptstill.task.open import open_task
+from promptstill.task.recipe import Metric
+from tests.support.client import run_with_client
+from tests.support.fake import FakeEndpoint
+from tests.support.recipe_file import make_rows, write_recipe
+
+
+def score_four(metric: Metric, folder: Path, fake: FakeEndpoint | None = None) -> list[ScoredRow]:
+    """Four rows, answered by `fake` and scored by `metric`."""
+    task = open_task(write_recipe(folder, rows=make_rows()))
+    prompt = build_prompt(task.task, "json", "Tell.")
+    with fake or FakeEndpoint(lambda body: '{"answer": "a0"}') as endpoint:
+        return run_with_client(
+            endpoint, folder, lambda client: score_rows(prompt, task.splits.train[:4], metric, client)
+        )
+
+
+def as_judge(metric: Metric) -> Metric:
+    metric.judge = True  # type: ignore[attr-defined]  # functions may have attributes; their type has none
+    return metric
+
+
+def test_an_unusable_reply_is_a_zero_with_its_reason(tmp_path: Path) -> None:
+    row = score_four(exact_match("answer"), tmp_path, FakeEndpoint(lambda body: "no JSON"))[0]
+    assert (row.score, row.unparsed, row.reply) == (0.0, True, "no JSON")
+    assert row.reason == "unparsed: the reply is no JSON object: 'no JSON'"
+
+
+def test_a_refused_request_is_a_zero_with_its_reason(tmp_path: Path) -> None:
+    fake = FakeEndpoint()
+    fake.misbehave = lambda number: 413
+    row = score_four(exact_match("answer"), tmp_path, fake)[0]
+    assert row.score == 0.0 and row.unparsed and str(row.reason).startswith("refused: ") and not row.prompt_tokens
+
+
+def test_judges_wait_side_by_side(tmp_path: Path) -> None:
+    """Each waits for the other three: called one after the other, none would ever return."""
+    barrier = threading.Barrier(4)
+
+    def wait_for_all(example: object, prediction: object) -> float:
+        barrier.wait(timeout=10)
+        return 1.0
+
+    assert [row.score for row in score_four(as_judge(wait_for_all), tmp_path)] == [1.0] * 4
+
+
+def test_a_row_without_a_mark_is_a_zero_with_its_reason(tmp_path: Path) -> None:
+    def give_no_mark(example: object, prediction: object) -> float:
+        raise ReplyError("no mark")
+
+    row = score_four(as_judge(give_no_mark), tmp_path)[0]
+    assert (row.score, row.reason) == (0.0, "unjudged: no mark") and row.outputs and not row.unparsed
+
+
+def test_a_dead_judge_stops_the_run(tmp_path: Path) -> None:
+    def fail(example: object, prediction: object) -> float:
+        raise InfrastructureError("gone")
+
+    with pytest.raises(InfrastructureError, match="gone"):
+        score_four(as_judge(fail), tmp_path)

@@ -1,0 +1,129 @@
+"""The judge: how its reply is read, and that it is asked each question once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from promptstill import Judge, UserError
+from promptstill.errors import ReplyError
+from promptstill.task.judge import read_mark
+from tests.support import ROOT
+from tests.support.fake import Body, FakeEndpoint
+
+MARKS = [
+    ("Right in substance.\nScore: 7", 0.7),
+    ("**Score:** 7.5", 0.75),
+    ("Score (0-10): 8", 0.8),
+    ("score: 8/10", 0.8),
+    ("Score: 4/5", 0.8),
+    ('{"reason": "one error", "score": 3}', 0.3),
+    ('```json\n{"rating": 10.0}\n```', 1.0),
+    ("A score of 10 would need the year. Score: 6", 0.6),
+    ("<think>Score: 1? Or 9.</think>\nI give it 5/10.", 0.5),
+    ("Six facts, 2 of them wrong: 4 out of 10", 0.4),
+    ("9", 0.9),
+    ("**0**", 0.0),
+]
+NO_MARKS = ["", "It is fine.", "Score: 85", "Score: -3", "3 facts, 2 wrong", "<think>Score: 5", "11/10", "Score: 7/0"]
+
+
+@pytest.mark.parametrize(("text", "mark"), MARKS)
+def test_a_mark_is_read(text: str, mark: float) -> None:
+    assert read_mark(text) == pytest.approx(mark)
+
+
+@pytest.mark.parametrize("text", NO_MARKS)
+def test_no_mark_is_guessed(text: str) -> None:
+    with pytest.raises(ReplyError):
+        read_mark(text)
+
+
+@pytest.fixture
+def make_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[FakeEndpoint], Judge]]:
+    """Makes judges with a cache of the test's own, and closes them after it."""
+    monkeypatch.setenv("PROMPTSTILL_CACHE", str(tmp_path / "cache"))
+    judges: list[Judge] = []
+
+    def make(fake: FakeEndpoint) -> Judge:
+        judges.append(Judge(fake.base_url, fake.model))
+        return judges[-1]
+
+    yield make
+    for judge in judges:
+        judge.close()
+
+
+def test_a_question_is_asked_once(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
+    with FakeEndpoint(lambda body: "Score: 7") as fake, ThreadPoolExecutor(8) as pool:
+        fake.delay_s = 0.05
+        judge = make_judge(fake)
+        assert set(pool.map(judge.mark, ["same"] * 16)) == {0.7}
+        assert make_judge(fake).mark("same") == 0.7
+        assert list(fake.calls.values()) == [1]
+        assert judge.mark("other") == 0.7 and len(fake.calls) == 2
+
+
+def test_after_a_reply_without_a_mark_the_judge_is_asked_again(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
+    with FakeEndpoint(lambda body: "Score: 2" if body["temperature"] else "Well.") as fake:
+        assert make_judge(fake).mark("q") == 0.2
+        assert [body["temperature"] for body in fake.bodies] == [0.0, 0.7]
+    with FakeEndpoint(lambda body: "Well.") as mute, pytest.raises(ReplyError, match="holds no mark"):
+        make_judge(mute).mark("q")
+    assert sum(mute.calls.values()) == 3
+
+
+def test_a_refused_key_is_reported(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
+    with FakeEndpoint(key="other") as fake, pytest.raises(UserError, match="refused the API key"):
+        make_judge(fake).mark("q")
+
+
+def test_nothing_is_opened_before_a_question() -> None:
+    before = threading.active_count()
+    Judge("http://127.0.0.1:1/v1", "m").close()
+    assert threading.active_count() == before
+
+
+def answer(body: Body) -> str:
+    """The task's model answers "odd" or "even"; the judge marks half of the questions right, and one not at all."""
+    text = str(body["messages"][-1]["content"])
+    if "You mark answers" not in text:
+        return "odd" if len(text) % 2 else "even"
+    number = int(text.split("question ")[1].split("?", maxsplit=1)[0])
+    return "Hm." if number == 7 else f"Reasons.\nScore: {10 * (number % 2)}"
+
+
+def optimize(fake: FakeEndpoint, folder: Path) -> str:
+    values = {"data": "rows.jsonl", "judge_url": fake.base_url, "judge_model": "fake"}
+    parameters = [part for key, value in values.items() for part in ("-p", f"{key}={value}")]
+    argv = [sys.executable, "-m", "optimizer", str(ROOT / "recipes" / "judge.py"), *parameters]
+    argv += ["--base-url", fake.base_url, "--model", "fake", "--trials", "2", "--layout", "chat", "--proposals", "0"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PROMPTSTILL_CACHE": str(folder / "cache")}
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_run_is_judged_once_and_the_next_not_again(tmp_path: Path) -> None:
+    rows = [{"context": f"c{i}", "question": f"question {i}?", "answer": f"a{i}"} for i in range(30)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with FakeEndpoint(answer) as fake:
+        fake.delay_s = 0.02
+        output = optimize(fake, tmp_path)
+        questions = [body for body in fake.bodies if "You mark answers" in json.dumps(body)]
+        assert len(questions) >= 15 and "Unclosed" not in output
+        assert f"besides, {len(questions)} calls of the judge, " in output and "which no limit counts" in output
+        greedy = [json.dumps(body) for body in questions if body["temperature"] == 0]
+        assert len(greedy) == len(set(greedy)) and len(questions) - len(greedy) in (0, 2, 4)
+        best = json.loads((tmp_path / "best.json").read_text())
+        assert best["prompt"]["layout"] == "chat"
+        assert "of the judge" not in optimize(fake, tmp_path), "it has paid for none"
+        assert sum("You mark answers" in json.dumps(body) for body in fake.bodies) == len(questions)

@@ -1,0 +1,155 @@
+"""The middleware as a whole: the list of models, its limits, clients that leave, hostile bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from serving.asgi import Message
+from serving.variants import ServedModels
+from tests.serving.conversation import QA, error_message, get, middleware, run_with_client
+from tests.serving.upstream import Upstream
+from tests.support import bodies
+from tests.support.bodies import chat_body
+
+
+def test_models_are_the_variants_and_the_base(served: ServedModels, access_log: Path) -> None:
+    listed = get(middleware(served, Upstream(), access_log), "/v1/models").json()["data"]
+    assert [model["id"] for model in listed] == [*served.variants, "fake"]
+    assert listed[0]["promptstill"]["score"] == {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
+    assert listed[-1]["promptstill"] == {"kind": "base"} and listed[0]["max_model_len"] == 512
+    assert "/somewhere" not in json.dumps(listed)
+
+
+def test_large_bodies_are_refused(served: ServedModels, access_log: Path) -> None:
+    upstream = Upstream()
+    app = middleware(served, upstream, access_log, max_body=2000)
+
+    async def parts() -> Any:
+        for _ in range(30):
+            yield b'"' + b"x" * 100
+
+    async def send(client: httpx.AsyncClient) -> None:
+        for content in (b"x" * 2001, parts()):
+            refused = await client.post("/v1/chat/completions", content=content)
+            assert refused.status_code == 413 and error_message(refused).endswith("larger than 2,000 bytes.")
+
+    run_with_client(app, send)
+    assert upstream.bodies == []
+
+
+def test_requests_over_the_limit_are_refused(served: ServedModels, access_log: Path) -> None:
+    upstream = Upstream()
+    app = middleware(served, upstream, access_log, max_concurrency=2)
+
+    async def send(client: httpx.AsyncClient) -> None:
+        upstream.release = asyncio.Event()
+        body = chat_body("qa_raw-prompt", QA)
+        running = [asyncio.create_task(client.post("/v1/chat/completions", json=body)) for _ in range(2)]
+        while len(upstream.bodies) < 2:
+            await asyncio.sleep(0.01)
+        busy = await client.post("/v1/chat/completions", json=body)
+        assert busy.status_code == 429 and busy.headers["retry-after"] == "1"
+        upstream.release.set()
+        assert [(await task).status_code for task in running] == [200, 200]
+        assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+
+    run_with_client(app, send)
+
+
+def test_a_websocket_is_closed(served: ServedModels, access_log: Path) -> None:
+    sent: list[Message] = []
+
+    async def run() -> None:
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        await middleware(served, Upstream(), access_log)({"type": "websocket", "path": "/v1/realtime"}, receive, send)
+
+    asyncio.run(run())
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_engine_learns_that_a_client_has_left(served: ServedModels, access_log: Path, stream: bool) -> None:
+    upstream = Upstream()
+    app = middleware(served, upstream, access_log)
+
+    async def run() -> None:
+        upstream.release = asyncio.Event()
+        body = json.dumps(chat_body("qa_raw-prompt", QA, stream=stream)).encode()
+        messages: list[Message] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        async def send(message: Message) -> None:
+            pass
+
+        headers = [(b"content-type", b"application/json")]
+        await app({"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}, receive, send)
+
+    asyncio.run(run())
+    assert upstream.disconnects == 1 and app.running_requests == 0
+    assert json.loads(access_log.read_text())["error"] == "disconnected"
+
+
+@pytest.fixture
+def memory() -> Callable[[], int]:
+    process = psutil.Process()
+    return lambda: process.memory_info().rss
+
+
+def test_5000_hostile_bodies(served: ServedModels, access_log: Path, memory: Callable[[], int]) -> None:
+    """No status of 500 or more, no exception, and no more memory when the same bodies are sent again."""
+    app = middleware(served, Upstream(record=False), access_log, max_body=100_000)
+    statuses: list[int] = []
+    tried: list[bytes] = []
+
+    async def send_in_parts(body: bytes) -> int:
+        at = len(body) // 3
+        messages: list[Message] = [
+            {"type": "http.request", "body": part, "more_body": more}
+            for part, more in ((body[:at], True), (body[at:], False))
+        ]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"12")]  # wrong on purpose
+        await app({"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}, receive, send)
+        return int(sent[0]["status"])
+
+    runner = asyncio.Runner()
+
+    @settings(
+        max_examples=5000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(bodies.bodies)
+    def hostile(body: bytes) -> None:
+        statuses.append(runner.run(send_in_parts(body)))
+        assert statuses[-1] < 500
+        tried.append(body)
+
+    with runner:
+        hostile()
+        before = memory()
+        for body in tried:
+            runner.run(send_in_parts(body))
+        assert memory() - before < 5 * 2**20
+    assert len(statuses) >= 5000 and {200, 400, 404} <= set(statuses)

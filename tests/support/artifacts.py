@@ -1,0 +1,130 @@
+"""Artifacts as optimize and distill write them: best.json files in every layout, and a LoRA adapter made by PEFT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+
+from promptstill.engine.models import Model
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.prompt.layouts import LAYOUTS, Layout
+from promptstill.prompt.layouts.bare import bare_prompt
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
+
+INSTRUCTION = "Answer the question using only the context. Copy the shortest phrase that answers it, word for word."
+DEMOS = [
+    {
+        "context": f"The {thing} was built in {year} by {who}.",
+        "question": f"When was the {thing} built?",
+        "answer": year,
+    }
+    for thing, year, who in (("bridge", "1891", "Ada Kerr"), ("mill", "1740", "Tom Ruud"), ("pier", "1902", "Eva Lind"))
+]
+
+
+class AnswerFromContext(dspy.Signature):
+    """Answer the question using only the context."""
+
+    context: str = dspy.InputField()
+    question: str = dspy.InputField()
+    answer: str = dspy.OutputField()
+
+
+class Feel(dspy.Signature):
+    """Is the thing hot or cold?"""
+
+    thing: str = dspy.InputField()
+    feel: Literal["hot", "cold"] = dspy.OutputField()
+
+
+class Pick(dspy.Signature):
+    """Pick a number below the limit for each word."""
+
+    words: list[str] = dspy.InputField()
+    limit: int = dspy.InputField()
+    number: int = dspy.OutputField()
+    reason: str = dspy.OutputField()
+
+
+def qa_prompt(layout: Layout, model: str = "smollm2-135m") -> Prompt:
+    return build_prompt(Task(AnswerFromContext, model, 16), layout, INSTRUCTION, DEMOS, k=len(DEMOS))
+
+
+def feel_prompt(model: str = "smollm2-135m") -> Prompt:
+    return build_prompt(
+        Task(Feel, model, 8), "chat", "Is the thing hot or cold?", [{"thing": "fire", "feel": "hot"}], k=1
+    )
+
+
+def pick_prompt(model: str = "smollm2-135m") -> Prompt:
+    return build_prompt(Task(Pick, model, 24), "json", "Pick a number below the limit for each word.")
+
+
+def story_prompt(model: str = "smollm2-135m") -> Prompt:
+    """A prompt whose replies are long."""
+    task = Task(AnswerFromContext, model, 400, single_line=False)
+    return build_prompt(task, "chat", "Write the beginning of a long novel. Do not stop.")
+
+
+def student_prompt(model: str = "smollm2-135m") -> Prompt:
+    return bare_prompt(Task(AnswerFromContext, model, 16))
+
+
+def prompts(model: str = "smollm2-135m") -> dict[str, Prompt]:
+    """A prompt in every layout, and of the typed tasks, by recipe name."""
+    by_layout = {f"qa_{layout.replace('-', '_')}": qa_prompt(layout, model) for layout in LAYOUTS}
+    return by_layout | {"feel": feel_prompt(model), "pick": pick_prompt(model)}
+
+
+def artifact(name: str, prompt: Prompt, sha256: str | None = None) -> dict[str, Any]:
+    """The part of a best.json that `serve` reads."""
+    score = {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
+    test = {"winner": {"score": score}, "baseline": {"score": {"mean": 0.2}}, "gains": {}}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": prompt.id,
+        "name": name,
+        "model": {"name": prompt.model, "sha256": sha256},
+        "shipped": "winner",
+        "scores": {"test": test},
+        "prompt": prompt.model_dump(mode="json"),
+    }
+
+
+def write_best(path: Path, name: str, prompt: Prompt, sha256: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(artifact(name, prompt, sha256)))
+    return path
+
+
+def write_distilled(folder: Path, name: str, prompt: Prompt, model: Model) -> Path:
+    """A distilled folder with a LoRA adapter for `model`. Its weights are random, so that its answers differ."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    with torch.device("meta"):  # only the shapes matter
+        config = AutoConfig.from_pretrained(model.path)
+        base = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
+    peft = get_peft_model(base, config)
+    random_weights = {
+        key: torch.randn(value.shape) * 0.05 for key, value in peft.state_dict().items() if "lora_" in key
+    }
+    peft.save_pretrained(str(folder), state_dict=random_weights)
+    write_best(folder / "prompt.json", name, prompt, model.sha256)
+    return folder
+
+
+def sketch_distilled(folder: Path, rank: object = 8, weights: bytes = b"weights", **config: Any) -> Path:
+    """A distilled folder with only what is read before vLLM loads it; vLLM could not load these weights."""
+    write_best(folder / "prompt.json", "qa", student_prompt())
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank} | config))
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return folder

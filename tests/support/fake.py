@@ -1,0 +1,97 @@
+"""A fake endpoint in this process that speaks the OpenAI API: deterministic, and able to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.support.loopback import run_application
+
+Body = dict[str, Any]
+MARKUP = 12  # tokens that a chat template adds
+Answer = Callable[[Body], str]
+
+
+def echo_answer(body: Body) -> str:
+    """A reply that depends only on the request: one of its choices, or the last word of its last message."""
+    choice = (body.get("structured_outputs") or {}).get("choice")
+    if choice:
+        return str(choice[len(json.dumps(body["messages"])) % len(choice)])
+    return str(body["messages"][-1]["content"]).split()[-1]
+
+
+class FakeEndpoint:
+    """Serves /v1/models and /v1/chat/completions on a loopback port.
+
+    answer: the reply to a request's body. key: refuse requests without it. misbehave: the status to fail with, by the
+    number of the request from 1, or None. calls: the number of completions by body. bodies: in the order of completion.
+    """
+
+    def __init__(self, answer: Answer = echo_answer, *, model: str = "fake", key: str | None = None) -> None:
+        self.answer, self.model, self.key = answer, model, key
+        self.calls: Counter[str] = Counter()
+        self.bodies: list[Body] = []
+        self.misbehave: Callable[[int], int | None] = lambda number: None
+        self.delay_s = 0.0
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._requests = 0
+        self.port = 0
+        self._open = ExitStack()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> Self:
+        self.port = self._open.enter_context(run_application(self._application))
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    async def _application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        return app
+
+    def _refuse(self, request: web.Request) -> web.Response | None:
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response({"error": {"message": "invalid api key"}}, status=401)
+        return None
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return self._refuse(request) or web.json_response({"data": [{"id": self.model}]})
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        refusal = self._refuse(request)
+        if refusal:
+            return refusal
+        body = await request.json()
+        self._requests += 1
+        status = self.misbehave(self._requests)
+        if status:
+            return web.json_response({"error": {"message": f"told to answer {status}"}}, status=status)
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        await asyncio.sleep(self.delay_s)
+        self._in_flight -= 1
+        self.calls[json.dumps(body, sort_keys=True)] += 1
+        self.bodies.append(body)
+        text = self.answer(body)
+        length = len(json.dumps(body["messages"])) // 4 + self.markup(body)
+        usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + 1, "total_tokens": length}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def markup(self, body: Body) -> int:
+        """Tokens that the chat template adds: none where the request brings its own."""
+        return 0 if "chat_template" in body else MARKUP

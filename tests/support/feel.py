@@ -1,0 +1,46 @@
+"""A small task with Literal labels, and a best.json of it, as optimize would have written one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optimizer.search.sources.given import demo_pool
+from promptstill.engine.models import Model
+from promptstill.files import write_json
+from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.parts import NearestDemos
+from promptstill.task.open import open_task
+
+RECIPE = '''
+from typing import Literal
+import dspy
+from promptstill import Recipe, exact_match, recipe
+
+class Feel(dspy.Signature):
+    """Is the thing hot or cold?"""
+    thing: str = dspy.InputField()
+    feel: Literal["hot", "cold"] = dspy.OutputField()
+
+@recipe
+def feel() -> Recipe:
+    hot = "fire lava sun oven stove kettle torch ember furnace steam magma bonfire".split()
+    cold = "ice snow frost fridge glacier hail sleet igloo freezer icicle blizzard tundra".split()
+    things = [(w, "hot") for w in hot] + [(w, "cold") for w in cold]
+    hows = ["the {}", "some {} over there", "a drawing of {}", "my neighbour's {}", "what we call {}"]
+    rows = [{"thing": how.format(w), "feel": f} for w, f in things for how in hows]
+    return Recipe(signature=Feel, examples=rows, metric=exact_match("feel"), split=(60, 24, 30))
+'''
+
+
+def write_best_json(folder: Path, model: Model) -> None:
+    """A best.json of the recipe, with nearest demos, as optimize would have written it."""
+    (folder / "feel.py").write_text(RECIPE)
+    opened = open_task("feel.py")
+    pool = NearestDemos(("thing",), demo_pool(opened.splits.train))
+    prompt = build_prompt(opened.task, "chat", "Is the thing hot or cold?", pool, k=4)
+    best = {"schema_version": SCHEMA_VERSION, "id": prompt.id, "name": "feel", "recipe": opened.recipe_file.lineage()}
+    best |= {"model": {"name": model.name, "sha256": model.sha256}, "search": {"seed": 0}}
+    sizes = {name: len(getattr(opened.splits, name)) for name in ("train", "dev", "test")}
+    splits = {"sha256": opened.splits.digests(), **sizes}
+    write_json(folder / "best.json", {**best, "splits": splits, "prompt": prompt.model_dump(mode="json")})
