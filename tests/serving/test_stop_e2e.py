@@ -39,7 +39,7 @@ def is_refused(server: Server) -> bool:
 def test_sigterm_lets_running_requests_finish(story_server: Server) -> None:
     processes = story_server.child_processes()
     with ThreadPoolExecutor() as pool:
-        requests = [pool.submit(story_server.ask, "story-prompt", STORY, max_tokens=30) for _ in range(3)]
+        requests = [pool.submit(story_server.ask, "story-prompt", STORY, max_tokens=60) for _ in range(3)]
         assert eventually(lambda: running_requests(story_server) == 3)
         story_server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: is_refused(story_server), 3)
