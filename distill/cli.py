@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from distill.command.options import instead, student, task, teacher
-from promptstill.command.exits import RESUME, exit_codes
+from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command
 from promptstill.errors import UserError
 from promptstill.shell import command_line, short_path
@@ -167,7 +167,7 @@ def to_settings(options: dict[str, Any]) -> DistillSettings:
 
 def main() -> None:
     """The console entry."""
-    with exit_codes(RESUME):
+    with exit_codes(RESUME_ADVICE):
         distill(standalone_mode=False)
 
 

@@ -31,7 +31,9 @@ from promptstill.endpoint.store import SqliteCalls
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.engine.vllm import Adapters
 from promptstill.errors import InfrastructureError, ReplyError, UserError
-from promptstill.events import Listener, teller
+from promptstill.events import Listener, Say, teller
+from promptstill.report.drawing import draw_or_say
+from promptstill.shell import command_line
 from promptstill.stats import Estimate
 from promptstill.task.metrics import apply_metric
 
@@ -59,13 +61,13 @@ class Steps:
             try:
                 data = load_teacher_data(self.folder, self.plan)
                 if data is None:
-                    draw_report(self.folder, running=True)
+                    draw_report(self.folder, self.say, running=True)
                     data = TeacherSession(self.plan, self.settings, self.folder, self.listener, store).run()
-                draw_report(self.folder, running=True)
+                draw_report(self.folder, self.say, running=True)
                 student, gold = self.train_students(data)
                 return self.compare(data, student, gold, store)
             except BaseException:
-                draw_report(self.folder)
+                draw_report(self.folder, self.say)
                 raise
 
     def train_students(self, data: TeacherData) -> tuple[TrainedStudent, TrainedStudent | None]:
@@ -115,7 +117,7 @@ class Steps:
         def report(progress: TrainingProgress) -> None:
             step.update_training(progress)
             if progress.dev is not None:
-                draw_report(self.folder, running=True)
+                draw_report(self.folder, self.say, running=True)
 
         return report
 
@@ -245,8 +247,14 @@ def dev_gap_warning(name: str, test: Estimate, dev_scores: Sequence[float]) -> s
     )
 
 
-def draw_report(folder: DistilledFolder, *, running: bool = False) -> None:
-    """Write report.html again. Matplotlib is loaded only here, so that a distillation starts without waiting for it."""
-    from distill.report.page import write_report
+def draw_report(folder: DistilledFolder, say: Say, *, running: bool = False) -> None:
+    """Renew report.html, or say that it could not be drawn."""
 
-    write_report(folder, running=running)
+    def draw() -> None:
+        from distill.report.page import (
+            write_report,  # loads Matplotlib, for which a distillation need not wait to begin
+        )
+
+        write_report(folder, running=running)
+
+    draw_or_say(draw, say, command_line("distill", "--report", folder.path))

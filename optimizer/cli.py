@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from optimizer.command.options import instead, search, task
-from promptstill.command.exits import RESUME, exit_codes
+from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.errors import UserError
@@ -232,7 +232,7 @@ def to_price(text: str | None) -> tuple[float, float]:
 
 def main() -> None:
     """The console entry."""
-    with exit_codes(RESUME):
+    with exit_codes(RESUME_ADVICE):
         optimize(standalone_mode=False)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from optimizer.command.summary import double_limit
-from optimizer.pipeline import search_and_measure, served_name
+from optimizer.pipeline import search_and_measure
 from optimizer.run.folder import RunFolder, open_run
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
@@ -54,10 +54,17 @@ def run_search(
 
 
 def refuse_unserved(settings: SearchSettings, model: Model, say: Say) -> None:
-    """Ask the user's endpoint for its models. Raises as `served_models` does, and where it does not list this one."""
-    if settings.base_url is not None:
-        with open_endpoint(settings.source, model, Path(), say) as (endpoint, _):
-            served_name(model.name, run_async(served_models(endpoint)))
+    """Ask the user's endpoint for its models. Raises as `served_models` does, and where it lists others alone."""
+    if settings.base_url is None:
+        return
+    with open_endpoint(settings.source, model, Path(), say) as (endpoint, _):
+        names = [str(entry.get("id")) for entry in run_async(served_models(endpoint))]
+    if names and model.name not in names:
+        raise UserError(
+            f"The endpoint does not serve {model.name}.",
+            f"It serves {', '.join(names[:20])}.",
+            "Name one with --model.",
+        )
 
 
 def data_lines(opened: OpenTask) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,10 +23,9 @@ from optimizer.search.sources.source import SourceContext
 from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
-from promptstill.endpoint.client import Client, Endpoint, served_models
+from promptstill.endpoint.client import Client, Endpoint
 from promptstill.endpoint.store import SqliteCalls
 from promptstill.engine.models import Model, chat_markers
-from promptstill.errors import UserError
 from promptstill.events import GenerationEnded, Listener, Say, StepEnded, StepStarted, teller
 from promptstill.files import digest, write_json
 from promptstill.prompt.layouts import LAYOUTS
@@ -35,6 +33,7 @@ from promptstill.prompt.layouts.dspy_default import dspy_default
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.provenance import now
+from promptstill.report.drawing import draw_or_say
 from promptstill.scoring.probe import constrains_outputs, probe_layouts
 from promptstill.scoring.rows import write_test_rows
 from promptstill.scoring.test_report import TestVerdict, compare_reports, evaluate_test, uncached_calls
@@ -68,17 +67,14 @@ async def search_and_measure(
 
 
 def draw_report(run: RunFolder, say: Say, *, running: bool = False) -> None:
-    """Renew report.html. A page that cannot be drawn is reported; it stops no run and hides no error.
+    """Renew report.html, or say that it could not be drawn."""
 
-    Matplotlib loads here, so that a run does not wait for it to begin.
-    """
-    try:
-        from optimizer.report.report import write_report
+    def draw() -> None:
+        from optimizer.report.report import write_report  # loads Matplotlib, for which a run need not wait to begin
 
         write_report(run, running=running)
-    except Exception as error:  # whatever a chart makes of the figures; the run's files hold them all
-        again = command_line("optimize", "--report", run.path)
-        say(f"report.html could not be drawn ({type(error).__name__}: {error}); try again with: {again}")
+
+    draw_or_say(draw, say, command_line("optimize", "--report", run.path))
 
 
 def opening_line(search: Search) -> str:
@@ -167,8 +163,7 @@ class Steps:
 
     async def _describe_task(self) -> Task:
         """What all candidates share at this endpoint."""
-        name = served_name(self.model.name, await served_models(self.client.endpoint))
-        task = replace(self.opened.task, model=name)
+        task = replace(self.opened.task, model=self.model.name)
         structured = await constrains_outputs(self.client, task.model)
         return replace(task, structured=structured, markers=chat_markers(self.model))
 
@@ -272,13 +267,3 @@ class Steps:
         except LimitReached as reached:
             self.say(f"test could not be read: {reached} is reached")
             return None
-
-
-def served_name(wanted: str, served: Sequence[Mapping[str, Any]]) -> str:
-    """The model's name at an endpoint that lists `served`. Raises `UserError` where it is not among them."""
-    names = [str(entry.get("id")) for entry in served]
-    if wanted in names or not names:
-        return wanted
-    raise UserError(
-        f"The endpoint does not serve {wanted}.", f"It serves {', '.join(names[:20])}.", "Name one with --model."
-    )

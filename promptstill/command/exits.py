@@ -15,7 +15,7 @@ import click
 
 from promptstill.errors import PromptstillError
 
-RESUME = "Nothing that was stored is lost. Mend it, then go on with --resume."
+RESUME_ADVICE = "Nothing that was stored is lost. Mend it, then go on with --resume."
 Result = TypeVar("Result")
 
 
@@ -87,7 +87,7 @@ def _run_in_thread(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _run_until_sigterm(work: Coroutine[Any, Any, Result]) -> Result:
-    """An exception raised by the signal handler would end the event loop at once, and no task would unwind."""
+    """SIGTERM cancels the work. An exception raised by the handler would end the loop before its tasks unwind."""
     stopped = False
 
     async def cancellable() -> Result:

@@ -26,7 +26,7 @@ def test_the_page_runs_as_a_notebook(
         async def notebook() -> None:
             for cell in cells:
                 here = f'recipe="codes.py", base_url="{fake.base_url}"'
-                exec(cell.replace('recipe="recipes/qa.py"', here), names)  # noqa: S102
+                exec(cell.replace('recipe="recipes/qa.py"', here), names)  # noqa: S102 (the page's own cells)
 
         asyncio.run(notebook())
     assert len(cells) == 3 and (tmp_path / "best.json").is_file()

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from promptstill.command.exits import RESUME, exit_codes, run_async
+from promptstill.command.exits import RESUME_ADVICE, exit_codes, run_async
 from tests.support import ROOT
 
 
@@ -43,7 +43,7 @@ def test_a_signal_inside_a_task_unwinds_all_of_them_and_is_never_lost(sender: st
 
 
 def test_a_full_disk_advises_what_the_command_can_do(capsys: pytest.CaptureFixture[str]) -> None:
-    for advice, told in (((), "give the command again"), ((RESUME,), "--resume")):
+    for advice, told in (((), "give the command again"), ((RESUME_ADVICE,), "--resume")):
         with pytest.raises(SystemExit, match="1"), exit_codes(*advice):
             raise OSError(28, "No space left on device")
         assert told in capsys.readouterr().err
