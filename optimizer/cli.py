@@ -41,7 +41,6 @@ CODES = (
 )
 LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
 PLACES = ("resume", "runs", "output", "check")
-RESUMABLE = ("base_url", "api_key_env", "window", "trials")  # what a resumed run may have another of
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
     *("trials", "seed", "window", "storage", "study"),
@@ -171,16 +170,12 @@ def search_with(settings: SearchSettings, options: dict[str, Any]) -> None:
 def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSettings:
     """A resumed run's settings, with what the command line changes. Raises `UserError` for what cannot change."""
     from optimizer.run.folder import RunFolder
+    from optimizer.run.settings import RESUMABLE, changed_error
 
     fixed = sorted(chosen - {*RESUMABLE, *LIMITS, *PLACES, "price"})
     if fixed:
         spelled = {parameter.name: parameter.opts[0] for parameter in optimize.params} | {"targets": "the recipe"}
-        names = ", ".join(spelled[name] for name in fixed)
-        raise UserError(
-            f"--resume goes on with what the run began with: {names} cannot change.",
-            "Its trials would mix two searches.",
-            "Leave it out, or start a new run without --resume.",
-        )
+        raise changed_error([spelled[name] for name in fixed])
     saved = RunFolder.open(options["resume"]).settings()
     limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
     if "price" in chosen:

@@ -42,6 +42,8 @@ def run_search(
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
     refuse_unserved(settings, model, say)
+    if resume is not None:
+        settings.refuse_changes(RunFolder.open(Path(resume)).settings())
     run = open_run(settings, opened, runs, Path(resume) if resume is not None else None)
     worker, lock = run.join()
     say(f"run folder {run.path}" + (f" (worker {worker})" if worker else ""))

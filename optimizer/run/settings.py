@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
@@ -13,6 +13,8 @@ from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.task.open import OpenTask, open_task
+
+RESUMABLE = ("base_url", "api_key_env", "window", "trials", "limits")  # what a resumed run may have another of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,12 @@ class SearchSettings:
         """The model to ask: at a remote endpoint just a name, else weights found or converted."""
         return self.source.find_model(self.model or opened.recipe.model, say)
 
+    def refuse_changes(self, begun: SearchSettings) -> None:
+        """Refuse to go on with a run that began with settings that cannot change. Raises `UserError`."""
+        names = [one.name for one in fields(self) if getattr(self, one.name) != getattr(begun, one.name)]
+        if fixed := [name for name in names if name not in RESUMABLE]:
+            raise changed_error(fixed)
+
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""
         if self.limits.usd is not None and not any(self.limits.price):
@@ -69,3 +77,12 @@ class SearchSettings:
                 "Without them no call costs anything.",
                 "Add --price PROMPT,COMPLETION in USD per million tokens, such as --price 0.15,0.60.",
             )
+
+
+def changed_error(names: list[str]) -> UserError:
+    """A resumed run was given another of what it began with."""
+    return UserError(
+        f"--resume goes on with what the run began with: {', '.join(names)} cannot change.",
+        "Its trials would mix two searches.",
+        "Leave it out, or start a new run without --resume.",
+    )

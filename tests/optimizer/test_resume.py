@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from optimizer.pipeline import draw_report
 from optimizer.run.folder import RunFolder
+from promptstill import UserError
 from tests.support.codes import command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
 
@@ -65,3 +67,10 @@ def test_a_page_that_cannot_be_drawn_is_said_and_fails_no_run(
     monkeypatch.setattr("optimizer.report.report.write_report", fail)
     draw_report(finished_run, said.append)
     assert len(said) == 1 and "no font" in said[0] and "optimize --report" in said[0]
+
+
+def test_python_refuses_by_name_what_a_resumed_run_cannot_change(finished_run: RunFolder) -> None:
+    begun = finished_run.settings()
+    replace(begun, trials=99, window=2).refuse_changes(begun)
+    with pytest.raises(UserError, match="layouts, seed cannot change"):
+        replace(begun, seed=7, layouts=("raw",)).refuse_changes(begun)
