@@ -73,7 +73,6 @@ async def play_off(
     if len(entrants) < 2 or len(rows) < MIN_ROWS:
         return outcome
     tell(len(entrants), len(rows))
-    task = drop_groups(task, rows)  # else a nearest demo could be a row's own neighbour, which test rows never meet
     left, played, stopped = entrants, {trial.prompt_id: trial for trial in entrants}, outcome.stopped
     for block in blocks(len(rows)):
         left, reached = await play_block(task, left, rows, block, client)
@@ -129,12 +128,15 @@ def demo_inputs(example: Example) -> Demo:
     return {name: value for name, value in to_demo(example).items() if name in example.inputs}
 
 
-def drop_groups(task: SearchTask, rows: Sequence[Example]) -> SearchTask:
-    """The task with the groups of `rows` out of the pool of nearest demos, as no row of test has its group there."""
-    groups = {row.group for row in rows}
-    out = {canonical_json(to_demo(row)) for row in task.train if row.group in groups}
-    pool = tuple(demo for demo in task.space.pool if canonical_json(demo) not in out)
-    return replace(task, space=replace(task.space, pool=pool))
+def places_by_group(task: SearchTask) -> dict[str, set[int]]:
+    """The places in the pool of nearest demos that each group of train has."""
+    places: dict[str, list[int]] = {}
+    for place, demo in enumerate(task.space.pool):
+        places.setdefault(canonical_json(demo), []).append(place)
+    groups: dict[str, set[int]] = {}
+    for row in task.train:
+        groups.setdefault(row.group, set()).update(places.get(canonical_json(to_demo(row)), ()))
+    return groups
 
 
 async def play_block(
@@ -155,9 +157,13 @@ async def play_block(
 async def score_more(
     task: SearchTask, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
 ) -> list[Trial]:
-    """The trials with their scores on a block of the fresh rows, numbered after dev's; asked row by row."""
-    prompts = [task.prompt(trial.candidate) for trial in trials]
-    jobs = (score_row(prompt, rows[row], task.metric, client) for row in block for prompt in prompts)
+    """The trials with their scores on a block of the fresh rows, numbered after dev's; asked row by row.
+
+    A row's nearest demos are picked without those of its own group, as no row of test has its group in the pool.
+    """
+    prompts, places = [task.prompt(trial.candidate) for trial in trials], places_by_group(task)
+    asked = ((rows[row], prompt.leave_out(places[rows[row].group])) for row in block for prompt in prompts)
+    jobs = (score_row(prompt, row, task.metric, client) for row, prompt in asked)
     results, first = await gather_or_cancel(jobs), len(task.dev)
     scored = []
     for place, trial in enumerate(trials):

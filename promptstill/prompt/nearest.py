@@ -7,7 +7,7 @@ the input is never picked: its label would give the answer away.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +59,11 @@ class NearestIndex:
     def words(self) -> list[list[str]]:
         return [words(self._text(row, self.inputs)) for row in self.pool]
 
-    def pick(self, inputs: Mapping[str, Any], k: int) -> list[Mapping[str, Any]]:
-        """The `k` nearest rows of the pool, the nearest last (next to the question), or as many as there are."""
+    def pick(self, inputs: Mapping[str, Any], k: int, left_out: Collection[int] = ()) -> list[Mapping[str, Any]]:
+        """The `k` nearest rows of the pool, the nearest last (next to the question), or as many as there are.
+
+        left_out: places in the pool that are not picked.
+        """
         query = terms(self._text(inputs, self.fields)) or ["^"]
         scores = self.bm25.get_scores(query)
         input_words = words(self._text(inputs, self.inputs))
@@ -68,7 +71,7 @@ class NearestIndex:
         for row in np.argsort(-scores, kind="stable"):
             if len(picked) == k:
                 break
-            if not near_duplicate(input_words, self.words[row]):
+            if row not in left_out and not near_duplicate(input_words, self.words[row]):
                 picked.append(self.pool[row])
         return picked[::-1]
 

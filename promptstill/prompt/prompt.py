@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ class Prompt(FrozenModel):
     reply: ReplyFormat
     decoding: Decoding
     _index: NearestIndex | None = PrivateAttr(default=None)
+    _left_out: frozenset[int] = PrivateAttr(default=frozenset())
 
     @field_validator("layout")
     @classmethod
@@ -124,6 +125,15 @@ class Prompt(FrozenModel):
             return [*turns, *demos, {"role": "user", "content": fill(self.user, values)}]
         block = "".join(demo["content"] for demo in demos)
         return [*turns, {"role": "user", "content": fill(self.user, values, block)}]
+
+    def leave_out(self, places: Collection[int]) -> Prompt:
+        """The same prompt, which never picks the demos at these places of its pool. One for each row is cheap: the
+        index is shared, so what else is nearest stays as it is in use."""
+        if self.nearest is None:
+            return self
+        index, other = self._nearest_index(self.nearest), self.model_copy()
+        other._index, other._left_out = index, frozenset(places)
+        return other
 
     def request(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The body of an OpenAI chat completion request for one row of inputs."""
@@ -196,8 +206,11 @@ class Prompt(FrozenModel):
     def _nearest_demos(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
         if self.nearest is None:
             return []
-        if self._index is None:
-            names = [field.name for field in self.inputs]
-            self._index = NearestIndex(self.nearest.pool, self.nearest.fields, names)
-        rows = [break_markers(row, self.markers) for row in self._index.pick(values, self.nearest.k)]
+        picked = self._nearest_index(self.nearest).pick(values, self.nearest.k, self._left_out)
+        rows = [break_markers(row, self.markers) for row in picked]
         return [{"role": m.role, "content": fill(m.content, row)} for row in rows for m in self.nearest.demo]
+
+    def _nearest_index(self, nearest: Nearest) -> NearestIndex:
+        if self._index is None:
+            self._index = NearestIndex(nearest.pool, nearest.fields, [field.name for field in self.inputs])
+        return self._index

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import dspy
 import pytest
 
 from optimizer.search.candidate import Candidate
-from optimizer.search.playoff import SearchOutcome, contenders, drop_groups, play_off, playoff_rows
+from optimizer.search.playoff import SearchOutcome, contenders, play_off, playoff_rows
 from optimizer.search.sources.given import demo_pool, labeled_sets, nearest_sets
 from optimizer.search.space import NO_DEMOS, DemoSet, Space
 from optimizer.search.study import Trial
@@ -35,7 +37,7 @@ class Code(dspy.Signature):
 
 
 def examples(name: str, count: int, group: str | None = None) -> list[Example]:
-    rows = [{"word": f" {name} word {i}", "code": "yes", "passage": f"{name}-{i // 4}"} for i in range(count)]
+    rows = [{"word": f" {name} word {i} of {i % 8}", "code": "yes", "passage": f"{name}-{i // 4}"} for i in range(count)]
     return [
         Example(row["word"], row["word"], {"word": row["word"]}, {"code": "yes"}, row, row[group or "word"])
         for row in rows
@@ -76,17 +78,29 @@ def test_fresh_rows_share_no_group_with_what_an_entrant_shows() -> None:
     assert rows == playoff_rows(given, entrants), "the same rows after a kill"
 
 
-def test_nearest_demos_do_not_come_from_the_groups_that_are_asked() -> None:
+def test_a_row_is_asked_without_its_own_group_and_with_all_others(tmp_path: Path) -> None:
     given = problem()
-    rows = playoff_rows(given, [trial(given, 0, 20, demos="nearest")])
-    asked = {row.row["passage"] for row in rows}
-    words = {demo["word"] for demo in drop_groups(given, rows).space.pool}
-    kept = {row.row["passage"] for row in given.train if row.inputs["word"].strip() in words}
-    assert kept and not kept & asked
+    able = [trial(given, slot, 20, demos="nearest", instruction=slot) for slot in range(2)]
+    rows, passages = playoff_rows(given, able), {row.inputs["word"].strip(): row.group for row in given.train}
+    asked: list[tuple[str, set[str]]] = []
+
+    def listen(body: Body) -> str:
+        *demos, question = re.findall(r"train word \d+ of \d", str(body["messages"]))
+        asked.append((passages[question], {passages[demo] for demo in demos}))
+        return "yes"
+
+    played(given, able, tmp_path, answer=listen)
+    shown = set().union(*(groups for _, groups in asked))
+    assert asked and all(group not in groups for group, groups in asked)
+    assert shown & {row.group for row in rows}, "a row that is asked may serve another as its demo"
 
 
 def played(
-    given: SearchTask, finalists: list[Trial], folder: Path, limits: Limits | None = None
+    given: SearchTask,
+    finalists: list[Trial],
+    folder: Path,
+    limits: Limits | None = None,
+    answer: Callable[[Body], str] | None = None,
 ) -> tuple[SearchOutcome, int]:
     """The outcome at an endpoint that knows train's words only when told to guess; and the calls it took."""
 
@@ -101,7 +115,7 @@ def played(
     def told(entrants: int, rows: int) -> None:
         assert entrants == len(finalists) and rows >= 16, "told only of a play-off that there is"
 
-    with FakeEndpoint(knows) as fake:
+    with FakeEndpoint(answer or knows) as fake:
         return asyncio.run(work(fake)), sum(fake.calls.values())
 
 
