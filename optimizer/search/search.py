@@ -11,7 +11,8 @@ from optimizer.search.first_race import first_race_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
 from optimizer.search.race import Scores, average, blocks, fitted_blocks, is_worse, projected_score, survivors
-from optimizer.search.study import StoredStudy, Trial, suggest_candidates
+from optimizer.search.study import StoredStudy, Trial
+from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client

@@ -1,12 +1,7 @@
-"""The Optuna study: suggests candidates, and keeps every finished trial in a persistent storage.
-
-Candidates of a generation depend on nothing but the seed and the trials of earlier generations, so a run that was
-killed suggests the same ones again. Only finished trials are stored: a kill leaves no half of one behind.
-"""
+"""The Optuna study: keeps every finished trial in a persistent storage. A kill leaves no half of one behind."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +9,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tenacity import Retrying, stop_after_attempt, wait_fixed
@@ -22,10 +16,8 @@ from tenacity import Retrying, stop_after_attempt, wait_fixed
 from optimizer.search.candidate import Candidate, Choices
 from optimizer.search.journal import open_journal
 from promptstill.errors import UserError
-from promptstill.files import digest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-SETTLED_TRIALS = 16
 
 
 @dataclass(frozen=True)
@@ -65,30 +57,6 @@ class Trial:
 def distributions(choices: Choices) -> dict[str, BaseDistribution]:
     """The choices as Optuna takes them; all are scalars, as persistent storages demand."""
     return {name: CategoricalDistribution(list(values)) for name, values in choices.items()}
-
-
-def suggest_candidates(choices: Choices, history: Sequence[Trial], count: int, seed: str) -> list[Candidate]:
-    """`count` candidates from multivariate TPE over `history`: a pure function of its arguments.
-
-    Half of them have the best trial's layout, three quarters after `SETTLED_TRIALS`: layouts differ most, and once they
-    are told apart the demos within the best one are where the search pays. TPE alone needs more trials than a small
-    limit has to see it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = TPESampler(seed=int(digest(seed)[:8], 16), multivariate=True, constant_liar=True, n_startup_trials=8)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    dists = distributions(choices)
-    for trial in history:
-        study.add_trial(create_trial(params=trial.candidate.to_params(), distributions=dists, value=trial.value))
-    best = max((trial for trial in history if not trial.lost), key=lambda trial: trial.value, default=None)
-    free = 2 if len(history) < SETTLED_TRIALS else 4  # every so many is left to TPE alone
-    suggested = []
-    for number in range(count):
-        if best and number % free:
-            study.enqueue_trial({"layout": best.candidate.layout})
-        suggested.append(Candidate.from_params(study.ask(fixed_distributions=dists).params))
-    return suggested
 
 
 class StoredStudy:

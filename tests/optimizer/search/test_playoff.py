@@ -37,7 +37,9 @@ class Code(dspy.Signature):
 
 
 def examples(name: str, count: int, group: str | None = None) -> list[Example]:
-    rows = [{"word": f" {name} word {i} of {i % 8}", "code": "yes", "passage": f"{name}-{i // 4}"} for i in range(count)]
+    rows = [
+        {"word": f" {name} word {i} of {i % 8}", "code": "yes", "passage": f"{name}-{i // 4}"} for i in range(count)
+    ]
     return [
         Example(row["word"], row["word"], {"word": row["word"]}, {"code": "yes"}, row, row[group or "word"])
         for row in rows

@@ -19,7 +19,8 @@ from optimizer.search.playoff import SearchOutcome, choose_winner, pareto
 from optimizer.search.race import blocks, fitted_blocks, is_worse, max_rows, projected_score, survivors
 from optimizer.search.search import Search, SearchProgress
 from optimizer.search.space import Addition, Space
-from optimizer.search.study import StoredStudy, Trial, suggest_candidates
+from optimizer.search.study import StoredStudy, Trial
+from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit, Limits
 from promptstill.endpoint.client import Client
@@ -249,3 +250,17 @@ def test_most_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed(tr
     assert all(candidate.layout == "raw" for n, candidate in enumerate(asked) if n % free)
     assert {candidate.layout for candidate in asked[::free]} != {"raw"}
     assert asked == suggest_candidates(space, history, 24, "seed")
+
+
+def test_with_eight_trials_of_the_best_layout_its_demos_are_drawn_from_them_alone() -> None:
+    space: Choices = {"layout": ("chat", "raw"), "demos": tuple("abcdefgh"), "k": (1, 2), "instruction": (0,)}
+    tried = [("raw", demos) for demos in "abcdefgh"] + [("chat", demos) for demos in "cdefghcdefgh"]
+    values = [
+        0.9 if one == ("raw", "a") else 0.1 if one[0] == "raw" else 0.8 for one in tried
+    ]  # a is good in raw alone
+    history = [
+        Trial(0, n, Candidate(*one, 1, 0), str(n), value, {0: 0.0}, False, 0, 1.0, 1.0)
+        for n, (one, value) in enumerate(zip(tried, values, strict=True))
+    ]
+    demos = [one.demos for seed in range(8) for one in suggest_candidates(space, history, 8, f"seed {seed}")[1:4]]
+    assert demos.count("a") > len(demos) / 2
