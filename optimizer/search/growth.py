@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from optimizer.search.sources.proposals import proposals_line
@@ -45,6 +46,7 @@ class SpaceGrowth:
         first = empty
         for addition in additions.values():
             first = first.grow(addition)
+        first = replace(first, given=len(first.instructions))
         first = Space.from_json(json.loads(self.study.first_note("space", json.dumps(first.to_json()))))
         refuse_lesser_endpoint(empty, first)
         self._first = first

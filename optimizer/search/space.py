@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from optimizer.search.candidate import Choices
+from promptstill.files import canonical_json
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.parts import Demo, NearestDemos
 from promptstill.prompt.layouts.task import REASONING
 from promptstill.task.examples import Example
 
 NO_DEMOS = "none"
+FIXED_TOKENS = 1536  # of fixed demos; the prefix cache makes them cheap, but not free
+BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Space:
     """All choices. `pool` serves every nearest set; `sizes` are the numbers of demos to try, of which nearest sets take
     up to `most_nearest`.
 
-    `layouts` and `structured` are what the endpoint could do when the search began.
+    `layouts` and `structured` are what the endpoint could do when the search began. The first `given` instructions are
+    the recipe's: the signature's and its own. The demos of a fixed set take up to `demo_tokens`.
     """
 
     pool: tuple[Demo, ...]
@@ -61,6 +66,8 @@ class Space:
     most_nearest: int
     layouts: tuple[Layout, ...]
     structured: bool
+    given: int = 1
+    demo_tokens: int = FIXED_TOKENS
     instructions: tuple[str, ...] = ()
     demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
@@ -79,6 +86,12 @@ class Space:
         """The demos of a set, as a layout takes them."""
         chosen = self.demo_sets[name]
         return NearestDemos(chosen.nearest, self.pool) if chosen.nearest else chosen.demos
+
+    def cut(self, demos: Sequence[Demo]) -> tuple[Demo, ...]:
+        """The first of these demos: as many as a fixed set may show, and as fit into its tokens; one at least."""
+        sizes = accumulate(demo_bytes(demo) for demo in demos)
+        fitting = sum(size <= BYTES_PER_TOKEN * self.demo_tokens for size in sizes)
+        return tuple(demos[: min(max(self.sizes), max(fitting, 1))])
 
     def demo_count(self, name: str, k: int) -> int:
         """The number of demos that `k` means for a set."""
@@ -101,12 +114,17 @@ class Space:
     def from_json(cls, value: Mapping[str, Any]) -> Space:
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
         lists = {name: tuple(value[name]) for name in ("pool", "sizes", "layouts", "instructions", "refused")}
-        return cls(most_nearest=value["most_nearest"], structured=value["structured"], demo_sets=sets, **lists)
+        return cls(**{**value, **lists, "demo_sets": sets})
 
 
 def unique(instructions: Sequence[str]) -> tuple[str, ...]:
     """The instructions without repetitions and empty ones, in order."""
     return tuple(dict.fromkeys(text.strip() for text in instructions if text.strip()))
+
+
+def demo_bytes(demo: Demo) -> int:
+    """A demo's size in a prompt, nearly."""
+    return len(canonical_json(demo).encode())
 
 
 def to_demo(example: Example, reasoning: str | None = None) -> Demo:

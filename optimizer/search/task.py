@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from optimizer.search.candidate import Candidate
 from optimizer.search.race import max_rows
 from optimizer.search.space import NO_DEMOS, Space
+from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
@@ -47,13 +48,28 @@ class SearchTask:
         )
 
     def starters(self) -> list[Candidate]:
-        """The first candidates: the baseline prompt, then what has served small models best (demos, raw text)."""
+        """The first candidates: the baseline prompt, what has served small models best (demos, raw text), and the
+        recipe's own instructions, each with the demos of the second candidate."""
         few, many = self.space.sizes[len(self.space.sizes) // 2], self.space.sizes[-1]
         layouts = self.space.layouts
+        nearest = self.nearest_set()
         text: Layout = "raw" if "raw" in layouts else layouts[0]
-        nearest = [name for name, one in self.space.demo_sets.items() if one.nearest]
         wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
-        wanted += [(layouts[0], nearest[-1], many), (text, nearest[-1], few)]
-        wanted += [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
-        wanted += [(text, "labeled-1", many)]
-        return [Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted]
+        wanted += [(layouts[0], nearest, many), (text, nearest, few)]
+        others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
+        others += [(text, "labeled-1", many)]
+        return [
+            *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted),
+            *(Candidate(text, "labeled-0", few, instruction) for instruction in range(1, self.space.given)),
+            *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in others),
+        ]
+
+    def nearest_set(self) -> str:
+        """The set of nearest demos to begin with, whatever the order of the inputs: by the shortest input that most
+        rows have to themselves, since there the question is asked; or else by all together."""
+        own = {}
+        for field in self.task.inputs:
+            texts = [as_text(row.inputs[field.name]) for row in self.train]
+            if len(set(texts)) > len(texts) / 2:
+                own[f"nearest-{field.name}"] = sum(map(len, texts))
+        return min(own, key=lambda name: (own[name], name)) if own and len(self.task.inputs) > 1 else "nearest"

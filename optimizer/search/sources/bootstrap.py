@@ -1,4 +1,4 @@
-"""Demos that the model wrote itself: its own right answers to train rows, plain and with reasoning.
+"""Demos that the model wrote itself: its own best answers to train rows, plain and with reasoning.
 
 After DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.03714); here all rows are asked at once.
 """
@@ -49,33 +49,35 @@ class BootstrapSource:
         layout: Layout = "raw" if "raw" in space.layouts else space.layouts[0]
         rows = random.Random(f"{seed}-bootstrap").sample(train, min(BOOTSTRAP_ROWS, len(train)))
         # Plain first: where a limit ends the run, its sets are the more useful.
-        sets = await self._plain(layout, rows, max(space.sizes))
+        sets = await self._plain(space, layout, rows)
         if self.context.task.can_reason:
-            sets |= await self._reasoned(layout, rows[:REASONED_ROWS], max(space.sizes))
+            sets |= await self._reasoned(space, layout, rows[:REASONED_ROWS])
         return Addition(demo_sets=sets)
 
-    async def _plain(self, layout: Layout, rows: Sequence[Example], most: int) -> dict[str, DemoSet]:
-        """Sets of right answers, each in an order of its own."""
+    async def _plain(self, space: Space, layout: Layout, rows: Sequence[Example]) -> dict[str, DemoSet]:
+        """Sets of the best answers, each in an order of its own."""
         task, seed = self.context.task, self.context.seed
         others = [example for example in self.context.train if example not in rows] or self.context.train
         shown = spread(others, BOOTSTRAP_DEMOS, f"{seed}-shown")
         prompt = build_prompt(task, layout, task.signature.instructions, shown, k=BOOTSTRAP_DEMOS)
-        right = full_scores(await score_rows(prompt, rows, self.context.metric, self.context.client))
-        demos: list[Demo] = [{**to_demo(one.example), **(one.outputs or {})} for one in right]
+        best = best_answers(await score_rows(prompt, rows, self.context.metric, self.context.client))
+        demos: list[Demo] = [{**to_demo(one.example), **(one.outputs or {})} for one in best]
         names = [f"bootstrapped-{i}" for i in range(BOOTSTRAPPED_SETS)] if demos else []
-        orders = {name: random.Random(f"{seed}-{name}").sample(demos, min(most, len(demos))) for name in names}
-        return {name: DemoSet(tuple(order)) for name, order in orders.items()}
+        most = min(max(space.sizes), len(demos))
+        return {name: DemoSet(space.cut(random.Random(f"{seed}-{name}").sample(demos, most))) for name in names}
 
-    async def _reasoned(self, layout: Layout, rows: Sequence[Example], most: int) -> dict[str, DemoSet]:
-        """Reasoning without demos, and with demos whose reasoning led to a right answer."""
+    async def _reasoned(self, space: Space, layout: Layout, rows: Sequence[Example]) -> dict[str, DemoSet]:
+        """Reasoning without demos, and with demos whose reasoning led to the best answers."""
         task = self.context.task
         prompt = build_prompt(task, layout, task.signature.instructions, reasoning=True)
-        right = full_scores(await score_rows(prompt, rows, self.context.metric, self.context.client))
-        demos = [to_demo(one.example, as_text((one.outputs or {}).get(REASONING, ""))) for one in right]
+        best = best_answers(await score_rows(prompt, rows, self.context.metric, self.context.client))
+        demos = [to_demo(one.example, as_text((one.outputs or {}).get(REASONING, ""))) for one in best]
         sets = {NONE_REASONED: DemoSet(reasoning=True)}
-        return sets | ({REASONED: DemoSet(tuple(demos[:most]), reasoning=True)} if demos else {})
+        return sets | ({REASONED: DemoSet(space.cut(demos), reasoning=True)} if demos else {})
 
 
-def full_scores(results: Sequence[ScoredRow]) -> list[ScoredRow]:
-    """The results that score in full."""
-    return [result for result in results if result.score >= 1.0 and result.outputs]
+def best_answers(results: Sequence[ScoredRow]) -> list[ScoredRow]:
+    """The results that score in full. Where none does, as with many metrics, the best quarter of those above zero."""
+    answered = [result for result in results if result.score > 0 and result.outputs]
+    ranked = sorted(answered, key=lambda result: -result.score)
+    return [result for result in answered if result.score >= 1.0] or ranked[: -(-len(ranked) // 4)]

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from statistics import mean
 
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
-from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, to_demo
+from optimizer.search.space import (
+    BYTES_PER_TOKEN,
+    FIXED_TOKENS,
+    NO_DEMOS,
+    Addition,
+    DemoSet,
+    Space,
+    demo_bytes,
+    to_demo,
+)
 from optimizer.search.study import Trial
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import Layout
@@ -20,9 +29,7 @@ LABELED_SETS = 8
 POOL_ROWS = 1_000
 POOL_BYTES = 512 * 1024
 KS = (1, 2, 3, 4, 8, 16)
-FIXED_TOKENS = 1536  # the prefix cache makes them cheap, but not free
 NEAREST_TOKENS = 512  # they differ from input to input, so the engine's prefix cache does not help
-BYTES_PER_TOKEN = 4
 
 
 class GivenSource:
@@ -54,6 +61,7 @@ def empty_space(train: Sequence[Example], context: int, layouts: tuple[Layout, .
     return Space(
         pool=demo_pool(train),
         sizes=demo_sizes(train, min(FIXED_TOKENS, context / 2)),
+        demo_tokens=min(FIXED_TOKENS, context // 2),
         most_nearest=demo_sizes(train, min(NEAREST_TOKENS, context / 2))[-1],
         layouts=layouts,
         structured=structured,
@@ -62,7 +70,7 @@ def empty_space(train: Sequence[Example], context: int, layouts: tuple[Layout, .
 
 def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
     """The numbers of demos that train can fill and that stay within so many tokens."""
-    size = mean(len(canonical_json(to_demo(example)).encode()) for example in train) / BYTES_PER_TOKEN
+    size = mean(demo_bytes(to_demo(example)) for example in train) / BYTES_PER_TOKEN
     fitting = tuple(k for k in KS if k <= len(train) and k * size <= tokens)
     return fitting or (1,)
 
