@@ -23,6 +23,7 @@ from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.contest.ours import TRIALS
 from benchmarks.contest.variants import RandomSearch
 from benchmarks.results import table
+from optimizer.search.first_race import RaceLimit
 from optimizer.search.search import GENERATION, Search
 from tests.support.world import ADD_UP, ALONE, TRAIN_FROM, CappedWorld, run_search, world_row, world_task
 
@@ -47,7 +48,7 @@ class Eights(Search):
 class Unfitted(Search):
     """The first generation raced in the blocks of a whole race, whatever the cap pays for."""
 
-    def first_race_calls(self, count: int) -> int | None:
+    def first_race_limit(self, count: int, measured: Sequence[RaceLimit] = ()) -> None:
         return None
 
 

@@ -7,10 +7,19 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from optimizer.search.candidate import Candidate
-from optimizer.search.first_race import first_race_calls
+from optimizer.search.first_race import RaceLimit, limit_by_calls, limits_by_cost
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
-from optimizer.search.race import Scores, average, blocks, fitted_blocks, is_worse, projected_score, survivors
+from optimizer.search.race import (
+    MIN_FITTED_BLOCK,
+    Scores,
+    average,
+    blocks,
+    fitted_blocks,
+    is_worse,
+    projected_score,
+    survivors,
+)
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
@@ -188,20 +197,28 @@ class Search:
         task, rows = self.task, len(self.task.dev)
         history = [t for t in self.study.trials() if t.worker != task.worker or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        few = None if racing[0].slot else self.first_race_calls(len(racing))
-        course = blocks(rows) if few is None else fitted_blocks(len(racing), rows, few)
+        few = None if racing[0].slot else await self._first_race_limit(racing)
+        if few is not None:
+            await self._run(racing, fitted_blocks(len(racing), rows, few.calls), best)
+            # Not stored: with a higher limit, or where calls turn out cheaper, the whole race is run.
+            answered = sum(len(trial.results) for trial in racing)
+            self.client.allowance.room(task.max_rows(len(racing)) - answered)
+        await self._run(racing, blocks(rows), best)
+        self._store(racing, best)
+        progress = self.progress()  # first: it may bring the choices that the best trial names
+        self.follow(self.task, progress)
+
+    async def _run(self, racing: Sequence[RacingTrial], course: Sequence[range], best: Trial | None) -> None:
+        """Ask all of them the first block of a course, and each later one those that are left."""
+        for trial in racing:
+            trial.results, trial.lost = {}, False  # what was asked before comes from the store
         for number, block in enumerate(course):
             active = [trial for trial in racing if not trial.lost]
             # The best so far are asked first: where a limit ends the block, theirs is the part that was answered.
             leading = sorted(active, key=lambda trial: -average(trial.scores))
             await gather_or_cancel(self._score(trial, block) for trial in leading)
-            if task.race and block is not course[-1]:
+            if self.task.race and block is not course[-1]:
                 drop_losers(active, best.scores if best else {}, survivors(len(racing), number))
-        if few is not None:  # not stored: with a higher limit the whole race is run
-            self.client.allowance.room(task.max_rows(len(racing)))
-        self._store(racing, best)
-        progress = self.progress()  # first: it may bring the choices that the best trial names
-        self.follow(self.task, progress)
 
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
         """Store the trials of a race; those that were dropped are projected beside the best complete one."""
@@ -212,12 +229,22 @@ class Search:
             if (self.task.worker, trial.slot) not in stored:
                 self.study.add(trial.finish(self.task.worker, incumbent), self.task.space.choices)
 
-    def first_race_calls(self, count: int) -> int | None:
-        """The calls that the limits leave to a first race of `count`; None where they pay for a whole one."""
+    def first_race_limit(self, count: int, measured: Sequence[RaceLimit] = ()) -> RaceLimit | None:
+        """What keeps a first race of `count` from being a whole one, as far as it is known; None where nothing does."""
         if not self.task.race or (self.task.worker, 0) in self._stored():
             return None
-        calls = first_race_calls(self.client.allowance, self.study)
-        return calls if calls is not None and calls < self.task.max_rows(count) else None
+        by_calls = limit_by_calls(self.client.allowance, self.study)
+        limits = [*measured, *([by_calls] if by_calls else [])]
+        tightest = min(limits, key=lambda one: one.calls, default=None)
+        return tightest if tightest and tightest.calls < self.task.max_rows(count) else None
+
+    async def _first_race_limit(self, racing: Sequence[RacingTrial]) -> RaceLimit | None:
+        """The same once it is known what a call costs, where a limit goes by that: the first rows tell it."""
+        allowance, look = self.client.allowance, range(min(MIN_FITTED_BLOCK, len(self.task.dev)))
+        if not self.task.race or all(limit.kind == "calls" for limit in allowance.limits.each()):
+            return self.first_race_limit(len(racing))
+        await gather_or_cancel(self._score(trial, look) for trial in racing)
+        return self.first_race_limit(len(racing), limits_by_cost(allowance, self.study))
 
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""

@@ -85,14 +85,25 @@ class CappedWorld(World):
         text = canonical_json(body)
         if text not in self.known:
             self.allowance.reserve()
-            self.known[text] = await super().complete(body, role, sample)
+            completion = self.known[text] = await super().complete(body, role, sample)
             self.allowance.release()
-            self.allowance.pay(role, Total(1))
+            self.allowance.pay(role, Total(1, completion.prompt_tokens, completion.completion_tokens))
         return self.known[text]
 
     def ability(self, prompt: str) -> float:
         parts = self.parts.get(prompt, (prompt,))
         return self.spread * sum(self.normal("part", part) for part in parts) / math.sqrt(len(parts))
+
+
+class Dying(CappedWorld):
+    """A world that fails once it has answered so many requests."""
+
+    fails_at = 0
+
+    async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
+        if len(self.known) == self.fails_at:
+            raise ConnectionError
+        return await super().complete(body, role, sample)
 
 
 @cache

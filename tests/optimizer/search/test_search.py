@@ -22,12 +22,12 @@ from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
-from promptstill.endpoint.allowance import Allowance, Limit, Limits
+from promptstill.endpoint.allowance import Limit
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.store import Completion, Total
+from promptstill.endpoint.store import Completion
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import ScoredRow
-from tests.support.world import ADD_UP, TRAIN_FROM, CappedWorld, World, run_search, world_row, world_task
+from tests.support.world import ADD_UP, TRAIN_FROM, CappedWorld, Dying, World, run_search, world_row, world_task
 
 START = Candidate("chat", "none", 1, 0)
 
@@ -66,42 +66,6 @@ def test_a_race_fitted_to_few_calls_looks_three_times(calls: int, ends: list[int
     assert len(made) == 1 or 0.9 * calls < sum(each) <= calls < max_rows(8, 100)
 
 
-@pytest.mark.parametrize("cap", [70, 125, 200, 290])
-def test_a_limit_below_a_whole_race_lets_all_starters_begin_and_the_best_go_on(cap: int) -> None:
-    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "small")
-    world = Dying(ADD_UP, 1, cap)
-    world.fails_at = cap - 20
-    with pytest.raises(ConnectionError):
-        asyncio.run(run_search(work, world, study=study))
-    world.fails_at = 0
-    outcome = asyncio.run(run_search(work, world, study=study))
-    assert outcome == asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, cap))), "a failure changes nothing"
-    assert outcome.stopped == Limit("calls", cap) and 0.9 * cap <= world.allowance.total.calls <= cap
-    rows = sorted(len(trial.scores) for trial in outcome.trials)
-    assert len(rows) == len(work.starters()) and rows[0] >= 8
-    assert rows[0] < rows[-3] < rows[-2] == rows[-1] == len(outcome.winner.scores)
-    world.allowance.limits = Limits(calls=500)
-    later = asyncio.run(run_search(work, world, study=study))
-    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 500)))
-    first = slice(len(work.starters()))
-    assert later.trials[first] == fresh.trials[first], "a higher limit goes on as one that was there from the start"
-
-
-def test_a_raised_limit_counts_the_test_split_that_a_smaller_one_paid() -> None:
-    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "raised")
-    world = CappedWorld(ADD_UP, 1, 1)
-    world.allowance = Allowance(Limits(calls=40 + 125), held=40)
-    asyncio.run(run_search(work, world, study=study))
-    world.allowance.pay("task", Total(40))
-    world.allowance.limits, world.allowance.held = Limits(calls=40 + 270), 0
-    later = asyncio.run(run_search(work, world, study=study))
-    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 270)))
-    rows = [[len(trial.scores) for trial in outcome.trials] for outcome in (later, fresh)]
-    assert rows[1] == [45, 90, 90, 15, 15, 15]
-    assert rows[0] == [45, 90, 45, 15, 15, 15], "the same blocks, less what the smaller limit paid for elsewhere"
-    assert later.winner.candidate == fresh.winner.candidate
-
-
 @pytest.mark.parametrize("race", [True, False])
 def test_no_generation_is_cut_and_a_limit_leaves_calls_for_the_play_off(race: bool) -> None:
     train, sizes, met = [world_row(TRAIN_FROM + i) for i in range(80)], set(), []
@@ -117,17 +81,6 @@ def test_no_generation_is_cut_and_a_limit_leaves_calls_for_the_play_off(race: bo
         met += [played.rows for played in outcome.playoff]
     assert len(sizes) > 2, "the last generation has the size that fits"
     assert met and min(met) >= 16, "whoever dev cannot tell apart was compared"
-
-
-class Dying(CappedWorld):
-    """A world that fails once it has answered so many requests."""
-
-    fails_at = 0
-
-    async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
-        if len(self.known) == self.fails_at:
-            raise ConnectionError
-        return await super().complete(body, role, sample)
 
 
 @pytest.mark.parametrize("fails_at", [120, 300, 380, 440, 520, 600])

@@ -1,0 +1,91 @@
+"""The first race under a limit: fitted to what the limit pays for, whether that is calls, tokens or minutes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from optuna.storages import InMemoryStorage
+
+from optimizer.search.playoff import SearchOutcome
+from optimizer.search.study import StoredStudy
+from promptstill.endpoint.allowance import Allowance, Limit, Limits
+from promptstill.endpoint.store import Total
+from tests.support.world import ADD_UP, CappedWorld, Dying, run_search, world_task
+
+
+@pytest.mark.parametrize("cap", [70, 125, 200, 290])
+def test_a_limit_below_a_whole_race_lets_all_starters_begin_and_the_best_go_on(cap: int) -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "small")
+    world = Dying(ADD_UP, 1, cap)
+    world.fails_at = cap - 20
+    with pytest.raises(ConnectionError):
+        asyncio.run(run_search(work, world, study=study))
+    world.fails_at = 0
+    outcome = asyncio.run(run_search(work, world, study=study))
+    assert outcome == asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, cap))), "a failure changes nothing"
+    assert outcome.stopped == Limit("calls", cap) and 0.9 * cap <= world.allowance.total.calls <= cap
+    rows = sorted(len(trial.scores) for trial in outcome.trials)
+    assert len(rows) == len(work.starters()) and rows[0] >= 8
+    assert rows[0] < rows[-3] < rows[-2] == rows[-1] == len(outcome.winner.scores)
+    world.allowance.limits = Limits(calls=500)
+    later = asyncio.run(run_search(work, world, study=study))
+    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 500)))
+    first = slice(len(work.starters()))
+    assert later.trials[first] == fresh.trials[first], "a higher limit goes on as one that was there from the start"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_first_race_fits_a_limit_on_tokens_as_one_on_calls(share: float) -> None:
+    work = replace(world_task(100, 1), trials=1_000)
+    calls = int(share * work.max_rows(len(work.starters())))
+    by_calls = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, calls)))
+    world = CappedWorld(ADD_UP, 1, 1)
+    world.allowance.limits = Limits(tokens=calls * mean_tokens_of(by_calls))
+    by_tokens = asyncio.run(run_search(work, world))
+    assert by_tokens.stopped and by_tokens.stopped.kind == "tokens"
+    rows = sorted(len(trial.scores) for trial in by_tokens.trials)
+    assert len(rows) == len(work.starters()) and rows[0] >= 8, "all begin"
+    assert rows[-1] > 2 * rows[0], "and the best go on"
+    assert 0.85 * world.allowance.limits.tokens <= world.allowance.total.tokens <= world.allowance.limits.tokens + 200
+
+
+def mean_tokens_of(outcome: SearchOutcome) -> int:
+    """A call's, in a search."""
+    weighed = [(len(trial.scores), trial.tokens * len(trial.scores)) for trial in outcome.trials]
+    return round(sum(tokens for _, tokens in weighed) / sum(rows for rows, _ in weighed))
+
+
+def test_a_first_race_that_turns_out_cheaper_is_run_whole() -> None:
+    work, world, clock = replace(world_task(100, 1), trials=6), CappedWorld(ADD_UP, 1, 1), Slowing()
+    world.allowance = Allowance(Limits(minutes=10), clock=clock)
+    clock.world = world
+    outcome = asyncio.run(run_search(work, world))
+    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 10_000)))
+    assert outcome.trials == fresh.trials
+
+
+class Slowing:
+    """A clock that goes by answered calls: the first 48 take four seconds each, as at a cold engine, later ones one."""
+
+    world: CappedWorld | None = None
+
+    def __call__(self) -> float:
+        calls = self.world.allowance.total.calls if self.world else 0
+        return 4.0 * min(calls, 48) + max(calls - 48, 0)
+
+
+def test_a_raised_limit_counts_the_test_split_that_a_smaller_one_paid() -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "raised")
+    world = CappedWorld(ADD_UP, 1, 1)
+    world.allowance = Allowance(Limits(calls=40 + 125), held=40)
+    asyncio.run(run_search(work, world, study=study))
+    world.allowance.pay("task", Total(40))
+    world.allowance.limits, world.allowance.held = Limits(calls=40 + 270), 0
+    later = asyncio.run(run_search(work, world, study=study))
+    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 270)))
+    rows = [[len(trial.scores) for trial in outcome.trials] for outcome in (later, fresh)]
+    assert rows[1] == [45, 90, 90, 15, 15, 15]
+    assert rows[0] == [45, 90, 45, 15, 15, 15], "the same blocks, less what the smaller limit paid for elsewhere"
+    assert later.winner.candidate == fresh.winner.candidate
