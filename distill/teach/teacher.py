@@ -15,14 +15,14 @@ from typing import Any
 from distill.teach.reasons import Reason
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
-from promptstill.errors import ReplyError, RequestRefused
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.prompt import Prompt
 from promptstill.prompt.template import fill
+from promptstill.scoring.answer import ModelAnswer, Question
 from promptstill.task.examples import Example
 
 ReportAnswers = Callable[[int, int], None]
-TeacherRequest = tuple[int, int, dict[str, Any]]  # row number, sample number, body
+TeacherRequest = tuple[int, int, Question]  # row number, sample number, what is asked
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ async def ask_teacher(
     others = [number for number in range(len(examples)) if number not in demos]
     found = {(n, 0): TeacherAnswer(examples[n], 0, "", None, Reason("stands in the prompt as a demo")) for n in demos}
     total = len(others) * (k + 1)
-    queue = to_requests(prompt, examples, others, k, temperature)
+    queue = to_requests(prompt, examples, others, k)
 
     async def work() -> None:
-        for number, sample, body in queue:
-            found[number, sample] = await ask_once(prompt, examples[number], sample, body, client)
+        for number, sample, question in queue:
+            heat = temperature if sample else 0.0
+            given = await question.ask(client, "teacher", sample=sample, temperature=heat)
+            found[number, sample] = to_teacher_answer(examples[number], sample, given)
             report(len(found) - len(demos), total)
 
     workers = [asyncio.create_task(work()) for _ in range(min(client.endpoint.window, total))]
@@ -72,31 +74,23 @@ async def ask_teacher(
 
 
 def to_requests(
-    prompt: Prompt, examples: Sequence[Example], numbers: Sequence[int], k: int, temperature: float
+    prompt: Prompt, examples: Sequence[Example], numbers: Sequence[int], k: int
 ) -> Iterator[TeacherRequest]:
-    """The requests for the rows of these numbers. A row is rendered once, when its turn comes."""
+    """The requests for the rows of these numbers. The samples of a row share one question, so it is rendered once."""
     for number in numbers:
-        body = prompt.request(examples[number].inputs)
+        question = Question(prompt, examples[number].inputs)
         for sample in range(k + 1):
-            yield number, sample, body | {"temperature": temperature if sample else 0.0}
+            yield number, sample, question
 
 
-async def ask_once(
-    prompt: Prompt, example: Example, sample: int, body: dict[str, Any], client: Client
-) -> TeacherAnswer:
-    """One call and its parsed reply. A reply that was cut at max_tokens is unusable even where it parses: from it a
-    student would learn to stop in the middle."""
-    try:
-        completion = await client.complete(body, "teacher", sample)
-    except RequestRefused as error:
-        return TeacherAnswer(example, sample, "", None, Reason("refused", str(error)))
-    text = completion.text
-    if completion.finish_reason == "length":
+def to_teacher_answer(example: Example, sample: int, given: ModelAnswer) -> TeacherAnswer:
+    """A reply that was cut at max_tokens is unusable even where it parses: from it a student would learn to stop in
+    the middle."""
+    text = given.completion.text
+    if given.cut:
         return TeacherAnswer(example, sample, text, None, Reason("cut at max_tokens"))
-    try:
-        return TeacherAnswer(example, sample, text, prompt.parse(text), None)
-    except ReplyError as error:
-        return TeacherAnswer(example, sample, text, None, Reason("unparsed", str(error)))
+    reason = Reason(given.problem, given.detail) if given.problem else None
+    return TeacherAnswer(example, sample, text, given.outputs, reason)
 
 
 def fixed_text(prompt: Prompt) -> str:

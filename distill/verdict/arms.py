@@ -14,7 +14,9 @@ from typing import Any
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
 from promptstill.endpoint.store import CallStore, Completion, SqliteCalls
+from promptstill.errors import InfrastructureError
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.answer import answer
 from promptstill.scoring.evaluate import score_rows
 from promptstill.scoring.test_report import TestReport, summarize_results
 from promptstill.stats import Estimate
@@ -94,16 +96,24 @@ async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpo
     singles = min(SINGLE_REQUESTS, len(rows) // 2)
     replies, _ = await time_replies(prompt, rows[:singles], endpoint, 1)
     waits = [one.seconds for one in replies]
-    _, seconds = await time_replies(prompt, rows[singles:], endpoint, IN_FLIGHT)
-    return Speed(median(waits[1:] or waits), (len(rows) - singles) / seconds)
+    others, seconds = await time_replies(prompt, rows[singles:], endpoint, IN_FLIGHT)
+    return Speed(median(waits[1:] or waits), len(others) / seconds)
 
 
 async def time_replies(
     prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int
 ) -> tuple[list[Completion], float]:
-    """The replies to `rows` with `window` requests in flight, and the seconds for all. No stored reply is used."""
+    """The replies to `rows` with `window` requests in flight, and the seconds for all. No stored reply is used.
+
+    A row that the endpoint refuses has none. Raises `InfrastructureError` where it refuses them all.
+    """
     with closing(SqliteCalls(Path(":memory:"))) as store:
         async with Client(replace(endpoint, window=window), store, Allowance()) as client:
             started = time.perf_counter()
-            replies = await asyncio.gather(*(client.complete(prompt.request(row.inputs), "timing") for row in rows))
-            return replies, time.perf_counter() - started
+            answers = await asyncio.gather(*(answer(prompt, row.inputs, client, "timing") for row in rows))
+            seconds = time.perf_counter() - started
+    replies = [one.completion for one in answers if one.problem != "refused"]
+    if not replies:
+        why = answers[0].detail if answers else "There are no rows to ask."
+        raise InfrastructureError("The endpoint answers no request to be timed.", why, "Give shorter dev rows.")
+    return replies, seconds

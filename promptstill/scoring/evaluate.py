@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
-from promptstill.errors import ReplyError, RequestRefused
+from promptstill.errors import ReplyError
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.answer import ModelAnswer, answer
 from promptstill.task.examples import Example
 from promptstill.task.metrics import apply_metric, is_judge
 from promptstill.task.recipe import Metric
@@ -25,7 +26,7 @@ class ScoredRow:
     """A prompt's result on one row.
 
     outputs: None where the reply could not be parsed. reason: why the row scored zero without a metric, else None.
-    seconds: from the request to its reply.
+    seconds: from the request to its reply. cut: whether the reply ended at max_tokens; where it parses, it is scored.
     """
 
     example: Example
@@ -37,6 +38,7 @@ class ScoredRow:
     cached_tokens: int
     completion_tokens: int
     seconds: float
+    cut: bool = False
 
     @property
     def unparsed(self) -> bool:
@@ -72,22 +74,21 @@ async def gather_or_cancel(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[
 
 
 async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> ScoredRow:
-    """Ask for one row, parse the reply and score it."""
+    """Ask for one row and score the answer."""
+    given = await answer(prompt, example.inputs, client, role)
+    if given.outputs is None:
+        return to_scored_row(example, given, 0.0, given.reason)
     try:
-        completion = await client.complete(prompt.request(example.inputs), role)
-    except RequestRefused as error:
-        return ScoredRow(example, 0.0, "", None, f"refused: {error}", 0, 0, 0, 0.0)
-    usage = (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens, completion.seconds)
-    try:
-        outputs = prompt.parse(completion.text)
+        return to_scored_row(example, given, await score_async(metric, example, given.outputs))
     except ReplyError as error:
-        cut = " (cut at max_tokens)" if completion.finish_reason == "length" else ""
-        return ScoredRow(example, 0.0, completion.text, None, f"unparsed{cut}: {error}", *usage)
-    try:
-        score = await score_async(metric, example, outputs)
-    except ReplyError as error:
-        return ScoredRow(example, 0.0, completion.text, outputs, f"unjudged: {error}", *usage)
-    return ScoredRow(example, score, completion.text, outputs, None, *usage)
+        return to_scored_row(example, given, 0.0, f"unjudged: {error}")
+
+
+def to_scored_row(example: Example, given: ModelAnswer, score: float, reason: str | None = None) -> ScoredRow:
+    """The result of a row from its answer."""
+    reply = given.completion
+    usage = (reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens, reply.seconds)
+    return ScoredRow(example, score, reply.text, given.outputs, reason, *usage, given.cut)
 
 
 async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
 from promptstill.endpoint.client import Client
-from promptstill.errors import ReplyError
 from promptstill.prompt.layouts.dspy_default import dspy_default
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.answer import stored_answer
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_row, score_rows
 from promptstill.stats import Estimate, Gain, gain, mean_interval
 from promptstill.task.examples import Example
@@ -73,20 +72,12 @@ def uncached_calls(task: Task, baseline: Prompt, rows: Sequence[Example], client
     """The most calls that `evaluate_test` can take: all of a winner's, and what is not stored of the others."""
     first, second = dspy_default(task), dspy_default(task, "json")
 
-    def is_uncached(prompt: Prompt, row: Example) -> bool:
-        return client.find_stored(prompt.request(row.inputs)) is None
+    def uncached(row: Example) -> int:
+        asked, tried, retried = (stored_answer(prompt, row.inputs, client) for prompt in (baseline, first, second))
+        needs_retry = retried is None and (tried is None or tried.outputs is None)
+        return (asked is None) + (tried is None) + needs_retry
 
-    def has_parsed(row: Example) -> bool:
-        """Whether DSPy's default needs no second try."""
-        reply = client.find_stored(first.request(row.inputs))
-        with contextlib.suppress(ReplyError):
-            return reply is not None and bool(first.parse(reply.text))
-        return False
-
-    return len(rows) + sum(
-        is_uncached(baseline, row) + is_uncached(first, row) + (is_uncached(second, row) and not has_parsed(row))
-        for row in rows
-    )
+    return len(rows) + sum(map(uncached, rows))
 
 
 async def evaluate_test(

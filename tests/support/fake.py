@@ -30,12 +30,20 @@ def echo_answer(body: Body) -> str:
 class FakeEndpoint:
     """Serves /v1/models and /v1/chat/completions on a loopback port.
 
-    answer: the reply to a request's body. key: refuse requests without it. misbehave: the status to fail with, by the
-    number of the request from 1, or None. calls: the number of completions by body. bodies: in the order of completion.
+    answer: the reply to a request's body. key: refuse requests without it. finish: the reply's finish_reason.
+    misbehave: the status to fail with, by the number of the request from 1, or None. calls: the number of completions
+    by body. bodies: in the order of completion.
     """
 
-    def __init__(self, answer: Answer = echo_answer, *, model: str = "fake", key: str | None = None) -> None:
-        self.answer, self.model, self.key = answer, model, key
+    def __init__(
+        self,
+        answer: Answer = echo_answer,
+        *,
+        model: str = "fake",
+        key: str | None = None,
+        finish: Answer = lambda body: "stop",
+    ) -> None:
+        self.answer, self.model, self.key, self.finish = answer, model, key, finish
         self.calls: Counter[str] = Counter()
         self.bodies: list[Body] = []
         self.misbehave: Callable[[int], int | None] = lambda number: None
@@ -89,7 +97,7 @@ class FakeEndpoint:
         text = self.answer(body)
         length = len(json.dumps(body["messages"])) // 4 + self.markup(body)
         usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + 1, "total_tokens": length}
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": self.finish(body)}
         return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
     def markup(self, body: Body) -> int:

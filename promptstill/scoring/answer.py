@@ -1,0 +1,89 @@
+"""A prompt's answer to inputs: the one place that renders a prompt, asks a model and reads its reply.
+
+A prompt may become a program of several calls, so callers build no request and read no reply. What stays apart: the
+probe of layouts and the check of an adapter, which alter the request, and `serve`, which has clients of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.store import Completion
+from promptstill.errors import ReplyError, RequestRefused
+from promptstill.prompt.prompt import Prompt
+
+Problem = Literal["refused", "unparsed"]
+NO_REPLY = Completion("", "", 0, 0, 0, 0.0)
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """The answer to one row of inputs.
+
+    completion: empty where the endpoint refused the request. outputs: None where the reply cannot be used; `problem`
+    and `detail` then say why.
+    """
+
+    completion: Completion
+    outputs: Mapping[str, Any] | None
+    problem: Problem | None = None
+    detail: str = ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the reply ended at max_tokens; it may parse all the same."""
+        return self.completion.finish_reason == "length"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the reply cannot be used, in one line; None where it can."""
+        cut = " (cut at max_tokens)" if self.cut else ""
+        return f"{self.problem}{cut}: {self.detail}" if self.problem else None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and one row's inputs. It is rendered once, when it is first asked, however many samples are asked."""
+
+    prompt: Prompt
+    inputs: Mapping[str, Any]
+
+    @cached_property
+    def _body(self) -> dict[str, Any]:
+        return self.prompt.request(self.inputs)
+
+    async def ask(self, client: Client, role: str, *, sample: int = 0, temperature: float | None = None) -> ModelAnswer:
+        """The answer, from the store or from the endpoint.
+
+        role: what the call is counted as. sample: tells samples of one question apart. temperature: instead of the
+        prompt's own. Raises what `Client.complete` raises, but for `RequestRefused`, and `UserError` for wrong inputs.
+        """
+        body = self._body if temperature is None else self._body | {"temperature": temperature}
+        try:
+            completion = await client.complete(body, role, sample)
+        except RequestRefused as error:
+            return ModelAnswer(NO_REPLY, None, "refused", str(error))
+        return read_answer(self.prompt, completion)
+
+
+async def answer(prompt: Prompt, inputs: Mapping[str, Any], client: Client, role: str = "task") -> ModelAnswer:
+    """A prompt's answer to inputs, asked once; see `Question.ask`."""
+    return await Question(prompt, inputs).ask(client, role)
+
+
+def stored_answer(prompt: Prompt, inputs: Mapping[str, Any], client: Client) -> ModelAnswer | None:
+    """The answer as far as it needs no call; None where the endpoint must be asked."""
+    completion = client.find_stored(prompt.request(inputs))
+    return read_answer(prompt, completion) if completion else None
+
+
+def read_answer(prompt: Prompt, completion: Completion) -> ModelAnswer:
+    """The outputs in a reply, or why it has none."""
+    try:
+        return ModelAnswer(completion, prompt.parse(completion.text))
+    except ReplyError as error:
+        return ModelAnswer(completion, None, "unparsed", str(error))

@@ -1,0 +1,41 @@
+"""Arms of the verdict: what is timed and what is recorded, against a fake endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from distill.verdict.arms import Speed, time_requests
+from promptstill.endpoint.client import Endpoint
+from promptstill.errors import InfrastructureError
+from promptstill.prompt.layouts.build import build_prompt
+from tests.support.answers import BOXES, box
+from tests.support.fake import FakeEndpoint
+
+PROMPT, ROWS = build_prompt(BOXES, "chat", "Answer."), [box(n, answer="yes") for n in range(8)]
+
+
+def timed(fake: FakeEndpoint) -> Speed:
+    with fake:
+        return asyncio.run(time_requests(PROMPT, ROWS, Endpoint(fake.base_url, "weights")))
+
+
+def test_each_row_is_timed_once_the_first_half_one_after_the_other() -> None:
+    fake = FakeEndpoint()
+    fake.delay_s = 0.05
+    speed = timed(fake)
+    assert speed.latency_s >= 0.05 and speed.requests_per_s > 1 / 0.05 and sum(fake.calls.values()) == 8
+
+
+def test_a_refused_row_is_not_timed() -> None:
+    fake = FakeEndpoint()
+    fake.misbehave = lambda number: 400 if number in (2, 7) else None
+    assert timed(fake).latency_s > 0 and sum(fake.calls.values()) == 6
+
+
+def test_where_every_row_is_refused_there_is_no_time() -> None:
+    fake = FakeEndpoint()
+    fake.misbehave = lambda number: 413
+    with pytest.raises(InfrastructureError, match="answers no request to be timed"):
+        timed(fake)
