@@ -34,7 +34,8 @@ def write_result(folder: DistilledFolder, result: Distillation) -> None:
 def prompt_artifact(result: Distillation) -> dict[str, Any]:
     """prompt.json: the student's prompt in best.json's schema, where it comes from, and its scores."""
     plan, verdict = result.plan, result.verdict
-    test = {"student": {"score": asdict(verdict.student.score), "parse_failures": verdict.student.parse_failures}}
+    student = verdict.student
+    test = {"student": {"score": asdict(student.score), "parse_failures": student.parse_failures, "cut": student.cut}}
     gains = {"over_best": asdict(verdict.over_best)}
     return {
         "schema_version": SCHEMA_VERSION,

@@ -13,6 +13,7 @@ from distill.verdict.arms import Arm
 from distill.verdict.verdict import DistillVerdict, paired_gain, verdict_sentence
 from optimizer.command.summary import gain_text
 from promptstill.command.tables import narrow_table
+from promptstill.scoring.test_report import cut_note
 from promptstill.stats import Gain
 
 if TYPE_CHECKING:  # loads torch
@@ -132,6 +133,8 @@ def terminal_table(verdict: DistillVerdict, seed: int) -> RenderableType:
     lines = [f"over the best prompt:  {gain_text(verdict.over_best)}"]
     if verdict.over_gold:
         lines.append(f"over the gold student: {gain_text(verdict.over_gold)}")
+    if cut := cut_note({name: arm.cut for name, arm in verdict.arms.items()}, verdict.best.score.n):
+        lines.append(cut)
     note = "tokens: prompt + reply; alone: median latency of a single request; req/s: with 32 in flight"
     return Group(table, Text(note, style="dim"), Text(""), *map(Text, lines))
 

@@ -25,6 +25,7 @@ from promptstill.task.recipe import Metric
 
 SINGLE_REQUESTS = 16  # timed one after the other
 IN_FLIGHT = 32
+ReplyFacts = tuple[str, str | None, bool]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Arm:
     """How one prompt and model scored on test, row by row, and what a request costs.
 
     groups: a digest for each row; rows that share one are not independent.
-    replies: each row's text, and why it could not be used (None where it could).
+    replies: each row's text, why it could not be used (None where it could), and whether it was cut at max_tokens.
+    cut: the share of replies that were.
     """
 
     score: Estimate
@@ -50,7 +52,8 @@ class Arm:
     prompt_tokens: float
     completion_tokens: float
     speed: Speed
-    replies: tuple[tuple[str, str | None], ...] = ()
+    replies: tuple[ReplyFacts, ...] = ()
+    cut: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +65,8 @@ class Arm:
             "scores": tuple(value["scores"]),
             "speed": Speed(**value["speed"]),
         }
-        replies = tuple((text, reason) for text, reason in value.get("replies", ()))
+        # What was stored before cuts were recorded has two facts of a reply.
+        replies = tuple((text, reason, any(cut)) for text, reason, *cut in value.get("replies", ()))
         return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies})
 
 
@@ -85,10 +89,10 @@ class ArmBench:
 
 def to_arm(report: TestReport, speed: Speed) -> Arm:
     scores = tuple(result.score for result in report.results)
-    replies = tuple((result.reply, result.reason) for result in report.results)
+    replies = tuple((result.reply, result.reason, result.cut) for result in report.results)
     groups = tuple(result.example.group_id for result in report.results)
     tokens = report.prompt_tokens, report.completion_tokens
-    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies)
+    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut)
 
 
 async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Speed:

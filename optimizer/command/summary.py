@@ -13,7 +13,9 @@ from optimizer.run.result import RunResult
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import Limit
 from promptstill.engine.models import EMBEDDED
-from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note
+from promptstill.report.row_view import LABELS
+from promptstill.scoring.rows import ARMS
+from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Gain
 from promptstill.task.judge import judge_total
@@ -42,9 +44,14 @@ def table(verdict: TestVerdict) -> Table:
     figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens")
     read = "once" if verdict.winners == 1 else f"for {verdict.winners} winners so far"
     shown = narrow_table(f"test: {verdict.winner.score.n} rows, read {read}", "prompt", *figures)
-    for name, one in (("baseline", verdict.baseline), ("DSPy default", verdict.dspy), ("winner", verdict.winner)):
+    for name, one in arms(verdict).items():
         shown.add_row(name, *cells(one))
     return shown
+
+
+def arms(verdict: TestVerdict) -> dict[str, TestReport]:
+    """The three prompts by the names that a reader sees."""
+    return {LABELS[arm]: getattr(verdict, arm) for arm in ARMS}
 
 
 def cells(one: TestReport) -> list[str]:
@@ -65,6 +72,8 @@ def conclusion(verdict: TestVerdict) -> list[str]:
         )
     else:
         lines.append("The winner beats the baseline prompt on test: it is shipped.")
+    if note := cut_note({name: one.cut for name, one in arms(verdict).items()}, verdict.winner.score.n):
+        lines.append(note)
     if verdict.winners > 1:
         lines.append(bonferroni_note(verdict.over_baseline.p, verdict.winners))
     return lines

@@ -10,8 +10,9 @@ from optimizer.search.space import Space
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.prompt import Prompt
 from promptstill.report.diff import prompt_text
+from promptstill.report.row_view import LABELS
 from promptstill.scoring.rows import TestRow
-from promptstill.scoring.test_report import bonferroni_note
+from promptstill.scoring.test_report import bonferroni_note, cut_note
 
 LONG = 40  # characters from which a value that stands in the prompt is no coincidence
 COPIED_WORDS = 8
@@ -99,6 +100,9 @@ def figure_warnings(test: Mapping[str, Any], dev: Mapping[str, Any]) -> Iterator
         yield f"Test has {n} rows only: the intervals are wide."
     if winner["parse_failures"] > 0.05:
         yield f"{winner['parse_failures']:.0%} of the winner's replies did not parse, and scored zero."
+    # A best.json of before this was recorded has no such share.
+    if note := cut_note({label: test[arm].get("cut", 0.0) for arm, label in LABELS.items()}, n):
+        yield note
     if winner["score"]["mean"] < dev["low"]:
         yield (
             f"The winner's dev score is {100 * test['dev_optimism']:.1f} points above its test score: "

@@ -81,7 +81,7 @@ def row_view(number: int, row: ReportRow, limit: int) -> RowView:
     texts = [RowText(name, *cut_text(as_text(value), limit)) for name, value in inputs.items()]
     texts += [RowText(f"gold {name}", *cut_text(as_text(value), limit)) for name, value in gold.items()]
     texts += [
-        RowText(label, *cut_text(answer.reply, limit), answer.score, cut_text(answer.reason or "", 200)[0])
+        RowText(label, *cut_text(answer.reply, limit), answer.score, cut_text(answer.remark, 200)[0])
         for label, answer in row.replies.items()
     ]
     return RowView(

@@ -18,15 +18,24 @@ ARMS = ("baseline", "dspy", "winner")  # of a run; a distillation has others
 
 @dataclass(frozen=True)
 class ArmReply:
-    """An arm's reply to a row; `reason` says why one that could not be used scored zero, else it is None."""
+    """An arm's reply to a row; `reason` says why one that could not be used scored zero, else it is None.
+
+    cut: whether it ended at max_tokens; where it parses all the same, it is scored.
+    """
 
     score: float
     reply: str
     reason: str | None
+    cut: bool = False
 
     @property
     def unparsed(self) -> bool:
         return self.reason is not None
+
+    @property
+    def remark(self) -> str:
+        """What is wrong with it, for a reader; empty where nothing is."""
+        return self.reason or ("cut at max_tokens" if self.cut else "")
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,12 @@ def write_test_rows(path: Path, verdict: TestVerdict) -> None:
 def to_test_row(results: Mapping[str, ScoredRow]) -> TestRow:
     """One row with the results of the arms."""
     example = next(iter(results.values())).example
-    answers = {arm: ArmReply(round(result.score, 6), result.reply, result.reason) for arm, result in results.items()}
+    answers = {arm: to_arm_reply(result) for arm, result in results.items()}
     return TestRow(example.id, example.inputs, gold_values(example), answers, example.group_id)
+
+
+def to_arm_reply(result: ScoredRow) -> ArmReply:
+    return ArmReply(round(result.score, 6), result.reply, result.reason, result.cut)
 
 
 def gold_values(example: Example) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -20,13 +20,15 @@ from promptstill.task.recipe import Metric
 
 @dataclass(frozen=True)
 class TestReport:
-    """One prompt on test: its score with interval, the share of replies that did not parse, and its cost.
+    """One prompt on test: its score with interval, the shares of replies that did not parse or were cut, and its cost.
 
-    prompt_tokens, completion_tokens: mean a request. seconds: the median wait for a reply.
+    cut: at max_tokens, whether the reply parsed or not. prompt_tokens, completion_tokens: mean a request. seconds: the
+    median wait for a reply.
     """
 
     score: Estimate
     parse_failures: float
+    cut: float
     prompt_tokens: float
     completion_tokens: float
     seconds: float
@@ -65,6 +67,20 @@ def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str 
     return (
         f"{count} {evaluated} were evaluated on these test rows so far. "
         f"As the best of {count}, this gain over the {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
+    )
+
+
+def cut_note(cut: Mapping[str, float], rows: int) -> str:
+    """How many replies of each prompt were cut on so many rows, and what to do; empty where none was.
+
+    cut: the share of each prompt's replies, from 0 to 1.
+    """
+    counts = [f"{name} {round(share * rows)} of {rows}" for name, share in cut.items() if share]
+    if not counts:
+        return ""
+    return (
+        f"Replies cut at max_tokens, which may lack their end: {', '.join(counts)}. "
+        "Raise it in the recipe: Recipe(max_tokens=…)."
     )
 
 
@@ -131,8 +147,14 @@ def add_first_try(first: ScoredRow, retry: ScoredRow) -> ScoredRow:
 
 def summarize_results(results: Sequence[ScoredRow], seed: int) -> TestReport:
     """The report of one prompt's results; `seed` is that of the interval."""
-    failures = sum(result.unparsed for result in results) / len(results)
-    scores = mean_interval([result.score for result in results], seed, [result.example.group for result in results])
+    count = len(results)
+    prompt_tokens, completion_tokens = mean_tokens(results)
     return TestReport(
-        scores, failures, *mean_tokens(results), median(result.seconds for result in results), tuple(results)
+        score=mean_interval([one.score for one in results], seed, [one.example.group for one in results]),
+        parse_failures=sum(one.unparsed for one in results) / count,
+        cut=sum(one.cut for one in results) / count,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        seconds=median(one.seconds for one in results),
+        results=tuple(results),
     )

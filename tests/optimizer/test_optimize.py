@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from optimizer.report.report import write_report
+from optimizer.run.folder import RunFolder
 from promptstill import Prompt
 from promptstill.endpoint.store import SqliteCalls
 from tests.support import ROOT
@@ -51,6 +53,26 @@ def test_no_gain_ships_the_baseline(tmp_path: Path) -> None:
         done = run(command(fake, tmp_path), tmp_path)
     assert done.returncode == 0, done.stderr
     assert best(tmp_path)["shipped"] == "baseline" and "does not beat the baseline prompt" in done.stdout
+
+
+def test_cut_replies_are_told_at_the_end_and_in_the_page(tmp_path: Path) -> None:
+    options = ("--trials", "2", "--proposals", "0", "--layout", "chat")
+    with FakeEndpoint(
+        knows_with_demos, finish=lambda body: "length" if "[[ ##" in json.dumps(body) else "stop"
+    ) as fake:
+        done = run(command(fake, tmp_path, *options), tmp_path)
+    assert done.returncode == 0, done.stderr
+    note = "Replies cut at max_tokens, which may lack their end: DSPy default 40 of 40. Raise it in the recipe: "
+    assert f"\n{note}Recipe(max_tokens=…).\n" in done.stdout
+    test = best(tmp_path)["scores"]["test"]
+    assert [test[arm]["cut"] for arm in ("baseline", "dspy", "winner")] == [0.0, 1.0, 0.0]
+    folder = RunFolder(next((tmp_path / "runs").iterdir()))
+    assert note in folder.report_path.read_text()
+    for arm in ("baseline", "dspy", "winner"):
+        del test[arm]["cut"]
+    folder.best_path.write_text(json.dumps({**best(tmp_path), "scores": {**best(tmp_path)["scores"], "test": test}}))
+    write_report(folder)
+    assert note not in folder.report_path.read_text(), "a run from before cuts were recorded is shown as it was"
 
 
 @pytest.mark.slow

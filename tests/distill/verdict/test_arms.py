@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from distill.verdict.arms import Speed, time_requests
+from distill.verdict.arms import Arm, ArmBench, Speed, time_requests
 from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.store import SqliteCalls
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.layouts.build import build_prompt
-from tests.support.answers import BOXES, box
+from tests.support.answers import BOXES, EXACT, box
 from tests.support.fake import FakeEndpoint
 
 PROMPT, ROWS = build_prompt(BOXES, "chat", "Answer."), [box(n, answer="yes") for n in range(8)]
@@ -39,3 +43,17 @@ def test_where_every_row_is_refused_there_is_no_time() -> None:
     fake.misbehave = lambda number: 413
     with pytest.raises(InfrastructureError, match="answers no request to be timed"):
         timed(fake)
+
+
+def test_cut_replies_are_recorded_and_an_arm_from_before_that_is_read(tmp_path: Path) -> None:
+    fake = FakeEndpoint(lambda body: "yes", finish=lambda body: "length" if "box 3" in json.dumps(body) else "stop")
+    with fake, closing(SqliteCalls(tmp_path / "calls.db")) as store:
+        bench = ArmBench(ROWS, ROWS, EXACT, store, 0)
+        arm = asyncio.run(bench.measure(PROMPT, Endpoint(fake.base_url, "weights")))
+    assert arm.cut == 1 / 8 and arm.score.mean > 0.9
+    assert [cut for _, _, cut in arm.replies] == [number == 3 for number in range(8)]
+    stored = json.loads(json.dumps(arm.to_json()))
+    assert Arm.from_json(stored) == arm
+    del stored["cut"]
+    before = Arm.from_json({**stored, "replies": [reply[:2] for reply in stored["replies"]]})
+    assert before.cut == 0.0 and before.replies[3] == ("yes", None, False)

@@ -20,6 +20,7 @@ from tests.support.recipe_file import make_rows, write_recipe
 
 def score_four(metric: Metric, folder: Path, fake: FakeEndpoint | None = None) -> list[ScoredRow]:
     """Four rows, answered by `fake` and scored by `metric`."""
+    folder.mkdir(exist_ok=True)
     task = open_task(write_recipe(folder, rows=make_rows()))
     prompt = build_prompt(task.task, "json", "Tell.")
     with fake or FakeEndpoint(lambda body: '{"answer": "a0"}') as endpoint:
@@ -44,6 +45,13 @@ def test_a_refused_request_is_a_zero_with_its_reason(tmp_path: Path) -> None:
     fake.misbehave = lambda number: 413
     row = score_four(exact_match("answer"), tmp_path, fake)[0]
     assert row.score == 0.0 and row.unparsed and str(row.reason).startswith("refused: ") and not row.prompt_tokens
+
+
+def test_a_cut_reply_that_parses_is_scored_and_recorded(tmp_path: Path) -> None:
+    fake = FakeEndpoint(lambda body: '{"answer": "a0"}', finish=lambda body: "length")
+    rows = score_four(lambda example, prediction: 0.5, tmp_path, fake)
+    assert [(row.score, row.cut, row.reason) for row in rows] == [(0.5, True, None)] * 4
+    assert not any(row.cut for row in score_four(exact_match("answer"), tmp_path / "whole"))
 
 
 def test_judges_wait_side_by_side(tmp_path: Path) -> None:

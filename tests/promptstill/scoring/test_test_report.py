@@ -1,0 +1,79 @@
+"""The evaluation on test: what is told of cut replies, and what a later part of a run needs no call for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from promptstill.endpoint.client import Client
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.scoring.rows import ARMS, read_test_rows, write_test_rows
+from promptstill.scoring.test_report import (
+    TestReport,
+    TestVerdict,
+    compare_reports,
+    cut_note,
+    evaluate_test,
+    uncached_calls,
+)
+from promptstill.task.open import OpenTask, open_task
+from tests.support.client import run_with_client
+from tests.support.fake import Body, FakeEndpoint
+from tests.support.recipe_file import make_rows, write_recipe
+
+
+def reply(body: Body) -> str:
+    """In the form that is asked for; DSPy's default reads it at its second try alone."""
+    return "a0" if len(body["messages"]) == 1 else '{"answer": "a0"}'
+
+
+def finish(body: Body) -> str:
+    """The winner's instruction makes for long replies to two rows, and so do DSPy's markers."""
+    text = json.dumps(body["messages"])
+    long = "at length" in text and any(f"q{number}" in text for number in (1, 2))
+    return "length" if long else "stop"
+
+
+def evaluate(opened: OpenTask, fake: FakeEndpoint, folder: Path) -> TestVerdict:
+    rows = opened.splits.test
+    baseline, winner = (build_prompt(opened.task, "inline", text) for text in ("Tell.", "Tell at length."))
+
+    async def work(client: Client) -> tuple[TestReport, TestReport, TestReport]:
+        before = uncached_calls(opened.task, baseline, rows, client)
+        reports = await evaluate_test(opened.task, (baseline, winner), rows, opened.recipe.metric, client, seed=0)
+        assert before == 4 * len(rows) and uncached_calls(opened.task, baseline, rows, client) == len(rows)
+        return reports
+
+    return compare_reports(run_with_client(fake, folder, work), 0.5, 0)
+
+
+def test_the_share_of_cut_replies_is_in_the_report_and_in_the_rows(tmp_path: Path) -> None:
+    rows = [{**row, "split": ("train", "dev", "test")[n % 3]} for n, row in enumerate(make_rows(24))]
+    opened = open_task(write_recipe(tmp_path, rows=rows))
+    expected = {row.id for row in opened.splits.test if any(f"q{n}" in row.inputs["question"] for n in (1, 2))}
+    with FakeEndpoint(reply, finish=finish) as fake:
+        verdict = evaluate(opened, fake, tmp_path)
+    assert verdict.baseline.cut == verdict.dspy.cut == 0.0
+    assert verdict.winner.cut == len(expected) / 8 and 0 < len(expected) < 8
+    assert verdict.winner.to_json()["cut"] == verdict.winner.cut and verdict.winner.parse_failures == 0.0
+    write_test_rows(tmp_path / "test.jsonl", verdict)
+    read = read_test_rows(tmp_path / "test.jsonl")
+    assert {row.id for row in read if row.answers["winner"].cut} == expected
+    assert {row.answers["winner"].remark for row in read} == {"", "cut at max_tokens"}
+    assert not any(row.answers[arm].cut for row in read for arm in ARMS if arm != "winner")
+
+
+def test_rows_from_before_cuts_were_recorded_are_read(tmp_path: Path) -> None:
+    answers = {arm: {"score": 1.0, "reply": "a", "reason": None} for arm in ARMS}
+    line = {"id": "1", "inputs": {"question": "q"}, "gold": {"answer": "a"}, "answers": answers, "group": "1"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(line) + "\n")
+    (row,) = read_test_rows(tmp_path / "test.jsonl")
+    assert not row.answers["winner"].cut and row.answers["winner"].remark == ""
+
+
+def test_what_was_cut_is_told_for_each_prompt_with_the_way_out() -> None:
+    assert cut_note({"baseline": 0.0, "winner": 0.0}, 40) == ""
+    assert cut_note({"baseline": 0.0, "DSPy default": 0.3, "winner": 0.025}, 40) == (
+        "Replies cut at max_tokens, which may lack their end: DSPy default 12 of 40, winner 1 of 40. "
+        "Raise it in the recipe: Recipe(max_tokens=…)."
+    )
