@@ -6,8 +6,6 @@ Exit codes: 0 stopped by Ctrl-C or SIGTERM while it was serving, 1 the machinery
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,13 @@ import click
 
 from promptstill.command.exits import exit_codes
 from promptstill.command.help import Command, complete_files, option
-from promptstill.engine import health
 from promptstill.engine.machine import this_machine
-from promptstill.engine.vllm import Engine
-from promptstill.errors import InfrastructureError
+from promptstill.events import Event, Message, teller
+from serving import ServeSettings
+from serving import serve as start_server
 from serving.banner import FROM_ENVIRONMENT, banner_text
-from serving.server import DRAIN_S, ServeOptions, ServePlan, plan_server, running_server, shell_command
+from serving.plan import DRAIN_S, plan_server, shell_command
+from serving.server import RunningServer
 from serving.settings import BODY_LIMIT, KEY_VARIABLE
 
 MODELS, ADDRESS, LIMITS, INSTEAD = "What to serve", "Address and key", "Limits and logs", "Instead of serving"
@@ -67,37 +66,40 @@ CODES = (
 @click.pass_context
 def serve(context: click.Context, /, *, runs: Path, only_print: bool, **options: Any) -> None:
     """Serve optimized prompts and distilled models behind one vLLM endpoint. A client sends only its inputs."""
-    machine = this_machine()
-    plan = plan_server(ServeOptions(**options), machine, say)
+    settings = ServeSettings(**options)
     if only_print:
-        click.echo(shell_command(plan, machine))
+        machine = this_machine()
+        click.echo(shell_command(plan_server(settings, machine, teller(show)), machine))
         return
     show_key = context.get_parameter_source("api_key") == click.core.ParameterSource.COMMANDLINE
-    with running_server(plan, runs, say) as engine:
-        click.echo(server_banner(plan, engine, show_key=show_key))
-        wait_until_stopped(engine)
+    with start_server(settings, runs=runs, listener=show) as server:
+        click.echo(server_banner(server, show_key=show_key))
+        wait_until_stopped(server)
 
 
-def server_banner(plan: ServePlan, engine: Engine, *, show_key: bool) -> str:
+def server_banner(server: RunningServer, *, show_key: bool) -> str:
     """The models and the snippets. Without `show_key` the snippets read the key from the environment."""
-    key = plan.options.api_key
-    models = json.loads(health.get_local(f"{engine.base_url}/models", key or ""))["data"]
-    return banner_text(plan.served, models, engine.base_url, key if show_key or not key else FROM_ENVIRONMENT)
+    key = server.plan.settings.api_key
+    with server.client() as client:
+        models = client.models()
+    return banner_text(server.plan.served, models, server.base_url, key if show_key or not key else FROM_ENVIRONMENT)
 
 
-def wait_until_stopped(engine: Engine) -> None:
+def wait_until_stopped(server: RunningServer) -> None:
     """Return after Ctrl-C or SIGTERM. Raises `InfrastructureError` when vLLM ends by itself."""
     try:
-        while engine.alive():
-            time.sleep(0.2)
+        server.wait()
     except KeyboardInterrupt:
         say(f"stopping: running requests get up to {DRAIN_S} s to finish (Ctrl-C again stops at once)")
-        return
-    raise InfrastructureError("vLLM has ended by itself.", engine.log_tail(), "Start serve again.")
+
+
+def show(event: Event) -> None:
+    """Print messages on standard error."""
+    if isinstance(event, Message):
+        say(event.text)
 
 
 def say(line: str) -> None:
-    """Print progress on standard error."""
     click.echo(line, err=True)
 
 

@@ -35,7 +35,7 @@ from serving.exchange import HttpExchange, call_engine
 from serving.metrics import Metrics
 from serving.request import RequestReader, VariantRequest
 from serving.response import ClientStream, client_reply, stopping_refusal
-from serving.settings import KEY_VARIABLE, ServerSettings
+from serving.settings import KEY_VARIABLE, MiddlewareSettings
 from serving.variants import ServedModels, load_variants
 from serving.warm import Warmup
 
@@ -47,13 +47,13 @@ class Setup:
     """What a server is made of: its variants, its settings and its key."""
 
     served: ServedModels
-    settings: ServerSettings
+    settings: MiddlewareSettings
     key: str | None = None
 
     @classmethod
     def from_environment(cls) -> Setup:
         """The setup that `serve` put into the environment."""
-        settings = ServerSettings.from_environment(os.environ)
+        settings = MiddlewareSettings.from_environment(os.environ)
         served = load_variants([Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters])
         return cls(served, settings, os.environ.get(KEY_VARIABLE) or None)
 

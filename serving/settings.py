@@ -1,14 +1,19 @@
-"""The settings that `serve` hands to the middleware: one JSON value in an environment variable.
+"""What a server is set up by: `ServeSettings` by its user, `MiddlewareSettings` by `serve`, for the middleware.
 
-vLLM creates the middleware without arguments, so they cannot be passed in any other way.
+vLLM creates the middleware without arguments, so its settings are one JSON value in an environment variable.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+from promptstill.errors import UserError
 
 SETTINGS_VARIABLE = "PROMPTSTILL_SERVE"
 KEY_VARIABLE = "VLLM_API_KEY"
@@ -16,7 +21,70 @@ BODY_LIMIT = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings:
+class ServeSettings:
+    """What to serve, and how: the options of the command by their names.
+
+    artifacts: best.json files, and folders with a merged student. adapters: folders that distill wrote.
+    model: folder or hub id of the base model; None is the model that the artifacts name.
+    port: 0 takes any free one. api_key: the key that clients must send; None asks for none.
+    max_concurrency: requests at once; others are refused (429). max_body: bytes of a request.
+    log_inputs: the JSON-lines file that gets the inputs of all requests. vllm_args: more arguments for vLLM, as a shell
+    would read them.
+    """
+
+    artifacts: tuple[str | Path, ...] = ()
+    adapters: tuple[str | Path, ...] = ()
+    model: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    max_concurrency: int | None = None
+    max_body: int = BODY_LIMIT
+    log_inputs: str | Path | None = None
+    vllm_args: str = ""
+
+    def check(self) -> None:
+        """Refuse settings that are unsafe or cannot work. Raises `UserError`."""
+        for name in ("artifacts", "adapters"):
+            check_paths(name, getattr(self, name))
+        if not 0 <= self.port <= 65_535:
+            raise UserError(f"{self.port} is no port.", "Ports are 1 to 65535; 0 takes any free one.", "Choose one.")
+        key = self.api_key
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key and key):
+            raise UserError(
+                "The key cannot be used.",
+                "A key is sent in a header, which holds printable ASCII without spaces.",
+                "Choose another key.",
+            )
+        try:
+            shlex.split(self.vllm_args)
+        except ValueError as error:
+            raise UserError(f"--vllm-args cannot be read: {error}.", "", "Quote it as in a shell.") from error
+        if is_public(self.host) and not key and not self.insecure:
+            raise UserError(
+                f"Other machines can reach {self.host}, and no key is set.",
+                "Anyone who reaches the port could use the models.",
+                f"Add --api-key KEY (or set {KEY_VARIABLE}). To go without a key, add --insecure.",
+            )
+
+
+def check_paths(name: str, value: object) -> None:
+    """A lone text is a sequence too, of its letters. Raises `UserError` for one."""
+    if isinstance(value, str | Path):
+        raise UserError(f"{name} is one path, not a tuple of paths.", "", f'Write {name}=("{value}",), with its comma.')
+
+
+def is_public(host: str) -> bool:
+    """Whether other machines can reach a server on `host`. A host name other than localhost counts as public."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiddlewareSettings:
     """Absolute paths of artifacts (best.json files) and adapters (distilled folders), and the limits.
 
     `seeds` says whether requests may have a seed. `keyed` says that KEY_VARIABLE must hold a key: a command printed for
@@ -36,7 +104,7 @@ class ServerSettings:
         return {SETTINGS_VARIABLE: json.dumps(asdict(self))}
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> ServerSettings:
+    def from_environment(cls, environment: Mapping[str, str]) -> MiddlewareSettings:
         """Raises `RuntimeError` where the variable or the key is missing; vLLM then does not start."""
         if SETTINGS_VARIABLE not in environment:
             raise RuntimeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -32,6 +33,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory, embedded: models.Model) -> 
         tree = psutil.Process(running.process.pid).children(recursive=True)
     left = [process for process in tree if process.is_running()]
     assert not left, f"the engine left {left}"
+
+
+@pytest.fixture
+def fake_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small server is in vLLM's place for this test. The folder counts as its model's."""
+    from tests.serving import fake_vllm
+
+    return fake_vllm.install(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

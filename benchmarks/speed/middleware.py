@@ -22,15 +22,15 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from rich.console import Console
 
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.endpoint import say
 from benchmarks.prompts import write_best
 from benchmarks.results import table
 from benchmarks.speed.straight import TIMES_VARIABLE
-from promptstill.engine.machine import this_machine
+from promptstill.command.listeners import LineListener
+from serving import ServeSettings, serve
 from serving.samples import sample_inputs
-from serving.server import ServeOptions, plan_server, running_server
 from serving.variants import Variant
 
 ROUNDS = {1: 200, 32: 25}  # of two requests a client
@@ -85,17 +85,16 @@ def compare_qa(rounds: Mapping[int, int]) -> dict[str, Any]:
 
 def compare(best: Path, rounds: Mapping[int, int]) -> dict[str, Any]:
     """The latency of requests, by how many clients there were and which way they took."""
-    options = ServeOptions(artifacts=(best,), port=PORT, vllm_args=f"--middleware {STRAIGHT}")
+    settings = ServeSettings(artifacts=(best,), port=PORT, vllm_args=f"--middleware {STRAIGHT}")
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder, "times")
         os.environ[TIMES_VARIABLE] = str(times)
-        plan = plan_server(options, this_machine(), say)
-        variant = next(iter(plan.served.variants.values()))
         results = []
-        with running_server(plan, Path(folder), say) as engine:
+        with serve(settings, runs=folder, listener=LineListener(Console(stderr=True))) as server:
+            url, variant = f"{server.base_url}/chat/completions", next(iter(server.plan.served.variants.values()))
             for clients, turns in rounds.items():
                 times.write_text("")
-                seconds = asyncio.run(measure(f"{engine.base_url}/chat/completions", variant, clients, turns))
+                seconds = asyncio.run(measure(url, variant, clients, turns))
                 own = [float(line) for line in times.read_text().split()]
                 results.append({"clients": clients, **{way: figures(values) for way, values in seconds.items()},
                               "own": figures(own)})  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from serving.middleware import Setup, Variants
-from serving.settings import ServerSettings
+from serving.settings import MiddlewareSettings
 from serving.variants import ServedModels
 from tests.serving.upstream import Upstream
 
@@ -24,7 +24,7 @@ def middleware(
 ) -> Variants:
     """The middleware over `upstream`; `changes` are settings."""
     defaults: dict[str, Any] = {"artifacts": (), "adapters": (), "seeds": False, "keyed": False}
-    settings = ServerSettings(**(defaults | {"access_log": str(access_log)} | changes))
+    settings = MiddlewareSettings(**(defaults | {"access_log": str(access_log)} | changes))
     return Variants(upstream, Setup(served, settings, key))
 
 

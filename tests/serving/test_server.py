@@ -1,158 +1,145 @@
-"""The plan of a server and its vLLM command; refused options, imports, snippets and the client."""
+"""`serving.serve`: a server that a program starts, asks and ends. A small one stands in vLLM's place."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
-import shlex
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import httpx
+import psutil
 import pytest
 
-from promptstill.engine.machine import Gpu, Machine
-from promptstill.errors import InfrastructureError, ReplyError, RequestRefused, UserError
-from serving import Client
-from serving.banner import banner_text
-from serving.server import ServeOptions, ServePlan, is_public, plan_server, shell_command
-from serving.settings import ServerSettings
-from serving.variants import load_variants
-from tests.support import ROOT, artifacts
-from tests.support.fake import FakeEndpoint
+from promptstill.errors import InfrastructureError, RequestRefused, UserError
+from promptstill.events import Event, Message
+from serving import Client, ServeSettings, serve
+from serving.server import RunningServer
+from tests.support import artifacts
+from tests.support.bodies import chat_body
 
-CPU = Machine(cores=(0, 1), memory_gib=24, free_gib=20)
-GPU = Machine(cores=(0, 1), memory_gib=64, free_gib=60, gpus=(Gpu(80, 79),))
-
-
-def silent(_line: str) -> None:
-    """A `say` that prints nothing."""
+QA = {"context": "The mill was built in 1891.", "question": "When?"}
 
 
 @pytest.fixture
-def model_dir(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
-    (folder / "model.safetensors").write_bytes(b"0")
-    return folder
+def settings(tmp_path: Path, fake_vllm: Path) -> ServeSettings:
+    """Serves the recipe `qa`, on any free port."""
+    best = artifacts.write_best(tmp_path / "best.json", "qa", artifacts.qa_prompt("raw", "fake"))
+    return ServeSettings(artifacts=(best,), model=str(fake_vllm), port=0)
 
 
-def make_plan(best: Path, model_dir: Path, machine: Machine = CPU, **options: Any) -> ServePlan:
-    return plan_server(ServeOptions(artifacts=(best,), model=str(model_dir), **options), machine, silent)
+@pytest.fixture
+def server(settings: ServeSettings, tmp_path: Path) -> Iterator[RunningServer]:
+    with serve(settings, runs=tmp_path / "runs") as running:
+        yield running
 
 
-def test_lora_is_on_only_for_adapters(best: Path, model_dir: Path, tmp_path: Path) -> None:
-    assert make_plan(best, model_dir).adapters is None
-    adapters = make_plan(best, model_dir, adapters=(artifacts.sketch_distilled(tmp_path / "d", 12),)).adapters
-    assert adapters is not None and adapters.rank == 16
-    assert next(iter(adapters.paths)).startswith("qa-distilled@")
+def own_processes(server: RunningServer) -> list[psutil.Process]:
+    """The server's own process, and the guard before it."""
+    port = server.base_url.removesuffix("/v1").rsplit(":", 1)[1]
+    return [process for process in psutil.Process().children(recursive=True) if port in process.cmdline()]
 
 
-def test_the_printed_command_is_complete_and_has_no_key(best: Path, model_dir: Path) -> None:
-    text = shell_command(make_plan(best, model_dir, api_key="sesame", host="::1", vllm_args="--seed 3"), CPU)
-    assert "sesame" not in text and text.startswith('env VLLM_API_KEY="${VLLM_API_KEY:?}"')
-    words = shlex.split(text.replace("\\\n", ""))
-    argv = words[words.index("-m") :]
-    assert argv[argv.index("--middleware") + 1] == "serving.middleware.Variants" and argv[-2:] == ["--seed", "3"]
-    assert argv[argv.index("--host") + 1] == "::1"
-    assert argv[argv.index("--served-model-name") + 1] == "smollm2-135m"
-    environment = dict(word.split("=", 1) for word in words[1 : words.index("-m") - 1])
-    settings = ServerSettings.from_environment(environment)
-    assert settings.artifacts == (str(best),) and settings.keyed and not settings.seeds
-    assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
-    with pytest.raises(RuntimeError, match="set VLLM_API_KEY"):
-        ServerSettings.from_environment(environment | {"VLLM_API_KEY": ""})
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return len(processes) == 2 and not any(process.is_running() for process in processes)
 
 
-def test_seeds_are_allowed_only_with_a_gpu(best: Path, model_dir: Path) -> None:
-    assert make_plan(best, model_dir, GPU).settings.seeds and not make_plan(best, model_dir).settings.seeds
+def is_up(server: RunningServer) -> bool:
+    try:
+        return httpx.get(f"{server.base_url}/models", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
-def test_other_weights_than_the_artifacts_are_refused(model_dir: Path, tmp_path: Path) -> None:
-    best = artifacts.write_best(tmp_path / "b.json", "qa", artifacts.qa_prompt("raw"), "a" * 64)
-    with pytest.raises(UserError, match="has other weights than the artifacts were made with"):
-        make_plan(best, model_dir)
+def test_a_notebook_starts_asks_and_stops_a_server(settings: ServeSettings, tmp_path: Path) -> None:
+    heard: list[Event] = []
+
+    async def notebook() -> RunningServer:
+        with serve(settings, runs=tmp_path / "runs", listener=heard.append) as server:
+            assert server.models == ("qa-prompt", "fake")
+            with server.client() as client:
+                assert client.ask("qa-prompt", **QA) == {"answer": "1891"}
+                assert tuple(model["id"] for model in client.models()) == server.models
+            async with httpx.AsyncClient(trust_env=False) as client_of_others:  # the loop is free for it meanwhile
+                assert (await client_of_others.get(f"{server.base_url}/models")).status_code == 200
+            return server
+
+    server = asyncio.run(notebook())
+    assert not is_up(server) and repr(server) == f"<server at {server.base_url}: qa-prompt, fake>"
+    assert [event.text.split()[0] for event in heard if isinstance(event, Message)] == ["starting", "vLLM"]
+    assert server.folder.parent == tmp_path / "runs"
+    logged = [json.loads(line) for line in (server.folder / "access.jsonl").read_text().splitlines()]
+    assert "qa-prompt" in [line.get("model") for line in logged]
 
 
-def test_inputs_of_two_recipes_are_not_logged_in_one_file(best: Path, model_dir: Path, tmp_path: Path) -> None:
-    other = artifacts.write_best(tmp_path / "feel.json", "feel", artifacts.feel_prompt())
-    options = ServeOptions(artifacts=(best, other), model=str(model_dir), log_inputs=tmp_path / "log.jsonl")
-    with pytest.raises(UserError, match="--log-inputs works for one recipe only; these artifacts have feel, qa"):
-        plan_server(options, CPU, silent)
+def test_a_running_request_is_answered_while_it_stops(server: RunningServer) -> None:
+    processes, url = own_processes(server), f"{server.base_url}/chat/completions"
+    body = {**chat_body("qa-prompt", QA), "stream": True}
+    with httpx.stream("POST", url, json=body, trust_env=False, timeout=60) as reply:
+        lines = reply.iter_lines()
+        first = next(lines)
+        server.stop()
+        rest = [line for line in lines if line]
+    assert first.startswith("data: {") and rest[-1] == "data: [DONE]"
+    assert all_gone(processes) and not is_up(server)
+    server.stop()  # a second time it does nothing
 
 
-@pytest.mark.parametrize(
-    ("host", "public"),
-    [("127.0.0.1", False), ("127.9.9.9", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("::", True),
-     ("10.0.0.1", True), ("example.org", True)],
-)  # fmt: skip
-def test_a_public_address_needs_a_key(host: str, public: bool) -> None:
-    assert is_public(host) is public
-    ServeOptions(artifacts=(), host=host, api_key="key").check()
-    ServeOptions(artifacts=(), host=host, insecure=True).check()
-    if public:
-        with pytest.raises(UserError, match="and no key is set"):
-            ServeOptions(artifacts=(), host=host).check()
+def test_wait_returns_once_another_thread_has_stopped_it(server: RunningServer) -> None:
+    stopper = threading.Timer(0.3, server.stop)
+    stopper.start()
+    server.wait()
+    stopper.join()
+    assert not is_up(server)
 
 
-def test_vllm_args_that_a_shell_cannot_read_are_refused() -> None:
-    with pytest.raises(UserError, match="--vllm-args cannot be read: No closing quotation"):
-        ServeOptions(artifacts=(), vllm_args="--seed '3").check()
+def test_wait_raises_where_vllm_ends_by_itself(server: RunningServer) -> None:
+    guard, own = own_processes(server)
+    assert guard.pid == own.ppid()
+    own.kill()
+    with pytest.raises(InfrastructureError, match="vLLM has ended by itself") as caught:
+        server.wait()
+    assert str(server.folder / "engine.log") in caught.value.why
 
 
-@pytest.mark.parametrize("key", ["", "two words", "schlüssel", "line\n"])
-def test_a_key_that_a_header_cannot_hold_is_refused(key: str) -> None:
-    with pytest.raises(UserError, match="The key cannot be used"):
-        ServeOptions(artifacts=(), api_key=key).check()
+def test_a_handle_that_nobody_has_any_more_ends_its_server(settings: ServeSettings, tmp_path: Path) -> None:
+    server = serve(settings, runs=tmp_path / "runs")
+    processes = own_processes(server)
+    del server
+    gc.collect()
+    assert all_gone(processes)
 
 
-def test_the_command_ends_with_an_error_message(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", str(tmp_path / "none.json")],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == f"error: {tmp_path / 'none.json'} does not exist.\nMake it with: optimize RECIPE.py\n"
-
-
-def test_serving_imports_nothing_heavy() -> None:
+def test_a_program_that_forgets_to_stop_it_ends_it(settings: ServeSettings, tmp_path: Path) -> None:
     code = (
-        "import sys, pkgutil, importlib, serving\n"
-        "for module in pkgutil.iter_modules(serving.__path__):\n"
-        "    if module.name != '__main__': importlib.import_module(f'serving.{module.name}')\n"
-        "print(*sorted({'dspy', 'optuna', 'torch', 'vllm', 'transformers', 'litellm'} & set(sys.modules)))"
+        "import sys; from serving import ServeSettings, serve\n"
+        "server = serve(ServeSettings(artifacts=(sys.argv[1],), model=sys.argv[2], port=0))\n"
+        "print(server.base_url)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout == "\n"
+    argv = [sys.executable, "-c", code, str(settings.artifacts[0]), str(settings.model)]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{done.stdout.strip()}/models", trust_env=False)
 
 
-def test_snippets_show_only_a_key_from_the_command_line(best: Path) -> None:
-    served = load_variants([best], [])
-    card = {"kind": "prompt", "artifact": "a" * 64, "layout": "raw", "score": None} | {
-        "warm": {"cached_tokens": 64, "prompt_tokens": 80}
-    }
-    models = [{"id": "qa-prompt", "promptstill": card}, {"id": "b", "promptstill": {"kind": "base"}}]
-    text = banner_text(served, models, "http://h/v1", "$VLLM_API_KEY")
-    assert 'os.environ["VLLM_API_KEY"]' in text and '"Authorization: Bearer $VLLM_API_KEY"' in text
-    assert "qa-prompt  aaaaaaaaaaaa, layout raw, not evaluated on test, 64 of 80 prompt tokens cached" in text
-    assert "Authorization" not in banner_text(served, models, "http://h/v1", None)
-    assert "some context" in text, "an artifact without an example is shown with made-up inputs"
-    assert """-H 'Authorization: Bearer a"$b'""" in banner_text(served, models, "http://h/v1", 'a"$b')
+def test_its_client_sends_the_key(settings: ServeSettings, tmp_path: Path) -> None:
+    with serve(replace(settings, api_key="sesame"), runs=tmp_path / "runs") as server:
+        with server.client() as client:
+            assert client.ask("qa-prompt", **QA) == {"answer": "1891"}
+        with Client(server.base_url) as stranger, pytest.raises(RequestRefused, match="key"):
+            stranger.models()
 
 
-def test_the_client_says_what_went_wrong() -> None:
-    with FakeEndpoint(lambda body: '{"answer": "x"}', key="right") as fake:
-        with Client(fake.base_url, "right") as client:
-            assert client.ask("qa-prompt", model="a field of that name") == {"answer": "x"}
-            assert json.loads(fake.bodies[0]["messages"][0]["content"]) == {"model": "a field of that name"}
-            for status, error in ((422, ReplyError), (400, RequestRefused), (429, InfrastructureError)):
-                fake.misbehave = lambda number, status=status: status  # type: ignore[misc]
-                with pytest.raises(error, match=f"told to answer {status}"):
-                    client.ask("qa-prompt", question="?")
-        with Client(fake.base_url, "wrong") as client, pytest.raises(RequestRefused, match="invalid api key"):
-            client.models()
-    with Client(fake.base_url) as client, pytest.raises(InfrastructureError, match="does not answer"):
-        client.models()
+def test_a_mistake_starts_nothing_and_leaves_no_folder(settings: ServeSettings, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        serve(replace(settings, artifacts=(tmp_path / "none.json",)), runs=tmp_path / "runs")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InfrastructureError, match="is taken"):
+        serve(replace(settings, port=taken.getsockname()[1]), runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

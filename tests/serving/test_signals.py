@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.plan import MIDDLEWARE
+from serving.settings import MiddlewareSettings
 from tests.support import ROOT, artifacts
 from tests.support.server import free_port
 from tests.support.waiting import eventually
@@ -20,7 +22,10 @@ from tests.support.waiting import eventually
 def test_a_signal_lets_running_requests_finish(tmp_path: Path, number: int) -> None:
     best = artifacts.write_best(tmp_path / "b.json", "qa", artifacts.qa_prompt("raw", "fake"))
     port = free_port()
-    argv = [sys.executable, "-m", "tests.serving.signal_server", str(best), str(tmp_path / "access.jsonl"), str(port)]
+    settings = MiddlewareSettings(artifacts=(str(best),), adapters=(), seeds=False, keyed=False)
+    argv = [sys.executable, "-m", "tests.serving.fake_vllm", "--host", "127.0.0.1", "--port", str(port)]
+    argv += ["--middleware", MIDDLEWARE]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.to_environment()}
     url = f"http://127.0.0.1:{port}"
 
     def is_up() -> bool:
@@ -29,7 +34,7 @@ def test_a_signal_lets_running_requests_finish(tmp_path: Path, number: int) -> N
         except httpx.TransportError:
             return False
 
-    with subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+    with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             assert eventually(is_up)
             body = {"model": "qa-prompt", "messages": [{"role": "user", "content": '{"context": "", "question": ""}'}]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +19,17 @@ PIECES = (" 18", "91", "")
 class Upstream:
     """What it answers, and what it got.
 
-    `answer` is the text of every reply, `error` a status and a body in its place. With `release`, replies wait until
-    that event is set. `record` False keeps no requests. `disconnects` counts the clients that left.
+    `answer` is the text of every reply where no `answers` makes one from the request's body; `error` is a status and a
+    body in its place. With `release`, replies wait until that event is set; `delay_s` is how long each part takes.
+    `record` False keeps no requests. `disconnects` counts the clients that left.
     """
 
     answer: str = " 1891"
+    answers: Callable[[dict[str, Any]], str] | None = None
     finish: str = "stop"
     error: tuple[int, dict[str, Any]] | None = None
     release: asyncio.Event | None = None
+    delay_s: float = 0.0
     record: bool = True
     bodies: list[dict[str, Any]] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
@@ -71,7 +75,7 @@ class Upstream:
             await self._stream(body, receive, send)
         else:
             await self._wait(receive)
-            message = {"role": "assistant", "content": self.answer}
+            message = {"role": "assistant", "content": self.answers(body) if self.answers else self.answer}
             choices = [
                 {"index": i, "message": dict(message), "finish_reason": self.finish} for i in range(body.get("n", 1))
             ]
@@ -103,6 +107,7 @@ class Upstream:
 
     async def _wait(self, receive: Receive) -> None:
         """Wait, as vLLM does, until the engine has answered or the client has left."""
+        await asyncio.sleep(self.delay_s)
         if self.release is None:
             return
         disconnect: asyncio.Future[Any] = asyncio.ensure_future(receive())

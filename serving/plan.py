@@ -1,0 +1,112 @@
+"""Plans a server: which artifacts, base model, adapters, flags and environment vLLM gets. It starts nothing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sysconfig
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from promptstill.engine import vllm
+from promptstill.engine.machine import Machine
+from promptstill.engine.models import Model, find_model
+from promptstill.engine.vllm import Adapters, ServerOptions
+from promptstill.errors import UserError
+from promptstill.events import Say
+from serving.settings import KEY_VARIABLE, MiddlewareSettings, ServeSettings
+from serving.variants import LORA_RANKS, ServedModels, load_variants
+
+DRAIN_S = 30
+MIDDLEWARE = "serving.middleware.Variants"
+# Switched on, they would let a client change the weights or pause the engine.
+SWITCHED_OFF = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0", "VLLM_SERVER_DEV_MODE": "0"}
+
+
+@dataclass(frozen=True)
+class ServePlan:
+    """All that is needed to start the server."""
+
+    served: ServedModels
+    model: Model
+    adapters: Adapters | None
+    middleware: MiddlewareSettings
+    settings: ServeSettings
+
+    def vllm_options(self, access_log: Path | None = None) -> ServerOptions:
+        """vLLM's flags and environment for the middleware. `access_log` None is standard output."""
+        log = str(access_log.resolve()) if access_log else None
+        environment = replace(self.middleware, access_log=log).to_environment() | SWITCHED_OFF | import_path()
+        environment[KEY_VARIABLE] = self.settings.api_key or ""
+        flags = ("--middleware", MIDDLEWARE, "--shutdown-timeout", str(DRAIN_S), *shlex.split(self.settings.vllm_args))
+        return ServerOptions(host=self.settings.host, flags=flags, environment=environment, grace_s=DRAIN_S)
+
+
+def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePlan:
+    """Read the artifacts and find their model. Raises `UserError`."""
+    settings.check()
+    artifacts, adapters = [Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters]
+    served = load_variants(artifacts, adapters)
+    recipes = {variant.recipe for variant in served.variants.values()}
+    if settings.log_inputs and len(recipes) > 1:
+        raise UserError(
+            f"--log-inputs works for one recipe only; these artifacts have {', '.join(sorted(recipes))}.",
+            "A file with rows of several recipes fits none of them.",
+            "Serve each recipe on a port of its own.",
+        )
+    middleware = MiddlewareSettings(
+        artifacts=tuple(str(path.resolve()) for path in artifacts),
+        adapters=tuple(str(path.resolve()) for path in adapters),
+        seeds=bool(machine.gpus),
+        keyed=settings.api_key is not None,
+        max_body=settings.max_body,
+        max_concurrency=settings.max_concurrency,
+        log_inputs=str(Path(settings.log_inputs).resolve()) if settings.log_inputs else None,
+    )
+    return ServePlan(served, find_base_model(served, settings.model, say), find_adapters(served), middleware, settings)
+
+
+def find_base_model(served: ServedModels, wanted: str | None, say: Say) -> Model:
+    """The base model, under the name that the artifacts have for it. `wanted` is the value of --model."""
+    where = wanted or str(served.folder or served.base)
+    model = find_model(where, say)
+    if served.base_sha256 and model.sha256 and served.base_sha256 != model.sha256:
+        raise UserError(
+            f"{where} has other weights than the artifacts were made with.",
+            f"Their hash is {model.sha256[:12]}, not {served.base_sha256[:12]}, so the scores do not apply to them.",
+            "Give the right weights with --model FOLDER, or run optimize on these.",
+        )
+    return replace(model, name=served.base)
+
+
+def find_adapters(served: ServedModels) -> Adapters | None:
+    """The adapters that vLLM must load; None where there are none."""
+    adapters = {variant.engine_name: variant.adapter for variant in served.variants.values() if variant.adapter}
+    if not adapters:
+        return None
+    largest = max(adapter.rank for adapter in adapters.values())
+    rank = next(rank for rank in LORA_RANKS if rank >= largest)
+    return Adapters({name: adapter.path for name, adapter in adapters.items()}, rank)
+
+
+def import_path() -> dict[str, str]:
+    """The variable that lets vLLM's process import this package from a source tree; none where it is installed."""
+    root = Path(__file__).resolve().parents[1]
+    if root == Path(sysconfig.get_paths()["purelib"]).resolve():
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
+
+
+def shell_command(plan: ServePlan, machine: Machine) -> str:
+    """The command that starts the planned server, for a shell. It takes the key from the environment."""
+    argv, environment = vllm.server_command(plan.model, plan.settings.port, machine, plan.adapters, plan.vllm_options())
+    variables = [f"{name}={shlex.quote(value)}" for name, value in environment.items() if name != KEY_VARIABLE]
+    key = f'{KEY_VARIABLE}="${{{KEY_VARIABLE}:?}}"' if plan.middleware.keyed else f"{KEY_VARIABLE}="
+    words = [shlex.quote(word) for word in argv]
+    lines: list[str] = []
+    for word in words:
+        if word.startswith("--") or not lines:
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return " \\\n  ".join([f"env {key}", *variables, *lines])

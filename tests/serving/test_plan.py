@@ -1,0 +1,176 @@
+"""The plan of a server and its vLLM command; refused options, imports, snippets and the client."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptstill.engine.machine import Gpu, Machine
+from promptstill.errors import InfrastructureError, ReplyError, RequestRefused, UserError
+from serving import Client
+from serving.banner import banner_text
+from serving.plan import ServePlan, plan_server, shell_command
+from serving.settings import MiddlewareSettings, ServeSettings, is_public
+from serving.variants import load_variants
+from tests.support import ROOT, artifacts
+from tests.support.fake import FakeEndpoint
+
+CPU = Machine(cores=(0, 1), memory_gib=24, free_gib=20)
+GPU = Machine(cores=(0, 1), memory_gib=64, free_gib=60, gpus=(Gpu(80, 79),))
+
+
+def silent(_line: str) -> None:
+    """A `say` that prints nothing."""
+
+
+@pytest.fixture
+def model_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
+    (folder / "model.safetensors").write_bytes(b"0")
+    return folder
+
+
+def make_plan(best: Path, model_dir: Path, machine: Machine = CPU, **options: Any) -> ServePlan:
+    return plan_server(ServeSettings(artifacts=(best,), model=str(model_dir), **options), machine, silent)
+
+
+def test_lora_is_on_only_for_adapters(best: Path, model_dir: Path, tmp_path: Path) -> None:
+    assert make_plan(best, model_dir).adapters is None
+    adapters = make_plan(best, model_dir, adapters=(artifacts.sketch_distilled(tmp_path / "d", 12),)).adapters
+    assert adapters is not None and adapters.rank == 16
+    assert next(iter(adapters.paths)).startswith("qa-distilled@")
+
+
+def test_the_printed_command_is_complete_and_has_no_key(best: Path, model_dir: Path) -> None:
+    text = shell_command(make_plan(best, model_dir, api_key="sesame", host="::1", vllm_args="--seed 3"), CPU)
+    assert "sesame" not in text and text.startswith('env VLLM_API_KEY="${VLLM_API_KEY:?}"')
+    words = shlex.split(text.replace("\\\n", ""))
+    argv = words[words.index("-m") :]
+    assert argv[argv.index("--middleware") + 1] == "serving.middleware.Variants" and argv[-2:] == ["--seed", "3"]
+    assert argv[argv.index("--host") + 1] == "::1"
+    assert argv[argv.index("--served-model-name") + 1] == "smollm2-135m"
+    environment = dict(word.split("=", 1) for word in words[1 : words.index("-m") - 1])
+    settings = MiddlewareSettings.from_environment(environment)
+    assert settings.artifacts == (str(best),) and settings.keyed and not settings.seeds
+    assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
+    with pytest.raises(RuntimeError, match="set VLLM_API_KEY"):
+        MiddlewareSettings.from_environment(environment | {"VLLM_API_KEY": ""})
+
+
+def test_seeds_are_allowed_only_with_a_gpu(best: Path, model_dir: Path) -> None:
+    assert make_plan(best, model_dir, GPU).middleware.seeds
+    assert not make_plan(best, model_dir).middleware.seeds
+
+
+def test_other_weights_than_the_artifacts_are_refused(model_dir: Path, tmp_path: Path) -> None:
+    best = artifacts.write_best(tmp_path / "b.json", "qa", artifacts.qa_prompt("raw"), "a" * 64)
+    with pytest.raises(UserError, match="has other weights than the artifacts were made with"):
+        make_plan(best, model_dir)
+
+
+def test_inputs_of_two_recipes_are_not_logged_in_one_file(best: Path, model_dir: Path, tmp_path: Path) -> None:
+    other = artifacts.write_best(tmp_path / "feel.json", "feel", artifacts.feel_prompt())
+    options = ServeSettings(artifacts=(best, other), model=str(model_dir), log_inputs=tmp_path / "log.jsonl")
+    with pytest.raises(UserError, match="--log-inputs works for one recipe only; these artifacts have feel, qa"):
+        plan_server(options, CPU, silent)
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [("127.0.0.1", False), ("127.9.9.9", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("::", True),
+     ("10.0.0.1", True), ("example.org", True)],
+)  # fmt: skip
+def test_a_public_address_needs_a_key(host: str, public: bool) -> None:
+    assert is_public(host) is public
+    ServeSettings(artifacts=(), host=host, api_key="key").check()
+    ServeSettings(artifacts=(), host=host, insecure=True).check()
+    if public:
+        with pytest.raises(UserError, match="and no key is set"):
+            ServeSettings(artifacts=(), host=host).check()
+
+
+def test_vllm_args_that_a_shell_cannot_read_are_refused() -> None:
+    with pytest.raises(UserError, match="--vllm-args cannot be read: No closing quotation"):
+        ServeSettings(artifacts=(), vllm_args="--seed '3").check()
+
+
+@pytest.mark.parametrize("field", ["artifacts", "adapters"])
+@pytest.mark.parametrize("path", ["best.json", Path("best.json")])
+def test_one_path_where_a_tuple_is_due_is_refused(field: str, path: Any) -> None:
+    with pytest.raises(UserError, match=rf'Write {field}=\("best.json",\), with its comma'):
+        ServeSettings(**{field: path}).check()
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
+    with pytest.raises(UserError, match=f"{port} is no port"):
+        ServeSettings(port=port).check()
+
+
+def test_the_key_is_not_shown_with_the_settings() -> None:
+    assert "sesame" not in repr(ServeSettings(api_key="sesame"))
+
+
+@pytest.mark.parametrize("key", ["", "two words", "schlüssel", "line\n"])
+def test_a_key_that_a_header_cannot_hold_is_refused(key: str) -> None:
+    with pytest.raises(UserError, match="The key cannot be used"):
+        ServeSettings(artifacts=(), api_key=key).check()
+
+
+def test_the_command_ends_with_an_error_message(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", str(tmp_path / "none.json")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == f"error: {tmp_path / 'none.json'} does not exist.\nMake it with: optimize RECIPE.py\n"
+
+
+def test_serving_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pkgutil, importlib, serving\n"
+        "for module in pkgutil.iter_modules(serving.__path__):\n"
+        "    if module.name != '__main__': importlib.import_module(f'serving.{module.name}')\n"
+        "print(*sorted({'dspy', 'optuna', 'torch', 'vllm', 'transformers', 'litellm'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "\n"
+
+
+def test_snippets_show_only_a_key_from_the_command_line(best: Path) -> None:
+    served = load_variants([best], [])
+    card = {"kind": "prompt", "artifact": "a" * 64, "layout": "raw", "score": None} | {
+        "warm": {"cached_tokens": 64, "prompt_tokens": 80}
+    }
+    models = [{"id": "qa-prompt", "promptstill": card}, {"id": "b", "promptstill": {"kind": "base"}}]
+    text = banner_text(served, models, "http://h/v1", "$VLLM_API_KEY")
+    assert 'os.environ["VLLM_API_KEY"]' in text and '"Authorization: Bearer $VLLM_API_KEY"' in text
+    assert "qa-prompt  aaaaaaaaaaaa, layout raw, not evaluated on test, 64 of 80 prompt tokens cached" in text
+    assert "Authorization" not in banner_text(served, models, "http://h/v1", None)
+    assert "some context" in text, "an artifact without an example is shown with made-up inputs"
+    assert """-H 'Authorization: Bearer a"$b'""" in banner_text(served, models, "http://h/v1", 'a"$b')
+
+
+def test_the_client_says_what_went_wrong() -> None:
+    with FakeEndpoint(lambda body: '{"answer": "x"}', key="right") as fake:
+        with Client(fake.base_url, "right") as client:
+            assert client.ask("qa-prompt", model="a field of that name") == {"answer": "x"}
+            assert json.loads(fake.bodies[0]["messages"][0]["content"]) == {"model": "a field of that name"}
+            for status, error in ((422, ReplyError), (400, RequestRefused), (429, InfrastructureError)):
+                fake.misbehave = lambda number, status=status: status  # type: ignore[misc]
+                with pytest.raises(error, match=f"told to answer {status}"):
+                    client.ask("qa-prompt", question="?")
+        with Client(fake.base_url, "wrong") as client, pytest.raises(RequestRefused, match="invalid api key"):
+            client.models()
+    with Client(fake.base_url) as client, pytest.raises(InfrastructureError, match="does not answer"):
+        client.models()
