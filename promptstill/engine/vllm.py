@@ -244,8 +244,8 @@ def _spawn(argv: list[str], environment: Mapping[str, str], log_path: Path, grac
 
 
 def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    if process.stdin:
-        process.stdin.close()  # upon which the guard ends the server
+    # A signal, since the pipe stays open where a child that was forked meanwhile has a copy of it.
+    process.terminate()
     try:
         process.wait(grace_s + STOP_LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -255,6 +255,9 @@ def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
         process.terminate()  # upon which the guard waits no longer for the server
         process.wait(STOP_LIMIT_S)
         raise
+    finally:
+        if process.stdin:
+            process.stdin.close()
 
 
 def _max_model_len(base_url: str, api_key: str) -> int:

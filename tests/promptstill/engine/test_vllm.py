@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import socket
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,17 @@ def test_a_taken_port_is_refused(model: Model, tmp_path: Path) -> None:
         ):
             pass
     assert caught.value.what == f"Port {port} is taken."
+
+
+def test_a_server_ends_although_another_process_has_its_pipe(fake_vllm: Path, tmp_path: Path) -> None:
+    """A worker that this process forked meanwhile has copies of all pipes, the one to the guard too."""
+    model, log_path = Model("fake", str(fake_vllm), None), tmp_path / "engine.log"
+    with engines.running_engine(model, log_path, say_nothing) as engine:
+        assert engine.process and engine.process.stdin
+        copied = os.dup(engine.process.stdin.fileno())
+        began = time.monotonic()
+    os.close(copied)
+    assert time.monotonic() - began < engines.GRACE_S
 
 
 def test_the_log_tail_is_the_end_of_the_log(tmp_path: Path) -> None:
