@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.settings import DistillSettings
+from promptstill.endpoint.stores import file_url
 from promptstill.errors import UserError
 from promptstill.files import read_json, write_json
 from promptstill.prompt.artifact import SCHEMA_VERSION
@@ -28,7 +29,7 @@ class DistilledFolder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.work_dir = path, path / "work"
-        self.calls_path = self.work_dir / "calls.db"
+        self.calls_url = file_url(self.work_dir / "calls.db")
         self.logs_dir = self.work_dir / "logs"
         self.settings_path = self.work_dir / "settings.json"
         self.dataset_path = path / "dataset.jsonl"

@@ -27,7 +27,8 @@ from distill.verdict.retention import Retention
 from distill.verdict.verdict import DistillVerdict, TrainingCost, compare_arms
 from promptstill.command.exits import run_async
 from promptstill.endpoint.client import Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.store import CallStore
+from promptstill.endpoint.stores import open_calls
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.engine.vllm import Adapters
 from promptstill.errors import InfrastructureError, ReplyError, UserError
@@ -56,7 +57,7 @@ class Steps:
         teller(self.listener)(text)
 
     def run(self) -> Distillation:
-        with closing(SqliteCalls(self.folder.calls_path)) as store:
+        with closing(open_calls(self.folder.calls_url)) as store:
             self.folder.write_step("plan", self.plan.page_facts)
             try:
                 data = load_teacher_data(self.folder, self.plan)
@@ -157,7 +158,7 @@ class Steps:
         return sum(scores) / len(scores)
 
     def compare(
-        self, data: TeacherData, student: TrainedStudent, gold: TrainedStudent | None, store: SqliteCalls
+        self, data: TeacherData, student: TrainedStudent, gold: TrainedStudent | None, store: CallStore
     ) -> Distillation:
         """Serve the students, check their adapters, evaluate them on test, and compare."""
         students = {STUDENT: student} | ({GOLD: gold} if gold else {})
@@ -212,7 +213,7 @@ class Steps:
             )
         return check
 
-    async def measure_arm(self, name: str, endpoint: Endpoint, store: SqliteCalls) -> Arm:
+    async def measure_arm(self, name: str, endpoint: Endpoint, store: CallStore) -> Arm:
         splits = self.plan.opened.splits
         self.say(f"evaluating {name} + bare prompt on {len(splits.test)} test rows ({TIME_OF_AN_ARM})")
         bench = ArmBench(splits.test, splits.dev, self.plan.metric, store, self.settings.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from optimizer.run.artifact import dev_scores, search_record, to_artifact
 from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
+from optimizer.run.state import open_state
 from optimizer.search.forecast import TEST_PASSES, forecast_lines, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
@@ -24,7 +24,6 @@ from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
 from promptstill.engine.models import Model, chat_markers
 from promptstill.events import GenerationEnded, Listener, Say, StepEnded, StepStarted, teller
 from promptstill.files import digest, write_json
@@ -54,12 +53,12 @@ async def search_and_measure(
 ) -> RunResult:
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
     endpoint, context = served
-    with closing(SqliteCalls(run.calls_path)) as store:
-        held, seconds = TEST_PASSES * len(opened.splits.test), store.working_seconds()
-        allowance = Allowance(settings.limits, store.totals(), held=held, seconds=seconds)
+    with open_state(settings, run, opened.name) as state:
+        held, seconds = TEST_PASSES * len(opened.splits.test), state.calls.working_seconds()
+        allowance = Allowance(settings.limits, state.calls.totals(), held=held, seconds=seconds)
         try:
-            async with Client(endpoint, store, allowance) as client:
-                return await Steps(opened, settings, client, context, model, run, listener, worker).run()
+            async with Client(endpoint, state.calls, allowance) as client:
+                return await Steps(opened, settings, client, context, model, run, listener, worker, state.study).run()
         finally:
             run.note(spent=allowance.record(), ended_at=now())
             if worker == 0:
@@ -100,6 +99,7 @@ class Steps:
     run_folder: RunFolder
     listener: Listener
     worker: int
+    study: StoredStudy
 
     @property
     def allowance(self) -> Allowance:
@@ -132,8 +132,7 @@ class Steps:
         able = await probe_layouts(task, settings.layouts or tuple(LAYOUTS), splits.train[0], self.client)
         if fresh:  # what an earlier part of the run paid for is scored already
             refuse_small_limit(settings.limits.calls, self.allowance.total.calls, len(splits.dev), len(splits.test))
-        study = StoredStudy.open(settings.storage, self.run_folder.study_path, settings.study or self.opened.name)
-        identity = self.client.endpoint.identity
+        study, identity = self.study, self.client.endpoint.identity
         study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
         growth = self._growth(task, study, pace)
         for line in forecast_lines(able, settings.trials, growth.max_calls(), settings.limits.calls, splits):

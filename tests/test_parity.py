@@ -30,7 +30,7 @@ from distill.teach.reasons import count_reasons
 from distill.teach.teacher import ask_teacher
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.open import open_task
@@ -145,7 +145,7 @@ def test_what_the_teacher_teaches(recipe: str, searches: Searches, tmp_path: Pat
     rows = prepared.splits.train
 
     async def ask(fake: FakeEndpoint) -> list[Any]:
-        with closing(SqliteCalls(tmp_path / "calls.db")) as store:
+        with closing(open_calls(file_url(tmp_path / "calls.db"))) as store:
             where = Endpoint(fake.base_url, "weights", window=16)
             async with Client(where, store, Allowance()) as client:
                 return await ask_teacher(prompt, rows, client, k=2, temperature=0.8, report=lambda done, total: None)

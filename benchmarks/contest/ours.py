@@ -20,7 +20,7 @@ from benchmarks.contest.tasks import RowScore, score_answer
 from optimizer.run.folder import RunFolder
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import score_rows
@@ -99,6 +99,6 @@ def score_test(opened: OpenTask, program: Program, base_url: str) -> list[RowSco
 
 async def answer_test(opened: OpenTask, prompt: Prompt, base_url: str) -> list[Any]:
     recipe = opened.recipe
-    with closing(SqliteCalls(Path(":memory:"))) as store:
+    with closing(open_calls(MEMORY)) as store:
         async with Client(Endpoint(base_url, "contest"), store, Allowance()) as client:
             return await score_rows(prompt, opened.splits.test, recipe.metric, client)

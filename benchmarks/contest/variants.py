@@ -12,7 +12,6 @@ import json
 import random
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -26,6 +25,7 @@ from benchmarks.contest.proxy import Proxy
 from optimizer.pipeline import Steps
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
+from optimizer.run.state import open_state
 from optimizer.search.candidate import Candidate
 from optimizer.search.forecast import TEST_PASSES
 from optimizer.search.growth import SpaceGrowth
@@ -38,7 +38,6 @@ from optimizer.search.study import StoredStudy, Trial
 from promptstill.command.listeners import LineListener
 from promptstill.endpoint.allowance import Allowance, LimitReached, Limits
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.store import SqliteCalls
 from promptstill.engine.source import open_endpoint
 from promptstill.files import write_json
 from promptstill.prompt.layouts.task import Task
@@ -108,12 +107,14 @@ async def find(job: Job, cap: int, listener: LineListener) -> Winner:
     run = RunFolder(Path(job.folder) / "run")
     run.logs_dir.mkdir(parents=True, exist_ok=True)
     with (
-        closing(SqliteCalls(run.calls_path)) as store,
+        open_state(settings, run, opened.name) as state,
         open_endpoint(settings.source, model, run.logs_dir / "engine.log", listener.say) as (endpoint, context),
     ):
-        allowance = Allowance(settings.limits, store.totals(), held=TEST_PASSES * len(opened.splits.test))
-        async with Client(endpoint, store, allowance) as client:
-            steps = VariantSteps(opened, settings, client, context, model, run, listener, 0, job.contestant)
+        allowance = Allowance(settings.limits, state.calls.totals(), held=TEST_PASSES * len(opened.splits.test))
+        async with Client(endpoint, state.calls, allowance) as client:
+            steps = VariantSteps(
+                opened, settings, client, context, model, run, listener, 0, state.study, job.contestant
+            )
             return await steps.winner()
 
 

@@ -18,7 +18,7 @@ from benchmarks.endpoint import say
 from benchmarks.prompts import DEMOS, open_qa
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import score_rows
@@ -53,6 +53,6 @@ async def repeat_prompt(
 
 async def score_uncached(prompt: Prompt, rows: Sequence[Example], metric: Metric, endpoint: Endpoint) -> list[float]:
     """The scores by row, with no reply taken from an earlier repeat."""
-    with closing(SqliteCalls(Path(":memory:"))) as store:
+    with closing(open_calls(MEMORY)) as store:
         async with Client(endpoint, store, Allowance()) as client:
             return [round(one.score, 6) for one in await score_rows(prompt, rows, metric, client)]

@@ -32,7 +32,8 @@ from benchmarks.endpoint import say
 from benchmarks.results import table
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import Completion, SqliteCalls
+from promptstill.endpoint.store import Completion
+from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.engine import models, vllm
 from promptstill.engine.machine import this_machine
 
@@ -104,7 +105,7 @@ async def through_client(server: vllm.Engine, messages: list[Any], folder: Path,
     path = Path(tempfile.mkdtemp(dir=folder)) / "calls.db"
     decoding = {"model": server.model, "temperature": 0.0, "max_tokens": REPLY_TOKENS}
     before, start = cpu_seconds(server.process.pid), time.perf_counter()
-    with closing(SqliteCalls(path)) as store:
+    with closing(open_calls(file_url(path))) as store:
         async with Client(Endpoint(server.base_url, "bench", window=window), store, Allowance()) as client:
             calls = (client.complete({**decoding, "messages": one}, "task") for one in messages)
             replies: list[Completion] = await asyncio.gather(*calls)

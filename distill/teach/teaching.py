@@ -18,7 +18,7 @@ from distill.verdict.arms import Arm, ArmBench
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.store import CallStore
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.events import Listener, teller
 from promptstill.prompt.prompt import Prompt
@@ -77,7 +77,7 @@ class TeacherSession:
     settings: DistillSettings
     folder: DistilledFolder
     listener: Listener
-    store: SqliteCalls
+    store: CallStore
 
     def say(self, text: str) -> None:
         teller(self.listener)(text)

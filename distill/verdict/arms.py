@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import CallStore, Completion, SqliteCalls
+from promptstill.endpoint.store import CallStore, Completion
+from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import answer
@@ -111,7 +111,7 @@ async def time_replies(
 
     A row that the endpoint refuses has none. Raises `InfrastructureError` where it refuses them all.
     """
-    with closing(SqliteCalls(Path(":memory:"))) as store:
+    with closing(open_calls(MEMORY)) as store:
         async with Client(replace(endpoint, window=window), store, Allowance()) as client:
             started = time.perf_counter()
             answers = await asyncio.gather(*(answer(prompt, row.inputs, client, "timing") for row in rows))

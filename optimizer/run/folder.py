@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from optimizer.run.settings import SearchSettings
 from optimizer.search.study import Trial
+from promptstill.endpoint.stores import file_url
 from promptstill.errors import UserError
 from promptstill.files import read_json, write_json, write_jsonl, write_text
 from promptstill.prompt.artifact import SCHEMA_VERSION
@@ -38,7 +39,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.calls_path = path / "calls.db"
+        self.calls_url = file_url(path / "calls.db")
         self.study_path = path / "study.log"
         self.best_path = path / "best.json"
         self.pools_path = path / "pools.json"

@@ -18,7 +18,7 @@ from typing import Any
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine.models import cache_root
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import UserError
@@ -147,7 +147,7 @@ def changed_error(best_path: Path, recipe: str, what: str) -> UserError:
 
 async def score_dev(prompt: Prompt, prepared: OpenTask, endpoint: Endpoint) -> list[ScoredRow]:
     """Every dev row's result; nothing stored is used."""
-    with closing(SqliteCalls(Path(":memory:"))) as store:
+    with closing(open_calls(MEMORY)) as store:
         async with Client(endpoint, store, Allowance()) as client:
             return await score_rows(prompt, prepared.splits.dev, prepared.recipe.metric, client)
 

@@ -1,26 +1,12 @@
-"""Stores every completion of a run under the hash of its request, so that no request is sent twice.
+"""The store of paid calls: every completion of a run under the hash of its request, so that no request is sent twice.
 
-`CallStore` is what a store provides; `SqliteCalls` keeps them in a file. A failure of the disk stops the run.
+`CallStore` is what the client and its callers know of a store; promptstill/endpoint/stores/ has the stores themselves.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
-
-from promptstill.errors import InfrastructureError
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
-  key TEXT PRIMARY KEY, role TEXT NOT NULL, body TEXT NOT NULL, completion TEXT NOT NULL,
-  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, paid_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) WITHOUT ROWID
-"""
 
 
 @dataclass(frozen=True)
@@ -56,77 +42,26 @@ class Total:
 
 
 class CallStore(Protocol):
-    """Where completions are stored."""
-
-    def get(self, key: str) -> Completion | None: ...
-
-    def put(self, key: str, role: str, body: dict[str, Any], completion: Completion) -> None: ...
-
-    def totals(self) -> dict[str, Total]: ...
-
-    def working_seconds(self, role: str | None = None) -> float: ...
-
-    def close(self) -> None: ...
-
-
-class SqliteCalls:
-    """calls.db: SQLite in WAL mode, for several processes at once; each call is committed and survives `kill -9`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._name_file_in_errors(), ExitStack() as undo:
-            self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            undo.callback(self.db.close)
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=NORMAL")
-            self.db.execute(SCHEMA)
-            undo.pop_all()
+    """Where completions are stored, for several processes at once. Every method may raise `InfrastructureError`, where
+    the disk or the server behind the store fails: that stops the run and never costs a score.
+    """
 
     def get(self, key: str) -> Completion | None:
-        with self._name_file_in_errors():
-            found = self.db.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
-        return Completion(**json.loads(found[0])) if found else None
+        """The completion that was stored under a request's hash, or None."""
 
     def put(self, key: str, role: str, body: dict[str, Any], completion: Completion) -> None:
-        row = (key, role, json.dumps(body), json.dumps(asdict(completion)))
-        tokens = (completion.prompt_tokens, completion.completion_tokens)
-        with self._name_file_in_errors():
-            self.db.execute(
-                "INSERT OR IGNORE INTO calls (key, role, body, completion, prompt_tokens, completion_tokens)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (*row, *tokens),
-            )
+        """Store a completion; it is safe from `kill -9` once this returns. Under a key that has one, the first stays.
+
+        role: what the call is counted as. body: the request, for a reader of the store.
+        """
 
     def totals(self) -> dict[str, Total]:
-        with self._name_file_in_errors():
-            rows = self.db.execute(
-                "SELECT role, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens) FROM calls GROUP BY role"
-            ).fetchall()
-        return {role: Total(*counts) for role, *counts in rows}
+        """Calls and tokens by role, of all processes that used the store."""
 
     def working_seconds(self, role: str | None = None) -> float:
-        """How long the calls of a role, or of all, took altogether: from each answer to the next, pauses left out."""
-        ask = (
-            "WITH t AS (SELECT CAST(strftime('%s', paid_at) AS INTEGER) s FROM calls"
-            " WHERE role = COALESCE(?, role) ORDER BY s),"
-            " g AS (SELECT s - LAG(s) OVER (ORDER BY s) gap FROM t)"
-            " SELECT COALESCE(SUM(gap), 0) FROM g WHERE gap <= 60"
-        )
-        with self._name_file_in_errors():
-            return float(self.db.execute(ask, (role,)).fetchone()[0])
+        """How long the calls of a role, or of all, took altogether (seconds): from each answer to the next, without
+        pauses of more than a minute.
+        """
 
     def close(self) -> None:
-        self.db.close()
-
-    @contextmanager
-    def _name_file_in_errors(self) -> Iterator[None]:
-        """Raise SQLite's errors as one that names the file: a full disk must stop the run, and never cost a score."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            way = "Free some disk space, then go on with: optimize … --resume RUN (nothing that was stored is lost)."
-            if not isinstance(error, sqlite3.OperationalError):  # the file's content, not where it lies
-                way = "Restore it from a copy, or remove it: its calls are then paid for again."
-            raise InfrastructureError(
-                f"{self.path} could not be written or read.", f"SQLite says: {error}.", way
-            ) from error
+        """Give back what the store holds open."""

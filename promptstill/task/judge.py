@@ -93,11 +93,11 @@ class JudgeClient:
 
     def __init__(self, judge: Judge) -> None:
         from promptstill.endpoint.client import Client, Endpoint
-        from promptstill.endpoint.store import SqliteCalls
+        from promptstill.endpoint.stores import file_url, open_calls
         from promptstill.engine.models import cache_root
 
         cache_root().mkdir(parents=True, exist_ok=True)
-        self.store = SqliteCalls(cache_root() / "judge.db")
+        self.store = open_calls(file_url(cache_root() / "judge.db"))
         identity = digest(["judge", judge.base_url, judge.model])
         key = os.environ.get(judge.api_key_env)
         endpoint = Endpoint(judge.base_url, identity, key, judge.api_key_env, window=judge.window, timeout_s=180)

@@ -19,7 +19,7 @@ from aiohttp import web
 from optimizer.report.report import write_report
 from optimizer.run.folder import RunFolder
 from promptstill import Prompt
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from tests.support import ROOT
 from tests.support.codes import RECIPE, best, command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
@@ -178,7 +178,7 @@ def test_a_limit_that_ends_while_pools_are_filled_keeps_the_proposals_that_were_
                 time.sleep(0.01)
             process.kill()
         folders = list(tmp_path.glob("runs/*"))
-        with closing(SqliteCalls(folders[0] / "calls.db")) as store:
+        with closing(open_calls(file_url(folders[0] / "calls.db"))) as store:
             stored = sum(role.calls for role in store.totals().values())
         fake.arrived = 0
         limit = ["--max-calls", str(stored + 160 + 56)]

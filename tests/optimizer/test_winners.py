@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optimizer.report.report import write_report
 from optimizer.run.folder import RunFolder
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from tests.support.codes import best, command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
 from tests.support.finished import copied
@@ -57,7 +57,7 @@ def test_after_a_resume_only_calls_of_test_that_are_not_stored_are_held_back(tmp
     with FakeEndpoint(knows_with_demos) as fake:
         run(command(fake, tmp_path, "--max-calls", "330", "--trials", "40"), tmp_path)
         (folder,) = (tmp_path / "runs").iterdir()
-        with closing(SqliteCalls(folder / "calls.db")) as store:
+        with closing(open_calls(file_url(folder / "calls.db"))) as store:
             limit = sum(role.calls for role in store.totals().values()) + 440
         on = [sys.executable, "-m", "optimizer", "--resume", str(folder), "--base-url", fake.base_url]
         done = run([*on, "--max-calls", str(limit)], tmp_path)

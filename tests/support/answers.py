@@ -12,7 +12,7 @@ from distill.teach.teacher import TeacherAnswer, ask_teacher
 from promptstill import exact_match
 from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
@@ -59,7 +59,7 @@ def teacher_answers(
 
     async def ask() -> list[TeacherAnswer]:
         endpoint = Endpoint(base_url, "weights", window=4)
-        with closing(SqliteCalls(folder / "calls.db")) as store:
+        with closing(open_calls(file_url(folder / "calls.db"))) as store:
             async with Client(endpoint, store, Allowance(limits, store.totals())) as client:
                 return await ask_teacher(
                     prompt, rows, client, k=k, temperature=0.8, report=lambda done, total: reports.append((done, total))

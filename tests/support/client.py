@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from tests.support.fake import FakeEndpoint
 
 Result = TypeVar("Result")
@@ -26,7 +26,7 @@ def run_with_client(
     """What `work` returns for a client that asks `fake` and stores its calls in `folder`."""
 
     async def run() -> Result:
-        with closing(SqliteCalls(folder / "calls.db")) as store:
+        with closing(open_calls(file_url(folder / "calls.db"))) as store:
             allowance = Allowance(limits, store.totals())
             async with Client(Endpoint(fake.base_url, "weights", **endpoint), store, allowance) as client:
                 return await work(client)

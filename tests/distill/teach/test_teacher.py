@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ from hypothesis import strategies as st
 
 from distill.teach.teacher import fixed_text, is_demo
 from promptstill.endpoint.allowance import LimitReached, Limits
-from promptstill.endpoint.store import SqliteCalls
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import NearestDemos
@@ -101,11 +102,10 @@ def test_no_row_is_lost(tmp_path: Path) -> None:
 
 def test_a_reply_cut_at_max_tokens_is_unusable(tmp_path: Path) -> None:
     prompt, row = build_prompt(BOXES, "chat", "Answer."), box(0)
-    store = SqliteCalls(tmp_path / "calls.db")
     with FakeEndpoint() as fake:
         teacher_answers(fake.base_url, prompt, [row], tmp_path, k=0)
-        store.db.execute("UPDATE calls SET completion = replace(completion, '\"stop\"', '\"length\"')")
-        store.close()
+        with closing(sqlite3.connect(tmp_path / "calls.db")) as calls, calls:
+            calls.execute("UPDATE calls SET completion = replace(completion, '\"stop\"', '\"length\"')")
         answers, _ = teacher_answers(fake.base_url, prompt, [row], tmp_path, k=0)
     assert [str(answer.reason) for answer in answers] == ["cut at max_tokens"] and answers[0].text == "hold?"
 

@@ -12,7 +12,7 @@ from distill.folder import DistilledFolder
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
 from distill.teach.teaching import TeacherSession
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import open_calls
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import silent
@@ -25,7 +25,7 @@ def test_a_teacher_that_is_never_right_is_refused_before_test_is_evaluated(setti
         plan = plan_distillation(settings, print)
         folder = DistilledFolder.create(Path("distilled"), settings)
         with (
-            closing(SqliteCalls(folder.calls_path)) as store,
+            closing(open_calls(folder.calls_url)) as store,
             pytest.raises(UserError, match="No training row survives"),
         ):
             TeacherSession(plan, settings, folder, silent, store).run()

@@ -20,7 +20,7 @@ from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit, Limits
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.prompt.layouts.task import Task
 from promptstill.task.examples import Example
 from promptstill.task.metrics import exact_match
@@ -110,7 +110,7 @@ def played(
         return "yes" if "Guess" in str(body["messages"][0]["content"]) else "no"
 
     async def work(fake: FakeEndpoint) -> SearchOutcome:
-        with closing(SqliteCalls(folder / "calls.db")) as store:
+        with closing(open_calls(file_url(folder / "calls.db"))) as store:
             async with Client(Endpoint(fake.base_url, "fake"), store, Allowance(limits)) as client:
                 return await play_off(given, SearchOutcome(finalists, finalists, finalists[0], None), client, told)
 
