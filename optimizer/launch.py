@@ -11,7 +11,7 @@ from optimizer.pipeline import search_and_measure
 from optimizer.run.folder import RunFolder, open_run
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
-from optimizer.search.forecast import refuse_small_limit, visible_gain_line
+from optimizer.search.forecast import max_test_calls, refuse_small_limit, visible_gain_line
 from optimizer.search.search import NothingToChoose
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
@@ -38,7 +38,8 @@ def run_search(
     opened = settings.open_task()
     for line in data_lines(opened):
         say(line)
-    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), len(opened.splits.test))
+    held = max_test_calls(len(opened.splits.test), dspy=settings.dspy)
+    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held)
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
     refuse_unserved(settings, model, say)

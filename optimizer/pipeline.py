@@ -12,7 +12,7 @@ from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.run.state import open_state
-from optimizer.search.forecast import TEST_PASSES, forecast_lines, refuse_small_limit
+from optimizer.search.forecast import forecast_lines, max_test_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
@@ -54,7 +54,8 @@ async def search_and_measure(
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
     endpoint, context = served
     with open_state(settings, run, opened.name) as state:
-        held, seconds = TEST_PASSES * len(opened.splits.test), state.calls.working_seconds()
+        held = max_test_calls(len(opened.splits.test), dspy=settings.dspy)
+        seconds = state.calls.working_seconds()
         allowance = Allowance(settings.limits, state.calls.totals(), held=held, seconds=seconds)
         try:
             async with Client(endpoint, state.calls, allowance) as client:
@@ -131,11 +132,13 @@ class Steps:
         task = await self._describe_task()
         able = await probe_layouts(task, settings.layouts or tuple(LAYOUTS), splits.train[0], self.client)
         if fresh:  # what an earlier part of the run paid for is scored already
-            refuse_small_limit(settings.limits.calls, self.allowance.total.calls, len(splits.dev), len(splits.test))
+            calls = self.allowance.total.calls
+            refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held)
         study, identity = self.study, self.client.endpoint.identity
         study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
         growth = self._growth(task, study, pace)
-        for line in forecast_lines(able, settings.trials, growth.max_calls(), settings.limits.calls, splits):
+        limit, growth_calls = settings.limits.calls, growth.max_calls()
+        for line in forecast_lines(able, settings.trials, growth_calls, limit, splits, dspy=settings.dspy):
             self.say(line)
         empty = empty_space(splits.train, self.context, able.layouts, able.structured)
         space = await growth.start(empty)
@@ -154,7 +157,8 @@ class Steps:
         )
         if not fresh:
             baseline = search_task.prompt(search_task.starters()[0])
-            self.allowance.held = uncached_calls(task, baseline, splits.test, self.client)
+            dspy = settings.dspy
+            self.allowance.held = uncached_calls(task, baseline, splits.test, self.client, dspy=dspy)
         search = Search(search_task, self.client, study, partial(self._follow, study, pace), growth)
         if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
             self.say(opening_line(search))
@@ -257,10 +261,12 @@ class Steps:
         rows, metric = self.opened.splits.test, self.opened.recipe.metric
         time_it_takes = pace.estimate(self.allowance.held)
         self.allowance.begin_test()
-        self.say(f"evaluating on test: baseline, DSPy default and winner on {len(rows)} rows{time_it_takes}")
+        arms = "baseline, DSPy default and winner" if self.settings.dspy else "baseline and winner"
+        self.say(f"evaluating on test: {arms} on {len(rows)} rows{time_it_takes}")
         try:
             prompts, seed = (baseline, winner), self.settings.seed
-            reports = await evaluate_test(task, prompts, rows, metric, self.client, seed=seed)
+            dspy_task = task if self.settings.dspy else None
+            reports = await evaluate_test(prompts, rows, metric, self.client, seed=seed, dspy_task=dspy_task)
             verdict = compare_reports(reports, outcome.winner.value, seed)
             return replace(verdict, winners=self.run_folder.count_winners(winner.id))
         except LimitReached as reached:

@@ -62,6 +62,10 @@ search = with_options(
         help="Requests in flight.",
     ),
     option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
+    option(
+        SEARCH, "--no-dspy", "dspy", is_flag=True, flag_value=False, default=True,
+        help="Leave DSPy's default out of test.",
+    ),
     option(SEARCH, "--storage", rare=True, metavar="URL", help="Optuna study to share.  [default: in the run folder]"),
     option(SEARCH, "--study", rare=True, metavar="NAME", help="Its name there.  [default: the recipe's]"),
     option(SEARCH, "--resume", type=FOLDER, metavar="RUN", help="Go on with a run; no stored call is repeated."),

@@ -14,7 +14,6 @@ from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import Limit
 from promptstill.engine.models import EMBEDDED
 from promptstill.report.row_view import LABELS
-from promptstill.scoring.rows import ARMS
 from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Gain
@@ -50,8 +49,8 @@ def table(verdict: TestVerdict) -> Table:
 
 
 def arms(verdict: TestVerdict) -> dict[str, TestReport]:
-    """The three prompts by the names that a reader sees."""
-    return {LABELS[arm]: getattr(verdict, arm) for arm in ARMS}
+    """The prompts on test by the names that a reader sees."""
+    return {LABELS[arm]: report for arm, report in verdict.reports.items()}
 
 
 def cells(one: TestReport) -> list[str]:
@@ -64,7 +63,8 @@ def cells(one: TestReport) -> list[str]:
 def conclusion(verdict: TestVerdict) -> list[str]:
     """The gains, and which prompt is shipped for them."""
     lines = [f"winner over baseline:     {gain_text(verdict.over_baseline)}"]
-    lines.append(f"winner over DSPy default: {gain_text(verdict.over_dspy)}")
+    if verdict.over_dspy:
+        lines.append(f"winner over DSPy default: {gain_text(verdict.over_dspy)}")
     lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")
     if verdict.shipped == "baseline":
         lines.append(

@@ -21,7 +21,7 @@ from promptstill.report.charts import Interval, Point
 from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import render
 from promptstill.report.row_view import LABELS, row_views, to_report_row
-from promptstill.scoring.rows import ARMS, TestRow, read_test_rows
+from promptstill.scoring.rows import TestRow, read_test_rows
 
 PAGE = Path(__file__).parent / "pages" / "report.html.jinja"
 
@@ -96,9 +96,10 @@ def headline_charts(test: Mapping[str, Any] | None) -> dict[str, Any]:
     """The intervals of the three prompts, and of the winner's gains over the other two."""
     if test is None:
         return {}
-    scores = [interval(LABELS[arm], test[arm]["score"], arm) for arm in ARMS]
+    scores = [interval(LABELS[arm], test[arm]["score"], arm) for arm in LABELS if arm in test]
     gains = [("over baseline", "over_baseline"), ("over DSPy default", "over_dspy")]
-    over = [interval(label, test["gains"][key], gain_colour(test["gains"][key])) for label, key in gains]
+    measured = [(label, test["gains"][key]) for label, key in gains if key in test["gains"]]
+    over = [interval(label, one, gain_colour(one)) for label, one in measured]
     return {
         "scores": charts.interval_chart("scores", scores, "score on test, points, with 95 % interval"),
         "gains": charts.interval_chart("gains", over, "winner's gain, points, with 95 % interval", zero=True),

@@ -101,7 +101,7 @@ def figure_warnings(test: Mapping[str, Any], dev: Mapping[str, Any]) -> Iterator
     if winner["parse_failures"] > 0.05:
         yield f"{winner['parse_failures']:.0%} of the winner's replies did not parse, and scored zero."
     # A best.json of before this was recorded has no such share.
-    if note := cut_note({label: test[arm].get("cut", 0.0) for arm, label in LABELS.items()}, n):
+    if note := cut_note({label: test[arm].get("cut", 0.0) for arm, label in LABELS.items() if arm in test}, n):
         yield note
     if winner["score"]["mean"] < dev["low"]:
         yield (

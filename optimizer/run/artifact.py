@@ -90,6 +90,6 @@ def test_scores(verdict: TestVerdict | None) -> dict[str, Any] | None:
     """The test split's part: each prompt's report, and the winner's paired gains."""
     if verdict is None:
         return None
-    reports = {name: getattr(verdict, name).to_json() for name in ("baseline", "dspy", "winner")}
-    gains = {"over_baseline": asdict(verdict.over_baseline), "over_dspy": asdict(verdict.over_dspy)}
+    reports = {arm: report.to_json() for arm, report in verdict.reports.items()}
+    gains = {over: asdict(gain) for over, gain in verdict.gains.items()}
     return {**reports, "gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners}

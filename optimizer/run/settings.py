@@ -14,12 +14,12 @@ from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.task.open import OpenTask, open_task
 
-RESUMABLE = ("base_url", "api_key_env", "window", "trials", "limits")  # what a resumed run may have another of
+RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "limits")  # what a resumed run may have another of
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """One run's settings. `base_url` None starts a vLLM of our own."""
+    """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default."""
 
     recipe: str
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -33,6 +33,7 @@ class SearchSettings:
     seed: int = 0
     window: int = 64
     race: bool = True
+    dspy: bool = True
     storage: str | None = None
     study: str | None = None
     limits: Limits = field(default_factory=Limits)

@@ -12,17 +12,23 @@ from promptstill.stats import detectable_gain
 from promptstill.task.splits import Splits
 from promptstill.text import plural
 
-TEST_PASSES = 4  # baseline, winner, DSPy's default and its second try, each on all of test
+PROMPT_PASSES = 2  # over test: baseline and winner
+DSPY_PASSES = 2  # DSPy's default, and its second try
 
 
-def refuse_small_limit(limit: int | None, spent: int, dev: int, test: int) -> None:
-    """Raises `UserError` where `--max-calls` leaves too few, beside the test split, to score one prompt."""
-    held, first = TEST_PASSES * test, len(blocks(dev)[0])
+def max_test_calls(rows: int, *, dspy: bool) -> int:
+    """The calls that so many test rows take at most, with or without DSPy's default."""
+    return (PROMPT_PASSES + DSPY_PASSES * dspy) * rows
+
+
+def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int) -> None:
+    """Raises `UserError` where `--max-calls` leaves too few, beside those held for test, to score one prompt."""
+    first = len(blocks(dev)[0])
     if limit is not None and (left := limit - held - spent) < first:
         raise UserError(
             f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt needs {first}.",
-            f"Test takes up to {held} calls ({TEST_PASSES} × {test} rows), set aside; {spent} are spent.",
-            "Allow more calls, or give fewer test rows.",
+            f"Test takes up to {held} calls, set aside; {spent} are spent.",
+            "Allow more calls, give fewer test rows, or leave DSPy's default out of test with --no-dspy.",
         )
 
 
@@ -32,11 +38,11 @@ def visible_gain_line(dev: int) -> str:
 
 
 def forecast_lines(
-    able: Abilities, trials: int, growth_calls: int, allowed: int | None, splits: Splits
+    able: Abilities, trials: int, growth_calls: int, allowed: int | None, splits: Splits, *, dspy: bool
 ) -> Iterator[str]:
     """What the endpoint cannot do, and the calls of the whole run at most; a line each.
 
-    growth_calls: what the sources of candidates take at most. allowed: --max-calls.
+    growth_calls: what the sources of candidates take at most. allowed: --max-calls. dspy: whether test has its row.
     """
     for layout, why in able.refused.items():
         yield f"layout {layout} is left out: {why}"
@@ -44,8 +50,12 @@ def forecast_lines(
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
     dev, test = len(splits.dev), len(splits.test)
     on_dev = trials * dev
-    most = on_dev + growth_calls + MAX_CONTENDERS * dev + TEST_PASSES * test
+    held = max_test_calls(test, dspy=dspy)
+    most = on_dev + growth_calls + MAX_CONTENDERS * dev + held
     if allowed is not None and allowed < most:
         yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
     else:
         yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"
+    if dspy:
+        share = f"up to {DSPY_PASSES * test:,} are for the row of DSPy's default (--no-dspy leaves it out)"
+        yield f"of these test takes up to {held:,}, of which {share}"

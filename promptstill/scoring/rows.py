@@ -13,8 +13,6 @@ from promptstill.scoring.evaluate import ScoredRow
 from promptstill.scoring.test_report import TestVerdict
 from promptstill.task.examples import Example
 
-ARMS = ("baseline", "dspy", "winner")  # of a run; a distillation has others
-
 
 @dataclass(frozen=True)
 class ArmReply:
@@ -60,8 +58,8 @@ class TestRow:
 
 def write_test_rows(path: Path, verdict: TestVerdict) -> None:
     """One line for each test row."""
-    by_row = zip(*(getattr(verdict, arm).results for arm in ARMS), strict=True)
-    write_jsonl(path, [asdict(to_test_row(dict(zip(ARMS, results, strict=True)))) for results in by_row])
+    by_row = zip(*(report.results for report in verdict.reports.values()), strict=True)
+    write_jsonl(path, [asdict(to_test_row(dict(zip(verdict.reports, results, strict=True)))) for results in by_row])
 
 
 def to_test_row(results: Mapping[str, ScoredRow]) -> TestRow:

@@ -44,17 +44,27 @@ class TestReport:
 class TestVerdict:
     """The reports of the three prompts, and the winner's paired gains over the two others.
 
-    dev_optimism: the winner's score on dev minus that on test. winners: number of winners evaluated on this test set so
-    far, this one included.
+    dspy, over_dspy: None where DSPy's default was left out. dev_optimism: the winner's score on dev minus that on test.
+    winners: number of winners evaluated on this test set so far, this one included.
     """
 
     baseline: TestReport
-    dspy: TestReport
+    dspy: TestReport | None
     winner: TestReport
     over_baseline: Gain
-    over_dspy: Gain
+    over_dspy: Gain | None
     dev_optimism: float
     winners: int = 1
+
+    @property
+    def reports(self) -> dict[str, TestReport]:
+        """The report of each arm that was measured."""
+        return {"baseline": self.baseline, **({"dspy": self.dspy} if self.dspy else {}), "winner": self.winner}
+
+    @property
+    def gains(self) -> dict[str, Gain]:
+        """The winner's gain over each other arm."""
+        return {"over_baseline": self.over_baseline, **({"over_dspy": self.over_dspy} if self.over_dspy else {})}
 
     @property
     def shipped(self) -> str:
@@ -84,42 +94,54 @@ def cut_note(cut: Mapping[str, float], rows: int) -> str:
     )
 
 
-def uncached_calls(task: Task, baseline: Prompt, rows: Sequence[Example], client: Client) -> int:
+def uncached_calls(task: Task, baseline: Prompt, rows: Sequence[Example], client: Client, *, dspy: bool) -> int:
     """The most calls that `evaluate_test` can take: all of a winner's, and what is not stored of the others."""
     first, second = dspy_default(task), dspy_default(task, "json")
 
-    def uncached(row: Example) -> int:
-        asked, tried, retried = (stored_answer(prompt, row.inputs, client) for prompt in (baseline, first, second))
-        needs_retry = retried is None and (tried is None or tried.outputs is None)
-        return (asked is None) + (tried is None) + needs_retry
+    def uncached_dspy(row: Example) -> int:
+        tried, retried = (stored_answer(prompt, row.inputs, client) for prompt in (first, second))
+        return (tried is None) + (retried is None and (tried is None or tried.outputs is None))
 
-    return len(rows) + sum(map(uncached, rows))
+    uncached = sum(stored_answer(baseline, row.inputs, client) is None for row in rows)
+    return len(rows) + uncached + (sum(map(uncached_dspy, rows)) if dspy else 0)
 
 
 async def evaluate_test(
-    task: Task, prompts: tuple[Prompt, Prompt], rows: Sequence[Example], metric: Metric, client: Client, *, seed: int
-) -> tuple[TestReport, TestReport, TestReport]:
-    """The reports of baseline prompt, DSPy's default and winner; `prompts` are the first and the last of them."""
-    jobs = (
-        score_rows(prompts[0], rows, metric, client),
-        score_dspy_default(task, rows, metric, client),
-        score_rows(prompts[1], rows, metric, client),
-    )
-    baseline, dspy, winner = await gather_or_cancel(jobs)
-    return summarize_results(baseline, seed), summarize_results(dspy, seed), summarize_results(winner, seed)
+    prompts: tuple[Prompt, Prompt],
+    rows: Sequence[Example],
+    metric: Metric,
+    client: Client,
+    *,
+    seed: int,
+    dspy_task: Task | None,
+) -> tuple[TestReport, TestReport | None, TestReport]:
+    """The reports of baseline prompt, DSPy's default and winner; `prompts` are the first and the last of them.
+
+    dspy_task: the task that DSPy's default is given; None leaves it out.
+    """
+    rival = [score_dspy_default(dspy_task, rows, metric, client)] if dspy_task else []
+    asked = [score_rows(prompts[0], rows, metric, client), *rival, score_rows(prompts[1], rows, metric, client)]
+    baseline, *dspy, winner = [summarize_results(results, seed) for results in await gather_or_cancel(asked)]
+    return baseline, dspy[0] if dspy else None, winner
 
 
-def compare_reports(reports: tuple[TestReport, TestReport, TestReport], dev_score: float, seed: int) -> TestVerdict:
+def compare_reports(
+    reports: tuple[TestReport, TestReport | None, TestReport], dev_score: float, seed: int
+) -> TestVerdict:
     """The verdict on baseline prompt, DSPy's default and winner; `dev_score` is the winner's score on dev."""
     baseline, dspy, winner = reports
-    scores = [[result.score for result in report.results] for report in reports]
     groups = [result.example.group for result in winner.results]
+
+    def winner_over(other: TestReport) -> Gain:
+        pair = ([result.score for result in report.results] for report in (winner, other))
+        return gain(*pair, seed, groups)
+
     return TestVerdict(
         baseline=baseline,
         dspy=dspy,
         winner=winner,
-        over_baseline=gain(scores[2], scores[0], seed, groups),
-        over_dspy=gain(scores[2], scores[1], seed, groups),
+        over_baseline=winner_over(baseline),
+        over_dspy=winner_over(dspy) if dspy else None,
         dev_optimism=dev_score - winner.score.mean,
     )
 

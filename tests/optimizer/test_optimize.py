@@ -48,6 +48,18 @@ def test_a_run_finds_measures_and_ships(tmp_path: Path) -> None:
     assert prompt.messages(row)
 
 
+def test_no_dspy_leaves_its_default_out_of_test_and_of_all_that_is_said(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = run(command(fake, tmp_path, "--no-dspy", "--max-calls", "200", "--trials", "4"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    test = best(tmp_path)["scores"]["test"]
+    assert "dspy" not in test and set(test["gains"]) == {"over_baseline"}
+    assert "DSPy" not in done.stdout + done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    page = (folder / "report.html").read_text()
+    assert "DSPy default" not in page and page.count("<svg") >= 2
+
+
 def test_no_gain_ships_the_baseline(tmp_path: Path) -> None:
     with FakeEndpoint(lambda body: "c0") as fake:
         done = run(command(fake, tmp_path), tmp_path)

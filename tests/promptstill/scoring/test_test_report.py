@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from optimizer.search.forecast import max_test_calls
 from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts.build import build_prompt
-from promptstill.scoring.rows import ARMS, read_test_rows, write_test_rows
+from promptstill.report.row_view import LABELS
+from promptstill.scoring.rows import read_test_rows, write_test_rows
 from promptstill.scoring.test_report import (
     TestReport,
     TestVerdict,
@@ -34,14 +36,16 @@ def finish(body: Body) -> str:
     return "length" if long else "stop"
 
 
-def evaluate(opened: OpenTask, fake: FakeEndpoint, folder: Path) -> TestVerdict:
+def evaluate(opened: OpenTask, fake: FakeEndpoint, folder: Path, *, dspy: bool = True) -> TestVerdict:
     rows = opened.splits.test
     baseline, winner = (build_prompt(opened.task, "inline", text) for text in ("Tell.", "Tell at length."))
 
-    async def work(client: Client) -> tuple[TestReport, TestReport, TestReport]:
-        before = uncached_calls(opened.task, baseline, rows, client)
-        reports = await evaluate_test(opened.task, (baseline, winner), rows, opened.recipe.metric, client, seed=0)
-        assert before == 4 * len(rows) and uncached_calls(opened.task, baseline, rows, client) == len(rows)
+    async def work(client: Client) -> tuple[TestReport, TestReport | None, TestReport]:
+        before, task = uncached_calls(opened.task, baseline, rows, client, dspy=dspy), opened.task if dspy else None
+        prompts, metric = (baseline, winner), opened.recipe.metric
+        reports = await evaluate_test(prompts, rows, metric, client, seed=0, dspy_task=task)
+        after = uncached_calls(opened.task, baseline, rows, client, dspy=dspy)
+        assert (before, after) == (max_test_calls(len(rows), dspy=dspy), len(rows))
         return reports
 
     return compare_reports(run_with_client(fake, folder, work), 0.5, 0)
@@ -53,18 +57,28 @@ def test_the_share_of_cut_replies_is_in_the_report_and_in_the_rows(tmp_path: Pat
     expected = {row.id for row in opened.splits.test if any(f"q{n}" in row.inputs["question"] for n in (1, 2))}
     with FakeEndpoint(reply, finish=finish) as fake:
         verdict = evaluate(opened, fake, tmp_path)
-    assert verdict.baseline.cut == verdict.dspy.cut == 0.0
+    assert verdict.dspy and verdict.baseline.cut == verdict.dspy.cut == 0.0
     assert verdict.winner.cut == len(expected) / 8 and 0 < len(expected) < 8
     assert verdict.winner.to_json()["cut"] == verdict.winner.cut and verdict.winner.parse_failures == 0.0
     write_test_rows(tmp_path / "test.jsonl", verdict)
     read = read_test_rows(tmp_path / "test.jsonl")
     assert {row.id for row in read if row.answers["winner"].cut} == expected
     assert {row.answers["winner"].remark for row in read} == {"", "cut at max_tokens"}
-    assert not any(row.answers[arm].cut for row in read for arm in ARMS if arm != "winner")
+    assert not any(row.answers[arm].cut for row in read for arm in ("baseline", "dspy"))
+
+
+def test_without_dspys_default_half_the_calls_are_held_and_nothing_is_said_of_it(tmp_path: Path) -> None:
+    rows = [{**row, "split": ("train", "dev", "test")[n % 3]} for n, row in enumerate(make_rows(24))]
+    with FakeEndpoint(reply) as fake:
+        verdict = evaluate(open_task(write_recipe(tmp_path, rows=rows)), fake, tmp_path, dspy=False)
+    assert sum(fake.calls.values()) == max_test_calls(8, dspy=False) == 16 == max_test_calls(8, dspy=True) / 2
+    assert set(verdict.reports) == {"baseline", "winner"} and set(verdict.gains) == {"over_baseline"}
+    write_test_rows(tmp_path / "test.jsonl", verdict)
+    assert {*read_test_rows(tmp_path / "test.jsonl")[0].answers} == {"baseline", "winner"}
 
 
 def test_rows_from_before_cuts_were_recorded_are_read(tmp_path: Path) -> None:
-    answers = {arm: {"score": 1.0, "reply": "a", "reason": None} for arm in ARMS}
+    answers = {arm: {"score": 1.0, "reply": "a", "reason": None} for arm in LABELS}
     line = {"id": "1", "inputs": {"question": "q"}, "gold": {"answer": "a"}, "answers": answers, "group": "1"}
     (tmp_path / "test.jsonl").write_text(json.dumps(line) + "\n")
     (row,) = read_test_rows(tmp_path / "test.jsonl")
