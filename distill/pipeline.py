@@ -26,6 +26,7 @@ from distill.verdict.arms import Arm, ArmBench
 from distill.verdict.retention import Retention
 from distill.verdict.verdict import DistillVerdict, TrainingCost, compare_arms
 from promptstill.command.exits import run_async
+from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Endpoint
 from promptstill.endpoint.store import CallStore
 from promptstill.endpoint.stores import open_calls
@@ -36,6 +37,7 @@ from promptstill.events import Listener, Say, teller
 from promptstill.report.drawing import draw_or_say
 from promptstill.shell import command_line
 from promptstill.stats import Estimate
+from promptstill.task.judge import judge_note, judge_paid_by
 from promptstill.task.metrics import apply_metric
 
 PROBE_ROWS = 16  # dev rows by which an adapter is checked
@@ -59,17 +61,29 @@ class Steps:
     def run(self) -> Distillation:
         with closing(open_calls(self.folder.calls_url)) as store:
             self.folder.write_step("plan", self.plan.page_facts)
+            allowance = Allowance(spent=store.totals())
             try:
-                data = load_teacher_data(self.folder, self.plan)
-                if data is None:
-                    draw_report(self.folder, self.say, running=True)
-                    data = TeacherSession(self.plan, self.settings, self.folder, self.listener, store).run()
-                draw_report(self.folder, self.say, running=True)
-                student, gold = self.train_students(data)
-                return self.compare(data, student, gold, store)
+                # The filter and the dev scores ask a judge outside of any client.
+                with judge_paid_by(allowance):
+                    return self.take_steps(store, allowance)
             except BaseException:
                 draw_report(self.folder, self.say)
                 raise
+            finally:
+                if note := judge_note(allowance.judge_cost):
+                    self.say(note)
+
+    def take_steps(self, store: CallStore, allowance: Allowance) -> Distillation:
+        """Every step that an earlier part of the distillation has not finished."""
+        data = load_teacher_data(self.folder, self.plan)
+        if data is None:
+            draw_report(self.folder, self.say, running=True)
+            data = TeacherSession(self.plan, self.settings, self.folder, self.listener, store, allowance).run()
+        draw_report(self.folder, self.say, running=True)
+        student, gold = self.train_students(data)
+        splits, seed = self.plan.opened.splits, self.settings.seed
+        bench = ArmBench(splits.test, splits.dev, self.plan.metric, store, allowance, seed)
+        return self.compare(data, student, gold, bench)
 
     def train_students(self, data: TeacherData) -> tuple[TrainedStudent, TrainedStudent | None]:
         """The student, and a second one trained on as many labels with the same hyper-parameters.
@@ -158,7 +172,7 @@ class Steps:
         return sum(scores) / len(scores)
 
     def compare(
-        self, data: TeacherData, student: TrainedStudent, gold: TrainedStudent | None, store: CallStore
+        self, data: TeacherData, student: TrainedStudent, gold: TrainedStudent | None, bench: ArmBench
     ) -> Distillation:
         """Serve the students, check their adapters, evaluate them on test, and compare."""
         students = {STUDENT: student} | ({GOLD: gold} if gold else {})
@@ -170,7 +184,7 @@ class Steps:
         source = ModelSource(window=self.settings.source.window)
         with open_endpoint(source, self.plan.student_model, log_path, self.say, adapters=adapters) as (endpoint, _):
             checks = [self.check_adapter(name, one, endpoint) for name, one in names.items()]
-            arms = [run_async(self.measure_arm(name, endpoint, store)) for name in names]
+            arms = [run_async(self.measure_arm(name, endpoint, bench)) for name in names]
         for (name, one), arm in zip(names.items(), arms, strict=True):
             if warning := dev_gap_warning(name, arm.score, one.training.dev_scores):
                 self.say(warning)
@@ -213,10 +227,8 @@ class Steps:
             )
         return check
 
-    async def measure_arm(self, name: str, endpoint: Endpoint, store: CallStore) -> Arm:
-        splits = self.plan.opened.splits
-        self.say(f"evaluating {name} + bare prompt on {len(splits.test)} test rows ({TIME_OF_AN_ARM})")
-        bench = ArmBench(splits.test, splits.dev, self.plan.metric, store, self.settings.seed)
+    async def measure_arm(self, name: str, endpoint: Endpoint, bench: ArmBench) -> Arm:
+        self.say(f"evaluating {name} + bare prompt on {len(bench.test)} test rows ({TIME_OF_AN_ARM})")
         return await bench.measure(self.plan.student_prompt.model_copy(update={"model": name}), endpoint)
 
     def measure_retention(self, student: TrainedStudent) -> Retention:

@@ -55,8 +55,8 @@ async def search_and_measure(
     endpoint, context = served
     with open_state(settings, run, opened.name) as state:
         held = max_test_calls(len(opened.splits.test), dspy=settings.dspy)
-        seconds = state.calls.working_seconds()
-        allowance = Allowance(settings.limits, state.calls.totals(), held=held, seconds=seconds)
+        spent, seconds = state.calls.totals() | run.judge_cost(), state.calls.working_seconds()
+        allowance = Allowance(settings.limits, spent, held=held, seconds=seconds)
         try:
             async with Client(endpoint, state.calls, allowance) as client:
                 return await Steps(opened, settings, client, context, model, run, listener, worker, state.study).run()

@@ -71,13 +71,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TeacherSession:
-    """Runs this half; the engines that it starts are stopped when it ends."""
+    """Runs this half; the engines that it starts are stopped when it ends. `allowance` counts what it asks."""
 
     plan: DistillPlan
     settings: DistillSettings
     folder: DistilledFolder
     listener: Listener
     store: CallStore
+    allowance: Allowance
 
     def say(self, text: str) -> None:
         teller(self.listener)(text)
@@ -141,9 +142,8 @@ class TeacherSession:
             f"asking the teacher for {settings.k + 1} answers to each of {len(plan.rows)} rows, demos excepted "
             "(usually 2-8 minutes on two cores; the time left is shown)"
         )
-        allowance = Allowance(spent=self.store.totals())
         with long_step(self.listener, "answers") as step:
-            async with Client(endpoint, self.store, allowance) as client:
+            async with Client(endpoint, self.store, self.allowance) as client:
                 return await ask_teacher(
                     plan.teacher_prompt,
                     plan.rows,
@@ -156,7 +156,8 @@ class TeacherSession:
     async def measure(self, prompts: Mapping[str, Prompt], endpoint: Endpoint) -> dict[str, Arm]:
         """Each prompt's arm on the base model."""
         splits = self.plan.opened.splits
-        bench = ArmBench(splits.test, splits.dev, self.plan.metric, self.store, self.settings.seed)
+        metric, seed = self.plan.metric, self.settings.seed
+        bench = ArmBench(splits.test, splits.dev, metric, self.store, self.allowance, seed)
         arms = {}
         for name, prompt in prompts.items():
             self.say(f"evaluating base + {name} prompt on {len(splits.test)} test rows ({TIME_OF_AN_ARM})")

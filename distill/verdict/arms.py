@@ -72,17 +72,21 @@ class Arm:
 
 @dataclass(frozen=True)
 class ArmBench:
-    """What every arm is measured with: it is scored once on `test`, and timed on `dev`."""
+    """What every arm is measured with: it is scored once on `test`, and timed on `dev`.
+
+    allowance: counts the calls of the scoring, a judge's too.
+    """
 
     test: Sequence[Example]
     dev: Sequence[Example]
     metric: Metric
     store: CallStore
+    allowance: Allowance
     seed: int
 
     async def measure(self, prompt: Prompt, endpoint: Endpoint) -> Arm:
         """Score `prompt` on test through `endpoint`, then time it."""
-        async with Client(endpoint, self.store, Allowance()) as client:
+        async with Client(endpoint, self.store, self.allowance) as client:
             results = await score_rows(prompt, self.test, self.metric, client, role="test")
         return to_arm(summarize_results(results, self.seed), await time_requests(prompt, self.dev, endpoint))
 

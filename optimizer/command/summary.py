@@ -11,13 +11,13 @@ from rich.text import Text
 
 from optimizer.run.result import RunResult
 from promptstill.command.tables import narrow_table
-from promptstill.endpoint.allowance import Limit
+from promptstill.endpoint.allowance import JUDGE, Limit
 from promptstill.engine.models import EMBEDDED
 from promptstill.report.row_view import LABELS
 from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Gain
-from promptstill.task.judge import judge_total
+from promptstill.task.judge import judge_note
 
 
 def summary(result: RunResult) -> RenderableType:
@@ -92,7 +92,7 @@ def costs(result: RunResult) -> list[str]:
     """Calls and tokens by role, and what racing saved."""
     allowance, trials = result.allowance, result.outcome.trials
     evaluated, full = sum(len(trial.scores) for trial in trials), len(trials) * result.dev_rows
-    roles = ", ".join(f"{role} {total.calls:,}" for role, total in sorted(allowance.spent.items()))
+    roles = ", ".join(f"{role} {cost.calls:,}" for role, cost in sorted(allowance.spent.items()) if role != JUDGE)
     share = f"{evaluated:,} of {full:,} dev rows ({evaluated / max(full, 1):.0%})"
     saver = "racing and the limit" if result.outcome.stopped else "racing"
     lines = [f"{len(trials)} trials evaluated {share}; {saver} saved the rest"]
@@ -106,9 +106,8 @@ def costs(result: RunResult) -> list[str]:
         f"{allowance.total.calls:,} calls in all ({roles}), {allowance.total.tokens:,} tokens{usd}, "
         f"{allowance.reused:,} replies reused"
     )
-    if (judges := judge_total()).calls:
-        tokens = judges.prompt_tokens + judges.completion_tokens
-        lines.append(f"besides, {judges.calls:,} calls of the judge, {tokens:,} tokens, which no limit counts")
+    if note := judge_note(allowance.judge_cost):
+        lines.append(note)
     return lines
 
 

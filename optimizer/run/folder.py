@@ -21,6 +21,8 @@ from filelock import FileLock, Timeout
 
 from optimizer.run.settings import SearchSettings
 from optimizer.search.study import Trial
+from promptstill.endpoint.allowance import JUDGE
+from promptstill.endpoint.store import Total
 from promptstill.endpoint.stores import file_url
 from promptstill.errors import UserError
 from promptstill.files import read_json, write_json, write_jsonl, write_text
@@ -111,6 +113,14 @@ class RunFolder:
             current = (self.record if (self.path / "run.json").is_file() else {}) | entries
             write_json(self.path / "run.json", current)
         self.__dict__["record"] = current
+
+    def judge_cost(self) -> dict[str, Total]:
+        """What judges cost in earlier parts of the run, as a role of its own; empty where none was asked.
+
+        calls.db has none of it: a judge's replies are in the user's cache, for all runs.
+        """
+        stored = self.record.get("spent", {}).get("roles", {})
+        return {role: Total(**cost) for role, cost in stored.items() if role == JUDGE}
 
     def count_winners(self, winner: str) -> int:
         """Note that a winner was evaluated on test; the number of winners evaluated on these test rows, in this run and

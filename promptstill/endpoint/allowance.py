@@ -12,6 +12,7 @@ from typing import Any, Literal
 from promptstill.endpoint.store import Total
 
 Kind = Literal["calls", "tokens", "usd", "minutes"]
+JUDGE = "judge"  # the one role that no limit counts: a judge is another model, with tokens and a price of its own
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Limits:
 class Allowance:
     """Counts by role, and refuses the call that would break a limit. Several threads may share one.
 
+    What judges cost is counted besides: it is in `spent` and in the record, but in no sum and under no limit.
     spent: what earlier parts of the run cost, by role. seconds: how long they worked.
     held: calls set aside for the test split; the search may not spend them.
     """
@@ -97,7 +99,13 @@ class Allowance:
 
     @property
     def total(self) -> Total:
-        return sum(self.spent.values(), Total())
+        """Of all roles but the judge's."""
+        return sum((cost for role, cost in self.spent.items() if role != JUDGE), Total())
+
+    @property
+    def judge_cost(self) -> Total:
+        """What judges have cost."""
+        return self.spent.get(JUDGE, Total())
 
     @property
     def usd(self) -> float:
@@ -124,7 +132,8 @@ class Allowance:
     def pay(self, role: str, cost: Total) -> None:
         """Count a call that was answered and stored."""
         with self._lock:
-            self.spent[role] = self.spent.get(role, Total()) + cost
+            # A new dict: another thread may be adding up the old one.
+            self.spent = self.spent | {role: self.spent.get(role, Total()) + cost}
 
     def reuse(self) -> None:
         """Count a reply that was stored already."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from promptstill.files import digest
 
 REFUSED_STATUSES = (400, 413, 422)  # of HTTP: the fault is in this one request
 MAX_ATTEMPTS = 30  # for one request, while others are answered
+WAITING_THREADS = 32  # twice a judge's window
 
 
 class AttemptFailed(Exception):
@@ -57,7 +59,10 @@ class Endpoint:
 
 
 class Client:
-    """Asks one endpoint, with at most `window` requests in flight; the next is sent as soon as one is answered."""
+    """Asks one endpoint, with at most `window` requests in flight; the next is sent as soon as one is answered.
+
+    threads: for work that waits for another model while the requests go on; none starts before there is such work.
+    """
 
     def __init__(self, endpoint: Endpoint, store: CallStore, allowance: Allowance) -> None:
         self.endpoint, self.store, self.allowance = endpoint, store, allowance
@@ -65,12 +70,14 @@ class Client:
         self._pending: dict[str, asyncio.Future[Completion]] = {}
         self._answered_at = time.monotonic()
         self._session: aiohttp.ClientSession | None = None
+        self.threads = ThreadPoolExecutor(WAITING_THREADS, "waiting")
 
     async def __aenter__(self) -> Client:
         self._session = open_session(self.endpoint)
         return self
 
     async def __aexit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)  # after a failure, what they wait for counts no more
         if self._session:
             await self._session.close()
 
@@ -81,12 +88,14 @@ class Client:
     def _call_key(self, body: dict[str, Any], sample: int = 0) -> str:
         return digest([self.endpoint.identity, body, *([sample] if sample else [])])
 
-    async def complete(self, body: dict[str, Any], role: str, sample: int = 0) -> Completion:
+    async def complete(
+        self, body: dict[str, Any], role: str, sample: int = 0, *, payer: Allowance | None = None
+    ) -> Completion:
         """The completion of a chat request: from the store, from an equal request in flight, or from the endpoint.
 
-        role: what the call is counted as. sample: tells several samples of one request apart. It is not sent as `seed`:
-        a seeded request whose prompt is prefilled in chunks kills vLLM's CPU worker ("CPU Generator does not use
-        offset", vLLM 0.32).
+        role: what the call is counted as. payer: counts it too, where it is paid for; a judge's client asks for several
+        runs. sample: tells several samples of one request apart. It is not sent as `seed`: a seeded request whose
+        prompt is prefilled in chunks kills vLLM's CPU worker ("CPU Generator does not use offset", vLLM 0.32).
 
         Raises `LimitReached`, `RequestRefused`, `UserError` (key, model) or `InfrastructureError` (endpoint, disk).
         """
@@ -99,7 +108,7 @@ class Client:
             return await asyncio.shield(self._pending[key])
         future = self._pending[key] = asyncio.get_running_loop().create_future()
         try:
-            completion = await self._ask_and_store(key, body, role)
+            completion = await self._ask_and_store(key, body, role, payer)
             future.set_result(completion)
             return completion
         except BaseException as error:
@@ -118,13 +127,16 @@ class Client:
             raise RuntimeError("use the client in an async with block")
         return self._session
 
-    async def _ask_and_store(self, key: str, body: dict[str, Any], role: str) -> Completion:
+    async def _ask_and_store(self, key: str, body: dict[str, Any], role: str, payer: Allowance | None) -> Completion:
         async with self._slots:
             self.allowance.reserve()
             try:
                 completion: Completion = await self._retrying()(self._post, body)
                 self.store.put(key, role, body, completion)
-                self.allowance.pay(role, Total(1, completion.prompt_tokens, completion.completion_tokens))
+                cost = Total(1, completion.prompt_tokens, completion.completion_tokens)
+                self.allowance.pay(role, cost)
+                if payer:
+                    payer.pay(role, cost)
                 return completion
             finally:
                 self.allowance.release()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,11 +13,11 @@ from promptstill.errors import ReplyError
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import ModelAnswer, answer
 from promptstill.task.examples import Example
+from promptstill.task.judge import judge_paid_by
 from promptstill.task.metrics import apply_metric, is_judge
 from promptstill.task.recipe import Metric
 
 Result = TypeVar("Result")
-JUDGE_THREADS = ThreadPoolExecutor(32, "judging")  # they wait for judges; none starts before a judge is asked
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Cl
     if given.outputs is None:
         return to_scored_row(example, given, 0.0, given.reason)
     try:
-        return to_scored_row(example, given, await score_async(metric, example, given.outputs))
+        return to_scored_row(example, given, await score_async(metric, example, given.outputs, client))
     except ReplyError as error:
         return to_scored_row(example, given, 0.0, f"unjudged: {error}")
 
@@ -91,11 +90,19 @@ def to_scored_row(example: Example, given: ModelAnswer, score: float, reason: st
     return ScoredRow(example, score, reply.text, given.outputs, reason, *usage, given.cut)
 
 
-async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float:
-    """As `apply_metric`. A judge waits for a model: it is called in a thread, so that the run's own requests go on."""
+async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any], client: Client) -> float:
+    """As `apply_metric`; what a judge costs counts in the client's allowance.
+
+    A judge waits for a model: it is called in one of the client's threads, so that the run's own requests go on.
+    """
+
+    def score() -> float:
+        with judge_paid_by(client.allowance):
+            return apply_metric(metric, example, outputs)
+
     if is_judge(metric):
-        return await asyncio.get_running_loop().run_in_executor(JUDGE_THREADS, apply_metric, metric, example, outputs)
-    return apply_metric(metric, example, outputs)
+        return await asyncio.get_running_loop().run_in_executor(client.threads, score)
+    return score()
 
 
 def mean_score(results: Sequence[ScoredRow]) -> float:

@@ -2,8 +2,8 @@
 
 A metric is an ordinary function, called while the run's own requests are in flight. So a judge has a thread with an
 event loop of its own, and asks through the same client as the run: many requests at once, with retries, and equal
-questions once. Its replies are stored in the user's cache, for later runs too. They do not count against the run's
-limits; `judge_total` counts them.
+questions once. Its replies are stored in the user's cache, for later runs too. A call counts in the allowance of the
+run whose metric asked, under the role `judge`, and under no limit.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import atexit
 import os
 import re
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.allowance import JUDGE, Allowance
 from promptstill.endpoint.store import Total
 from promptstill.errors import ReplyError, UserError
 from promptstill.files import digest
@@ -29,12 +31,28 @@ NUMBER = r"(?<![\d.])(-?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+))?"
 NAMED_MARK = re.compile(rf"\b(?:score|mark|rating|grade)\b[^\d\n-]{{0,20}}{NUMBER}", re.IGNORECASE)
 MARK_OF_TOTAL = re.compile(r"(?<![\d.])(-?\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)")
 BARE_NUMBER = re.compile(rf"\W*?{NUMBER}\W*")
-JUDGE_ALLOWANCES: list[Allowance] = []  # one for each judge of this process
+_payer: ContextVar[Allowance | None] = ContextVar("payer", default=None)
 
 
-def judge_total() -> Total:
-    """The calls of this process's judges so far, without those whose replies were stored."""
-    return sum((allowance.total for allowance in JUDGE_ALLOWANCES), Total())
+@contextmanager
+def judge_paid_by(allowance: Allowance) -> Iterator[None]:
+    """Within it, what judges are asked counts in `allowance`, without what is stored already.
+
+    A metric is the user's function and knows of no run, so this is a context variable. It holds in this thread alone:
+    one that a metric starts itself must copy the context, or its questions count nowhere.
+    """
+    token = _payer.set(allowance)
+    try:
+        yield
+    finally:
+        _payer.reset(token)
+
+
+def judge_note(cost: Total) -> str:
+    """What judges cost, for the end of a run; empty where they were paid for nothing."""
+    if not cost.calls:
+        return ""
+    return f"besides, {cost.calls:,} calls of the judge, {cost.tokens:,} tokens, which no limit counts"
 
 
 class Judge:
@@ -101,8 +119,7 @@ class JudgeClient:
         identity = digest(["judge", judge.base_url, judge.model])
         key = os.environ.get(judge.api_key_env)
         endpoint = Endpoint(judge.base_url, identity, key, judge.api_key_env, window=judge.window, timeout_s=180)
-        JUDGE_ALLOWANCES.append(Allowance())
-        self.client = Client(endpoint, self.store, JUDGE_ALLOWANCES[-1])
+        self.client = Client(endpoint, self.store, Allowance())
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="judge", daemon=True)
         self.thread.start()
@@ -111,7 +128,7 @@ class JudgeClient:
 
     def complete(self, body: dict[str, Any], sample: int) -> str:
         """The reply's text, from the store or from the endpoint."""
-        return str(self._run(self.client.complete(body, "judge", sample)).text)
+        return str(self._run(self.client.complete(body, JUDGE, sample, payer=_payer.get())).text)
 
     def close(self) -> None:
         """Close the connection, the loop and the store."""

@@ -1,12 +1,58 @@
-"""The warning about a student whose test score is far below its dev score."""
+"""The steps of `distill`: the warning about a far test score, and who pays a judge that the filter asks."""
 
 from __future__ import annotations
 
-from distill.pipeline import dev_gap_warning
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.folder import DistilledFolder
+from distill.pipeline import Steps, dev_gap_warning
+from distill.plan import DistillPlan, plan_distillation
+from distill.settings import DistillSettings
+from promptstill import Judge
+from promptstill.engine.source import ModelSource
+from promptstill.errors import UserError
+from promptstill.events import Event, Message
 from promptstill.stats import Estimate
+from promptstill.task.recipe import Metric
+from tests.support.fake import FakeEndpoint
 
 
 def test_a_student_far_below_its_dev_score_is_pointed_out() -> None:
     warning = dev_gap_warning("qa-student", Estimate(0.527, 0.466, 0.589, 186), [0.726, 0.791])
     assert warning and warning.startswith("qa-student: 79.1 on dev in training, but 52.7 on test by the engine.")
     assert dev_gap_warning("qa-student", Estimate(0.733, 0.67, 0.79, 186), [0.791]) is None
+
+
+def with_metric(plan: DistillPlan, metric: Metric) -> DistillPlan:
+    recipe_file = plan.opened.recipe_file
+    recipe_file = replace(recipe_file, recipe=replace(recipe_file.recipe, metric=metric))
+    return replace(plan, opened=replace(plan.opened, recipe_file=recipe_file))
+
+
+def test_the_judge_that_the_filter_asks_is_counted_and_told(
+    settings: DistillSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTSTILL_CACHE", str(tmp_path / "cache"))
+    heard: list[str] = []
+
+    def listener(event: Event) -> None:
+        heard.extend([event.text] if isinstance(event, Message) else [])
+
+    with FakeEndpoint(lambda body: " hot", model="tiny") as teacher, FakeEndpoint(lambda body: "Score: 0") as other:
+        judge = Judge(other.base_url, other.model)
+
+        def mark(example: Any, prediction: Any) -> float:
+            return judge.mark(f"Is {example.thing} {prediction.feel}?")
+
+        mark.judge = True  # type: ignore[attr-defined]  # functions may have attributes; their type has none
+        settings = replace(settings, source=ModelSource(base_url=teacher.base_url), k=1)
+        plan = with_metric(plan_distillation(settings, print), mark)
+        with pytest.raises(UserError, match="No training row survives"):
+            Steps(plan, settings, DistilledFolder.create(Path("distilled"), settings), listener).run()
+        judge.close()
+    assert other.calls.total() == len(plan.rows)
+    assert heard[-1].startswith(f"besides, {len(plan.rows)} calls of the judge, ")

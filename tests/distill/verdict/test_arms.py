@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from distill.verdict.arms import Arm, ArmBench, Speed, time_requests
+from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Endpoint
-from promptstill.endpoint.store import SqliteCalls
+from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.layouts.build import build_prompt
 from tests.support.answers import BOXES, EXACT, box
@@ -47,8 +48,8 @@ def test_where_every_row_is_refused_there_is_no_time() -> None:
 
 def test_cut_replies_are_recorded_and_an_arm_from_before_that_is_read(tmp_path: Path) -> None:
     fake = FakeEndpoint(lambda body: "yes", finish=lambda body: "length" if "box 3" in json.dumps(body) else "stop")
-    with fake, closing(SqliteCalls(tmp_path / "calls.db")) as store:
-        bench = ArmBench(ROWS, ROWS, EXACT, store, 0)
+    with fake, closing(open_calls(file_url(tmp_path / "calls.db"))) as store:
+        bench = ArmBench(ROWS, ROWS, EXACT, store, Allowance(), 0)
         arm = asyncio.run(bench.measure(PROMPT, Endpoint(fake.base_url, "weights")))
     assert arm.cut == 1 / 8 and arm.score.mean > 0.9
     assert [cut for _, _, cut in arm.replies] == [number == 3 for number in range(8)]

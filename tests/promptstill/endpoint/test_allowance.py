@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptstill.endpoint.allowance import Allowance, Limit, LimitReached, Limits
+from promptstill.endpoint.allowance import JUDGE, Allowance, Limit, LimitReached, Limits
 from promptstill.endpoint.store import Total
 
 CALL = Total(1, 90, 10)
@@ -37,11 +37,23 @@ def spend(allowance: Allowance, calls: int, role: str = "task") -> None:
 )
 def test_each_limit_counts_all_roles_together(limits: Limits, calls: int) -> None:
     allowance = Allowance(limits)
-    spend(allowance, calls // 2, "judge")
+    spend(allowance, calls // 2, "probe")
     spend(allowance, calls - calls // 2)
     with pytest.raises(LimitReached):
         spend(allowance, 1, "proposer")
     assert allowance.total.calls == calls
+
+
+def test_what_judges_cost_is_recorded_under_no_limit_and_in_no_sum() -> None:
+    allowance = Allowance(Limits(calls=4, tokens=400, usd=1.0, price=(1_000.0, 1_000.0)), {JUDGE: Total(3, 2, 1)})
+    for _ in range(100):
+        allowance.pay(JUDGE, CALL)
+    spend(allowance, 2)
+    assert allowance.judge_cost == Total(103, 9_002, 1_001) and allowance.total == Total(2, 180, 20)
+    assert list(allowance.calls_left().values()) == pytest.approx([2.0, 2.0, 8.0])
+    record = allowance.record()
+    assert record["roles"]["judge"]["calls"] == 103 and record["total"]["calls"] == 2
+    assert record["usd"] == pytest.approx(0.2)
 
 
 def test_a_limit_is_a_value_that_knows_its_option() -> None:

@@ -16,6 +16,7 @@ from promptstill.task.recipe import Metric
 from tests.support.client import run_with_client
 from tests.support.fake import FakeEndpoint
 from tests.support.recipe_file import make_rows, write_recipe
+from tests.support.waiting import eventually
 
 
 def score_four(metric: Metric, folder: Path, fake: FakeEndpoint | None = None) -> list[ScoredRow]:
@@ -63,6 +64,17 @@ def test_judges_wait_side_by_side(tmp_path: Path) -> None:
         return 1.0
 
     assert [row.score for row in score_four(as_judge(wait_for_all), tmp_path)] == [1.0] * 4
+
+
+def test_the_threads_that_waited_for_judges_end_with_their_client(tmp_path: Path) -> None:
+    used: set[threading.Thread] = set()
+
+    def note_thread(example: object, prediction: object) -> float:
+        used.add(threading.current_thread())
+        return 1.0
+
+    score_four(as_judge(note_thread), tmp_path)
+    assert used and eventually(lambda: not any(thread.is_alive() for thread in used), 10)
 
 
 def test_a_row_without_a_mark_is_a_zero_with_its_reason(tmp_path: Path) -> None:

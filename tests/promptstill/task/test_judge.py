@@ -10,12 +10,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import optimizer
+from optimizer import SearchSettings
+from optimizer.command.summary import costs
 from promptstill import Judge, UserError
+from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.errors import ReplyError
-from promptstill.task.judge import read_mark
+from promptstill.task.judge import judge_paid_by, read_mark
 from tests.support import ROOT
 from tests.support.fake import Body, FakeEndpoint
 
@@ -86,6 +91,68 @@ def test_a_refused_key_is_reported(make_judge: Callable[[FakeEndpoint], Judge]) 
         make_judge(fake).mark("q")
 
 
+def test_each_run_counts_the_questions_that_it_paid_for(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
+    runs = Allowance(Limits(calls=1)), Allowance()
+    questions = [f"first {n}" for n in range(7)], [f"second {n}" for n in range(4)]
+
+    def ask(allowance: Allowance, texts: list[str]) -> None:
+        with judge_paid_by(allowance):
+            assert {judge.mark(text) for text in texts} == {0.7}
+
+    with FakeEndpoint(lambda body: "Score: 7") as fake, ThreadPoolExecutor(2) as pool:
+        fake.delay_s = 0.02
+        judge = make_judge(fake)
+        list(pool.map(ask, runs, questions))
+        ask(runs[0], questions[1])
+        judge.mark("asked by no run")
+    assert [run.judge_cost.calls for run in runs] == [7, 4] and fake.calls.total() == 12
+    assert all(run.judge_cost.tokens and not run.total.calls for run in runs)
+
+
+def test_two_runs_in_one_process_count_apart_and_a_resumed_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTSTILL_CACHE", str(tmp_path / "cache"))
+    counts, asked = [], []
+    with FakeEndpoint(answer) as fake:
+        for first in (0, 100):
+            data = write_rows(tmp_path / f"rows-{first}.jsonl", first)
+            parameters = {"data": str(data), "judge_url": fake.base_url, "judge_model": "fake"}
+            settings = SearchSettings(
+                recipe=str(ROOT / "recipes" / "judge.py"),
+                parameters=parameters,
+                model="fake",
+                base_url=fake.base_url,
+                proposals=0,
+                layouts=("chat",),
+                trials=2,
+            )
+            before = len(judge_questions(fake))
+            result = optimizer.optimize(settings, runs=tmp_path / "runs", output=None)
+            asked.append(len(judge_questions(fake)) - before)
+            counts.append(spent(result.run.path)["roles"]["judge"]["calls"])
+            assert f"besides, {asked[-1]} calls of the judge, " in "\n".join(costs(result))
+        resumed = optimizer.optimize(resume=result.run.path, output=None)
+    assert counts == asked and min(asked) > 0
+    assert spent(resumed.run.path)["roles"]["judge"]["calls"] == asked[-1] and resumed.allowance.total.calls > 0
+    assert resumed.best and resumed.best["search"]["spent"]["roles"]["judge"]["calls"] == asked[-1]
+
+
+def spent(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "run.json").read_text())["spent"])
+
+
+def judge_questions(fake: FakeEndpoint) -> list[Body]:
+    return [body for body in fake.bodies if "You mark answers" in json.dumps(body)]
+
+
+def write_rows(path: Path, first: int = 0) -> Path:
+    numbers = range(first, first + 30)
+    rows = [{"context": f"c{i}", "question": f"question {i}?", "answer": f"a{i}"} for i in numbers]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
 def test_nothing_is_opened_before_a_question() -> None:
     before = threading.active_count()
     Judge("http://127.0.0.1:1/v1", "m").close()
@@ -113,17 +180,19 @@ def optimize(fake: FakeEndpoint, folder: Path) -> str:
 
 
 def test_a_run_is_judged_once_and_the_next_not_again(tmp_path: Path) -> None:
-    rows = [{"context": f"c{i}", "question": f"question {i}?", "answer": f"a{i}"} for i in range(30)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(tmp_path / "rows.jsonl")
     with FakeEndpoint(answer) as fake:
         fake.delay_s = 0.02
         output = optimize(fake, tmp_path)
-        questions = [body for body in fake.bodies if "You mark answers" in json.dumps(body)]
+        questions = judge_questions(fake)
         assert len(questions) >= 15 and "Unclosed" not in output
         assert f"besides, {len(questions)} calls of the judge, " in output and "which no limit counts" in output
         greedy = [json.dumps(body) for body in questions if body["temperature"] == 0]
         assert len(greedy) == len(set(greedy)) and len(questions) - len(greedy) in (0, 2, 4)
         best = json.loads((tmp_path / "best.json").read_text())
         assert best["prompt"]["layout"] == "chat"
+        cost = spent(next((tmp_path / "runs").iterdir()))
+        assert cost["roles"]["judge"]["calls"] == len(questions)
+        assert cost["total"]["calls"] == len(fake.bodies) - len(questions), "no sum has them"
         assert "of the judge" not in optimize(fake, tmp_path), "it has paid for none"
-        assert sum("You mark answers" in json.dumps(body) for body in fake.bodies) == len(questions)
+        assert len(judge_questions(fake)) == len(questions)
