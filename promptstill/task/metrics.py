@@ -2,7 +2,8 @@
 
 A metric is `f(example, prediction) -> float`, from 0 to 1, higher is better; other values, and exceptions, are refused.
 A gold value may be a list of accepted answers, or `accepted` may name the row's field that holds such a list; the best
-match counts. Text is normalized as for SQuAD (case, punctuation and articles are dropped), by DSPy's functions.
+match counts. Where the prediction is a list itself, a gold list is one answer. Text is normalized as for SQuAD (case,
+punctuation and articles are dropped), by DSPy's functions.
 """
 
 from __future__ import annotations
@@ -58,13 +59,21 @@ def contains(field: str, *, accepted: str | None = None) -> Metric:
 
 def _compare_with_gold(name: str, field: str, accepted: str | None, compare: Comparison) -> Metric:
     def metric(example: Any, prediction: Any, trace: object = None) -> float:
-        gold = example.get(accepted) if accepted else None
-        gold = example[field] if gold is None or gold == [] else gold
-        answers = gold if isinstance(gold, list) else [gold]
-        return compare(as_text(prediction[field]), [as_text(answer) for answer in answers])
+        predicted = prediction[field]
+        answers = _accepted_answers(example, predicted, field, accepted)
+        return compare(as_text(predicted), [as_text(answer) for answer in answers])
 
     metric.__name__ = metric.__qualname__ = f"{name}({field})"
     return metric
+
+
+def _accepted_answers(example: Any, predicted: Any, field: str, accepted: str | None) -> list[Any]:
+    answers = example.get(accepted) if accepted else None
+    if answers is None or answers == []:
+        answers = example[field]
+        if answers == [] or isinstance(predicted, list):
+            return [answers]
+    return answers if isinstance(answers, list) else [answers]
 
 
 def is_judge(metric: Metric) -> bool:

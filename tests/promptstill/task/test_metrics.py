@@ -1,10 +1,84 @@
-"""The ready-made metrics, and several accepted answers."""
+"""What every ready-made metric must do, tried on each that promptstill exports; and what each of them counts."""
 
 from __future__ import annotations
 
-import pytest
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
 
-from promptstill import contains, exact_match, token_f1
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import promptstill
+from promptstill import UserError, contains, exact_match, token_f1
+from promptstill.task import metrics
+from promptstill.task.examples import Example
+from promptstill.task.metrics import apply_metric
+from promptstill.task.recipe import Metric
+
+MakeMetric = Callable[..., Metric]
+METRICS: dict[str, MakeMetric] = {
+    name: getattr(promptstill, name)
+    for name in promptstill.__all__
+    if inspect.getmodule(getattr(promptstill, name)) is metrics
+}
+each = pytest.mark.parametrize("make", METRICS.values(), ids=METRICS)
+GOLDS = ["mill", "The old mill!", "two\nlines", "Ünïcode ☃ 漢字", "3", 3, -1.5, True, False, None]
+GOLDS += [["mill"], ["mill", "harbour"], {"place": ["mill"]}]
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def score(metric: Metric, gold: Any, predicted: Any) -> float:
+    """The metric's value for a row whose output `answer` is typed, as a search calls it."""
+    row = {"question": "q", "answer": gold}
+    example = Example("id", "row 1", {"question": "q"}, {"answer": gold}, row, "q")
+    return apply_metric(metric, example, {"answer": predicted})
+
+
+def test_every_exported_metric_is_found() -> None:
+    assert {"exact_match", "token_f1", "contains"} <= METRICS.keys()
+
+
+@each
+@pytest.mark.parametrize("gold", GOLDS, ids=repr)
+def test_the_gold_itself_scores_in_full(make: MakeMetric, gold: Any) -> None:
+    assert score(make("answer"), gold, gold) == 1.0
+
+
+@each
+@settings(max_examples=60, deadline=None)  # the first score loads DSPy
+@given(gold=ANYTHING, predicted=ANYTHING)
+def test_any_prediction_has_one_score_from_0_to_1(make: MakeMetric, gold: Any, predicted: Any) -> None:
+    first, again = (score(make("answer"), gold, predicted) for _ in range(2))
+    assert first == again and 0.0 <= first <= 1.0 and math.isfinite(first)
+
+
+@each
+def test_a_wrong_answer_scores_less_than_the_right_one(make: MakeMetric) -> None:
+    assert score(make("answer"), "mill", "harbour") < 1.0 and score(make("answer"), "mill", "") < 1.0
+
+
+@each
+@pytest.mark.parametrize("row", [{"answer": ["one", "two"]}, {"answer": "one", "answers": ["one", "two"]}])
+def test_the_best_of_several_accepted_answers_counts(make: MakeMetric, row: dict[str, Any]) -> None:
+    metric = make("answer", accepted="answers") if "answers" in row else make("answer")
+    example = Example("id", "row 1", {}, {"answer": "one"}, row, "q")
+    assert [apply_metric(metric, example, {"answer": text}) for text in ("one", "Two.", "three")] == [1.0, 1.0, 0.0]
+
+
+@each
+def test_a_prediction_without_the_field_is_an_error_that_names_metric_and_row(make: MakeMetric) -> None:
+    example = Example("id", "rows.jsonl, line 7", {}, {"answer": "a"}, {"answer": "a"}, "q")
+    metric = make("answer")
+    with pytest.raises(UserError, match=r"raised KeyError on rows\.jsonl, line 7") as caught:
+        apply_metric(metric, example, {"other": "a"})
+    assert metric.__name__ == f"{make.__name__}(answer)" and metric.__name__ in caught.value.what
 
 
 @pytest.mark.parametrize(
@@ -16,16 +90,3 @@ def test_text_is_normalized_as_for_squad(predicted: str, exact: float, f1: float
     assert exact_match("answer")(example, prediction) == exact
     assert token_f1("answer")(example, prediction) == pytest.approx(f1)
     assert contains("answer")(example, prediction) == contained
-
-
-@pytest.mark.parametrize("example", [{"answer": ["one", "two"]}, {"answer": "one", "answers": ["one", "two"]}])
-def test_the_best_of_several_accepted_answers_counts(example: dict[str, object]) -> None:
-    accepted = "answers" if "answers" in example else None
-    for metric in (exact_match, token_f1, contains):
-        assert metric("answer", accepted=accepted)(example, {"answer": "Two."}) == 1.0
-        assert metric("answer", accepted=accepted)(example, {"answer": "three"}) == 0.0
-
-
-def test_typed_values_are_compared_as_text() -> None:
-    assert exact_match("count")({"count": 3}, {"count": 3}) == 1.0
-    assert exact_match("count").__name__ == "exact_match(count)"
