@@ -1,9 +1,12 @@
 """The table of layouts, a module for each of them, and what they share.
 
 A layout is a form in which instruction, demos and inputs are written. Its module has one function,
-`build(task, instruction, demos, k) -> Prompt`; build.py finds it by this table. parts.py, task.py and adapter.py hold
-what layouts share, grammar.py how their replies are constrained. bare.py (for students) and dspy_default.py (the
-rival's) build prompts that no search tries.
+`build(task, instruction, demos, k) -> Prompt`; build.py finds it by this table. Its demos are turns, or stand in the
+last message as the question does, each with its reply behind it. tests/promptstill/prompt/layouts/test_layouts.py tries
+every entry.
+
+parts.py, task.py and adapter.py hold what layouts share, grammar.py how their replies are constrained. bare.py (for
+students) and dspy_default.py (the rival's) build prompts that no search tries.
 
 The table itself loads none of them: `serve` and every `--help` read it, and layouts load DSPy.
 """
