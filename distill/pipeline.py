@@ -214,7 +214,7 @@ class Steps:
         """Raises `InfrastructureError` where the endpoint does not serve this adapter, by its log-probabilities."""
         self.say(f"checking that the endpoint serves the adapter {name}, against PEFT (usually 10-30 s)")
         rows = [row.inputs for row in self.plan.opened.splits.dev[:PROBE_ROWS]]
-        probes = run_async(ask_tokens(endpoint.base_url, name, self.plan.student_prompt, rows))
+        probes = run_async(ask_tokens(endpoint, name, self.plan.student_prompt, rows))
         on, off = peft_logprobs(self.plan.student_model, student.adapter_dir, probes)
         precision = "fp32" if student.training.device.startswith("cpu") else "bf16"
         check = compare_logprobs([one.logprobs for one in probes], on, off, TOLERANCE[precision])

@@ -17,12 +17,12 @@ import aiohttp
 
 from distill.train.distance import largest_difference
 from distill.train.encode import EncodedExample
+from promptstill.endpoint.client import Endpoint, open_session
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.prompt import Prompt
 
 PROBE_TOKENS = 16
-TIMEOUT_S = 300.0
 # Nats of one token. vLLM 0.32 and PEFT differed by at most 3e-5 in float32 on a CPU (test_adapter_e2e.py prints what it
 # measures); an adapter that matters changes tokens by whole nats. The bfloat16 figure is not measured.
 TOLERANCE = {"fp32": 0.01, "bf16": 0.25}
@@ -100,15 +100,16 @@ def compare_logprobs(
     return AdapterCheck(state, sum(map(len, engine)), from_adapter, from_base, effect, tolerance)
 
 
-async def ask_tokens(base_url: str, name: str, prompt: Prompt, rows: Sequence[Mapping[str, Any]]) -> list[EngineTokens]:
+async def ask_tokens(
+    endpoint: Endpoint, name: str, prompt: Prompt, rows: Sequence[Mapping[str, Any]]
+) -> list[EngineTokens]:
     """The greedy replies of the model `name` to rows of inputs, without grammar, of at most PROBE_TOKENS each.
 
     Raises `InfrastructureError` for an endpoint that does not answer or gives no log-probabilities.
     """
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
-        bodies = [probe_body(name, prompt, inputs) for inputs in rows]
-        return list(await asyncio.gather(*(_post(session, base_url, body) for body in bodies)))
+    bodies = [probe_body(name, prompt, inputs) for inputs in rows]
+    async with open_session(endpoint) as session:
+        return list(await asyncio.gather(*(_post(session, endpoint.base_url, body) for body in bodies)))
 
 
 def probe_body(name: str, prompt: Prompt, inputs: Mapping[str, Any]) -> dict[str, Any]:

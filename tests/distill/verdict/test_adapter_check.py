@@ -21,6 +21,7 @@ from distill.verdict.adapter_check import (
     probe_body,
     read_tokens,
 )
+from promptstill.endpoint.client import Endpoint
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError
 from tests.distill.verdict.adapters import copy_adapter, rename_layers, zero_b
@@ -124,10 +125,24 @@ def test_vllms_answer_is_read() -> None:
         read_tokens({**answer, "choices": [choice | {"logprobs": {"content": content[:1]}}]})
 
 
+async def probe(fake: FakeEndpoint) -> list[EngineTokens]:
+    return await ask_tokens(Endpoint(fake.base_url, "w"), "student", tiny.prompt("raw"), [{"text": "the red sea"}])
+
+
 def test_an_endpoint_without_log_probabilities_is_named() -> None:
-    with FakeEndpoint() as endpoint, pytest.raises(InfrastructureError) as caught:
-        asyncio.run(ask_tokens(endpoint.base_url, "student", tiny.prompt("raw"), [{"text": "the red sea"}]))
-    assert caught.value.what == f"The endpoint {endpoint.base_url} gave no log-probabilities for student."
+    with FakeEndpoint() as fake, pytest.raises(InfrastructureError) as caught:
+        asyncio.run(probe(fake))
+    assert caught.value.what == f"The endpoint {fake.base_url} gave no log-probabilities for student."
+
+
+def test_an_endpoint_on_this_machine_is_asked_past_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    with FakeEndpoint() as fake, pytest.raises(InfrastructureError, match="gave no log-probabilities"):
+        asyncio.run(probe(fake))
+    assert len(fake.bodies) == 1
 
 
 def test_the_tiny_base_is_loadable_by_name(tmp_path: Path) -> None:

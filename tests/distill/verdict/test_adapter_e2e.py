@@ -22,6 +22,7 @@ from distill.verdict.adapter_check import (
     compare_logprobs,
     peft_logprobs,
 )
+from promptstill.endpoint.client import Endpoint
 from promptstill.engine.models import EMBEDDED, Model, find_model
 from promptstill.engine.vllm import Adapters, running_engine
 from promptstill.prompt.prompt import Prompt
@@ -62,9 +63,10 @@ def test_vllm_serves_the_live_adapter_and_dead_ones_are_caught(tmp_path: Path) -
     served = Adapters({"live": live, "silent": silent, "lost": lost}, rank=8)
 
     with running_engine(model, tmp_path / "engine.log", tell, adapters=served) as engine:
+        endpoint = Endpoint(engine.base_url, "weights")
         names = ("live", "silent", "lost", model.name)
-        answers = {name: asyncio.run(ask_tokens(engine.base_url, name, raw, INPUTS)) for name in names}
-        chatted = asyncio.run(ask_tokens(engine.base_url, "live", chat, INPUTS))
+        answers = {name: asyncio.run(ask_tokens(endpoint, name, raw, INPUTS)) for name in names}
+        chatted = asyncio.run(ask_tokens(endpoint, "live", chat, INPUTS))
 
     assert check(model, live, answers["live"]).state == "live"
     assert check(model, silent, answers["silent"]).state == "dead"
