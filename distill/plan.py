@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,7 @@ class DistillPlan:
 
 def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     """Open and check all inputs. Raises `UserError`; no model is asked, but the embedded one may be converted."""
+    refuse_parallel_search(settings)
     path = Path(settings.from_prompt)
     artifact = read_best(path)
     best = Prompt.from_artifact(artifact, str(path))
@@ -81,6 +83,16 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     rows, leaks = drop_leaks([*opened.splits.train, *more], opened.splits, drop=settings.drop_leaks)
     student = bare_prompt(task, settings.layout)
     return DistillPlan(artifact, opened, best, teacher, teacher_model, student, student_model, rows, leaks)
+
+
+def refuse_parallel_search(settings: DistillSettings) -> None:
+    """Refuse --search under `accelerate launch`, which sets WORLD_SIZE. Raises `UserError`."""
+    if settings.search and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "--search runs in one process.",
+            "Each of several processes would propose its own trials.",
+            "Search without accelerate launch, or leave --search out.",
+        )
 
 
 def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask:

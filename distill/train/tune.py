@@ -6,7 +6,6 @@ interrupted runs again with its parameters, and its training continues from its 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -46,14 +45,8 @@ def tune(train_once: TrainOnce, start: HyperParameters, count: int, folder: Path
     """Run trials until `folder` has `count` finished ones, those of earlier calls included; the first tries `start`.
 
     `report(number, hyper, score)` is called after each finished trial; the score of a pruned one is None. Only the best
-    trial's folder is kept. Raises `UserError` under `accelerate launch`.
+    trial's folder is kept. One process alone may call this: distill/plan.py refuses several.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError(
-            "--search runs in one process.",
-            "Each of several processes would propose its own trials.",
-            "Search first, without accelerate launch.",
-        )
     folder.mkdir(parents=True, exist_ok=True)
     study = _open_study(folder, start)
     _requeue_killed(study)

@@ -95,12 +95,6 @@ def test_other_settings_are_another_search(tmp_path: Path) -> None:
         tune(Trainer(), HyperParameters(r=16), 2, tmp_path, ignore)
 
 
-def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="runs in one process"):
-        tune(Trainer(), START, 1, tmp_path, ignore)
-
-
 def test_real_trainings_are_searched(tmp_path: Path) -> None:
     base = tiny.model(tmp_path / "model")
 
