@@ -1,22 +1,41 @@
-"""The endpoint of the contest and its ablations: BENCH_BASE_URL, or a vLLM that starts when it is first needed."""
+"""The endpoint of the contest and its ablations: BENCH_BASE_URL, or a vLLM that starts when it is first needed.
+
+`score_uncached` asks any endpoint for a prompt's replies.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 
+from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine import models, vllm
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import ScoredRow, score_rows
+from promptstill.task.examples import Example
+from promptstill.task.recipe import Metric
 
 
 def say(line: str) -> None:
     """Progress, on stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+async def score_uncached(
+    prompt: Prompt, rows: Sequence[Example], metric: Metric, endpoint: Endpoint
+) -> list[ScoredRow]:
+    """The prompt's results on the rows, in their order; every reply is asked for, and none is kept."""
+    with closing(open_calls(MEMORY)) as store:
+        async with Client(endpoint, store, Allowance()) as client:
+            return await score_rows(prompt, rows, metric, client)
 
 
 class BenchEndpoint:

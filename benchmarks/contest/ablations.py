@@ -1,8 +1,8 @@
 """What each part of our search is worth: the same search without it, with the same cap on calls.
 
-    python -m benchmarks.contest.ablations [--fast] [--task trec] [--variant random] [--seed 0]
+    python -m benchmarks.contest.ablations [--fast] [--task trec] [--variant no-race] [--seed 0]
 
-The whole search is the contest's own, whose cells are used again.
+A variant is an option of `optimize`. The whole search is the contest's own, whose cells are used again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import cells
-from benchmarks.contest import contest, ours, variants
+from benchmarks.contest import contest, ours
 from benchmarks.contest.arena import Arena, Search
 from benchmarks.contest.report import Table, tables
 from benchmarks.contest.tasks import BenchTask
@@ -26,16 +26,14 @@ VARIANTS: dict[str, Search] = {
     "no-race": partial(ours.search, options=("--no-race",)),
     "dspy-chat": partial(ours.search, options=("--layout", "dspy-chat")),
     "no-proposals": partial(ours.search, options=("--proposer", "none")),
-    variants.NO_DEMOS_VARIANT: variants.search,
-    variants.RANDOM: variants.search,
 }
-MEANING = {
+MEANING = {  # the last two have stored cells alone: no option of `optimize` makes such a search
     WHOLE: "the whole search",
     "no-race": "every trial on all of dev",
     "dspy-chat": "only the layout of `dspy.ChatAdapter`",
     "no-proposals": "no instruction proposed",
-    variants.NO_DEMOS_VARIANT: "instructions and layouts alone",
-    variants.RANDOM: "candidates drawn at random, no TPE",
+    "no-demos": "instructions and layouts alone",
+    "random": "candidates drawn at random, no TPE",
 }
 Entry = tuple[BenchTask, str, int]
 
@@ -90,7 +88,7 @@ def section(records: list[dict[str, Any]]) -> str:
         "The whole search is the one that was measured together with its variants; the contest's may be newer.",
         "",
     ]
-    for name, table in tables(records, (WHOLE, *VARIANTS)).items():
+    for name, table in tables(records, tuple(MEANING)).items():
         lines += [f"### {name}", "", *rows(table), ""]
         if seeds := [f"- {line}" for line in table.seed_lines()]:
             lines += [*seeds, ""]
@@ -106,7 +104,7 @@ def rows(table: Table) -> Iterator[str]:
         results = [table.at(name, cap) for cap in table.caps]
         last = next(one for one in reversed(results) if one)
         scores = [one.score if one else "" for one in results]
-        cells_ = [name, MEANING.get(name, ""), *scores, f"{last.mean_of('seconds'):,.0f}", table.minus_ours(name)]
+        cells_ = [name, MEANING[name], *scores, f"{last.mean_of('seconds'):,.0f}", table.minus_ours(name)]
         yield f"| {' | '.join(cells_)} |"
 
 

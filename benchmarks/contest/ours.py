@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contest.contestants import Job, Point, Program, watch
 from benchmarks.contest.proxy import Proxy
 from benchmarks.contest.tasks import RowScore, score_answer
+from benchmarks.endpoint import score_uncached
 from optimizer.run.folder import RunFolder
-from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.stores import MEMORY, open_calls
+from promptstill.endpoint.client import Endpoint
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.evaluate import score_rows
 from promptstill.task.open import OpenTask
 
 Winner = tuple[Prompt, float]  # with its dev score
@@ -41,26 +38,18 @@ def to_program(prompt: Prompt) -> Program:
 
 
 def search(job: Job, proxy: Proxy, caps: Sequence[int], options: Sequence[str] = ()) -> dict[str, Any]:
-    """The winner at each cap; `options` of the command make a variant."""
-    return step_by_step(job, proxy, caps, lambda url, cap: command(job, url, cap, options), lambda: winner(job))
+    """The winner at each cap, before which the baseline prompt stands; `options` of the command make a variant.
 
-
-def step_by_step(
-    job: Job,
-    proxy: Proxy,
-    caps: Sequence[int],
-    command: Callable[[str, int], list[str]],
-    winner: Callable[[], Winner | None],
-) -> dict[str, Any]:
-    """Run a command to each cap in turn; it must end there by itself. Until then the baseline prompt stands."""
+    The command must end at each cap by itself.
+    """
     name = Path(job.folder).name
     account = proxy.open(name, cap=caps[-1])
     points = []
     for cap in caps:
-        end = watch(command(proxy.base_url(name), cap), account, Path(job.folder) / "log")
+        end = watch(command(job, proxy.base_url(name), cap, options), account, Path(job.folder) / "log")
         if end.error or end.stopped:
             raise RuntimeError(f"{name} did not end by itself at {cap} calls: {end.error or end.stopped}")
-        best = winner()
+        best = winner(job)
         program, dev = (to_program(best[0]), best[1]) if best else (baseline_program(job.files.open(job.model)), None)
         spent = {**vars(account.spent), "seconds": round(account.now().seconds, 1)}
         points.append(Point(cap, **spent, dev=dev, program=program).to_json())
@@ -92,13 +81,6 @@ def winner(job: Job) -> Winner | None:
 
 def score_test(opened: OpenTask, program: Program, base_url: str) -> list[RowScore]:
     """The prompt on the test rows, each scored by the common scorer."""
-    prompt = Prompt.model_validate(program["prompt"])
-    results = asyncio.run(answer_test(opened, prompt, base_url))
+    prompt, endpoint = Prompt.model_validate(program["prompt"]), Endpoint(base_url, "contest")
+    results = asyncio.run(score_uncached(prompt, opened.splits.test, opened.recipe.metric, endpoint))
     return [score_answer(opened, one.example, one.outputs) for one in results]
-
-
-async def answer_test(opened: OpenTask, prompt: Prompt, base_url: str) -> list[Any]:
-    recipe = opened.recipe
-    with closing(open_calls(MEMORY)) as store:
-        async with Client(Endpoint(base_url, "contest"), store, Allowance()) as client:
-            return await score_rows(prompt, opened.splits.test, recipe.metric, client)

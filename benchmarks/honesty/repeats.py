@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.endpoint import say
+from benchmarks.endpoint import say, score_uncached
 from benchmarks.prompts import DEMOS, open_qa
-from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
-from promptstill.endpoint.stores import MEMORY, open_calls
+from promptstill.endpoint.client import Endpoint
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.evaluate import score_rows
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
 
@@ -43,16 +39,11 @@ def repeat_test(times: int, rows: int) -> dict[str, Any]:
 async def repeat_prompt(
     prompt: Prompt, rows: Sequence[Example], metric: Metric, endpoint: Endpoint, times: int
 ) -> dict[str, list[list[float]]]:
-    """Twice greedy, `times` sampled."""
+    """Scores by row, twice greedy and `times` sampled; no reply is taken from an earlier repeat."""
     sampled = prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update={"temperature": TEMPERATURE})})
-    return {
-        "greedy": [await score_uncached(prompt, rows, metric, endpoint) for _ in range(2)],
-        "sampled": [await score_uncached(sampled, rows, metric, endpoint) for _ in range(times)],
-    }
+    ways = {"greedy": (prompt, 2), "sampled": (sampled, times)}
 
+    async def scores(one: Prompt) -> list[float]:
+        return [round(row.score, 6) for row in await score_uncached(one, rows, metric, endpoint)]
 
-async def score_uncached(prompt: Prompt, rows: Sequence[Example], metric: Metric, endpoint: Endpoint) -> list[float]:
-    """The scores by row, with no reply taken from an earlier repeat."""
-    with closing(open_calls(MEMORY)) as store:
-        async with Client(endpoint, store, Allowance()) as client:
-            return [round(one.score, 6) for one in await score_rows(prompt, rows, metric, client)]
+    return {way: [await scores(one) for _ in range(count)] for way, (one, count) in ways.items()}

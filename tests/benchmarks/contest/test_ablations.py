@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from benchmarks.contest import ablations
 from benchmarks.contest.arena import Arena
 from benchmarks.contest.tasks import BenchTask
-from benchmarks.contest.variants import RandomSearch
-from optimizer.search.search import Search
 from tests.benchmarks.contest.records import contest_record
 from tests.support.fake import FakeEndpoint
 
 CAPS = (110, 220)
 
 
-def test_variants_of_ours_end_at_the_cap_and_one_has_no_demos(
+def test_a_variant_of_ours_is_an_option_of_the_command_and_ends_at_each_cap(
     task: BenchTask, fake: FakeEndpoint, arena_of: Callable[[FakeEndpoint], Arena]
 ) -> None:
     with arena_of(fake) as arena:
-        found = {name: arena.ours(task, 0, CAPS, name, ablations.VARIANTS[name]) for name in ("no-demos", "random")}
-    for name, result in found.items():
-        assert [point["cap"] for point in result["points"]] == list(CAPS)
-        assert all(0 < point["calls"] <= point["cap"] for point in result["points"]), name
-    prompt = found["no-demos"]["points"][-1]["program"]["prompt"]
-    assert prompt["nearest"] is None or prompt["nearest"]["k"] == 0
-    assert "c0" not in json.dumps(prompt["fixed"])
-    assert found["random"]["points"][-1]["dev"] > 0, "starters with demos are right sometimes"
+        points = arena.ours(task, 0, CAPS, "dspy-chat", ablations.VARIANTS["dspy-chat"])["points"]
+    assert [point["cap"] for point in points] == list(CAPS)
+    assert all(0 < point["calls"] <= point["cap"] for point in points)
+    assert points[-1]["program"]["prompt"]["layout"] == "dspy-chat" and points[-1]["dev"] > 0
 
 
-def test_what_the_random_search_overrides_is_there() -> None:
-    assert {name for name in vars(RandomSearch) if not name.startswith("__")} <= set(dir(Search))
+def test_every_variant_is_explained() -> None:
+    assert {ablations.WHOLE, *ablations.VARIANTS} < set(ablations.MEANING)
 
 
 def test_the_section_compares_each_variant_with_the_whole() -> None:

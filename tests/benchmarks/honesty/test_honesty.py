@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from benchmarks.honesty import honesty
+from benchmarks.honesty.repeats import repeat_prompt
 from benchmarks.honesty.searches import simulate
+from promptstill.endpoint.client import Endpoint
+from tests.support.fake import FakeEndpoint
+from tests.support.world import world_task
 
 
 def test_searches_in_a_world_without_differences_gain_nothing_and_have_dev_optimism() -> None:
     got = simulate("no prompt is better", 30, 6)
     assert got["gain"] == 0 and got["optimism"] > 0 and got["false"] == got["shipped"] <= 1 / 3
     assert got["evaluated"] < 1 and got["sims"] == 6
+
+
+def test_a_repeat_takes_no_reply_from_an_earlier_one() -> None:
+    task = world_task(5, 0)
+    with FakeEndpoint(lambda body: "code 3") as fake:
+        endpoint, prompt = Endpoint(fake.base_url, "fake"), task.prompt(task.starters()[0])
+        found = asyncio.run(repeat_prompt(prompt, task.dev, task.metric, endpoint, times=3))
+    assert found == {"greedy": [[0, 0, 0, 1, 0]] * 2, "sampled": [[0, 0, 0, 1, 0]] * 3}
+    assert sorted(fake.calls.values()) == [2] * 5 + [3] * 5
 
 
 def test_every_kind_of_cell_is_rendered() -> None:
