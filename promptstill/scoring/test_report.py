@@ -133,8 +133,8 @@ def compare_reports(
     groups = [result.example.group for result in winner.results]
 
     def winner_over(other: TestReport) -> Gain:
-        pair = ([result.score for result in report.results] for report in (winner, other))
-        return gain(*pair, seed, groups)
+        scores, others = ([result.score for result in report.results] for report in (winner, other))
+        return gain(scores, others, seed, groups)
 
     return TestVerdict(
         baseline=baseline,

@@ -42,13 +42,14 @@ def test_a_first_race_fits_a_limit_on_tokens_as_one_on_calls(share: float) -> No
     calls = int(share * work.max_rows(len(work.starters())))
     by_calls = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, calls)))
     world = CappedWorld(ADD_UP, 1, 1)
-    world.allowance.limits = Limits(tokens=calls * mean_tokens_of(by_calls))
+    limit = calls * mean_tokens_of(by_calls)
+    world.allowance.limits = Limits(tokens=limit)
     by_tokens = asyncio.run(run_search(work, world))
     assert by_tokens.stopped and by_tokens.stopped.kind == "tokens"
     rows = sorted(len(trial.scores) for trial in by_tokens.trials)
     assert len(rows) == len(work.starters()) and rows[0] >= 8, "all begin"
     assert rows[-1] > 2 * rows[0], "and the best go on"
-    assert 0.85 * world.allowance.limits.tokens <= world.allowance.total.tokens <= world.allowance.limits.tokens + 200
+    assert 0.85 * limit <= world.allowance.total.tokens <= limit + 200
 
 
 def mean_tokens_of(outcome: SearchOutcome) -> int:
