@@ -17,7 +17,7 @@ from distill.settings import DistillSettings
 from distill.teach.dataset import TrainingRow, to_training_rows
 from distill.teach.filter import from_labels
 from distill.teach.teaching import BARE, BEST, TIME_OF_AN_ARM, TeacherData, TeacherSession, load_teacher_data
-from distill.train.encode import Encoder, context_limit
+from distill.train.encode import Encoder
 from distill.train.hyper import HyperParameters
 from distill.train.job import DevSet, KeepGoing, ReportTraining, TrainingJob, TrainingProgress
 from distill.train.tune import tune
@@ -90,9 +90,9 @@ class Steps:
 
         Under `accelerate launch` every process calls this.
         """
-        student = self.train_student(STUDENT, data.rows, self.settings.search)
+        student = self.train_student(STUDENT, data.rows, data.context, self.settings.search)
         gold_rows = self.gold_rows(len(data.rows)) if self.settings.gold_arm else []
-        gold = self.train_student(GOLD, gold_rows, 0, student.hyper) if gold_rows else None
+        gold = self.train_student(GOLD, gold_rows, data.context, 0, student.hyper) if gold_rows else None
         return student, gold
 
     def gold_rows(self, count: int) -> list[TrainingRow]:
@@ -102,12 +102,17 @@ class Steps:
         return to_training_rows(from_labels(chosen), self.plan.student_prompt)[0]
 
     def train_student(
-        self, name: str, rows: Sequence[TrainingRow], trials: int, hyper: HyperParameters | None = None
+        self,
+        name: str,
+        rows: Sequence[TrainingRow],
+        context: int,
+        trials: int,
+        hyper: HyperParameters | None = None,
     ) -> TrainedStudent:
-        """Train on `rows`, after `trials` trainings that search hyper-parameters."""
+        """Train on the `rows` of at most `context` tokens, after `trials` trainings that search hyper-parameters."""
         from distill.train.loop import train
 
-        job = self.make_job(name, rows, hyper or self.settings.hyper)
+        job = self.make_job(name, rows, context, hyper or self.settings.hyper)
 
         def train_once(hyper: HyperParameters, work_dir: Path, keep_going: KeepGoing) -> float:
             trial = replace(job, hyper=hyper, work_dir=work_dir)
@@ -140,21 +145,22 @@ class Steps:
         outcome = "pruned" if score is None else f"dev {100 * score:.1f}"
         self.say(f"search {number}: r={hyper.r}, lr={hyper.lr:.1e}, {hyper.epochs} epochs: {outcome}")
 
-    def make_job(self, name: str, rows: Sequence[TrainingRow], hyper: HyperParameters) -> TrainingJob:
-        """The training rows and the dev rows as token ids. Raises `UserError` where no row fits the model's context."""
+    def make_job(self, name: str, rows: Sequence[TrainingRow], context: int, hyper: HyperParameters) -> TrainingJob:
+        """The training rows of at most `context` tokens, and the dev rows, as token ids. Raises `UserError` where none
+        is left."""
         from distill.train.objectives import OBJECTIVES
         from distill.train.weights import load_tokenizer
 
         plan, model = self.plan, self.plan.student_model
-        encoder, limit = Encoder(load_tokenizer(model), plan.student_prompt), context_limit(model)
-        encoded, too_long = OBJECTIVES[OBJECTIVE].encode(encoder, [row.example for row in rows], limit)
+        encoder = Encoder(load_tokenizer(model), plan.student_prompt)
+        encoded, too_long = OBJECTIVES[OBJECTIVE].encode(encoder, [row.example for row in rows], context)
         if too_long:
             where = too_long[0].location
-            self.say(f"{len(too_long)} training rows are longer than {limit} tokens and left out: {where} …")
+            self.say(f"{len(too_long)} training rows are longer than {context} tokens and left out: {where} …")
         if not encoded:
             raise UserError(
                 "No training row fits the student's context.",
-                f"It holds {limit} tokens.",
+                f"It holds {context} tokens.",
                 "Give shorter rows, or another --student.",
             )
         prompts = [encoder.prompt_ids(plan.student_prompt.messages(row.inputs)) for row in plan.opened.splits.dev]

@@ -26,13 +26,14 @@ from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.results import table
 from distill.teach.example import TrainingExample, completion
 from distill.train.batches import epoch_batches
-from distill.train.encode import EncodedExample, Encoder, context_limit, encode_examples
+from distill.train.encode import EncodedExample, Encoder, encode_examples
 from distill.train.hyper import HyperParameters
 from distill.train.job import DevSet, TrainingJob
 from distill.train.loop import TrainingLoop
 from distill.train.weights import attach, best_device, load_base, load_tokenizer
 from promptstill import read_jsonl
 from promptstill.engine.models import EMBEDDED, Model, find_model
+from promptstill.engine.vllm import CONTEXT_LIMIT
 from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
@@ -89,7 +90,7 @@ def encode_rows(model: Model, prompt: Prompt, path: Path, count: int) -> tuple[l
         examples.append(
             TrainingExample(str(i), f"row {i}", inputs, outputs, turns, completion(prompt, outputs), source="gold")
         )
-    return encode_examples(Encoder(load_tokenizer(model), prompt), examples, context_limit(model))[0], prompt
+    return encode_examples(Encoder(load_tokenizer(model), prompt), examples, CONTEXT_LIMIT)[0], prompt
 
 
 class PlainLoop:

@@ -33,7 +33,7 @@ class TeacherData:
     """The rows that the student is trained on, what they took, and the base model's arms.
 
     dataset_sha256: of dataset.jsonl. min_score: the filter's threshold. rejected: number of answers by reason.
-    calls, seconds: of the teacher.
+    calls, seconds: of the teacher. context: the tokens of prompt and reply that the student's engine serves.
     """
 
     rows: list[TrainingRow]
@@ -43,6 +43,7 @@ class TeacherData:
     calls: int
     seconds: float
     arms: Mapping[str, Arm]
+    context: int
 
     def to_json(self) -> dict[str, Any]:
         """All but the rows, which dataset.jsonl has."""
@@ -88,31 +89,32 @@ class TeacherSession:
 
         Raises `UserError` where too few rows are left to train on.
         """
-        dataset, arms = self.ask_and_measure()
+        dataset, arms, context = self.ask_and_measure()
         calls, seconds = self.store.totals()[TEACHER].calls, self.store.working_seconds(TEACHER)
         counts = {str(kind): n for kind, n in count_reasons(dataset.rejected).items()}
-        data = TeacherData(dataset.rows, dataset.sha256, dataset.min_score, counts, calls, seconds, arms)
+        data = TeacherData(dataset.rows, dataset.sha256, dataset.min_score, counts, calls, seconds, arms, context)
         self.folder.write_step(TEACHER, data.to_json())
         return data
 
-    def ask_and_measure(self) -> tuple[Dataset, dict[str, Arm]]:
-        """The dataset and the base model's arms.
+    def ask_and_measure(self) -> tuple[Dataset, dict[str, Arm], int]:
+        """The dataset, the base model's arms, and the context of the student's engine.
 
         The dataset comes first: too few rows end the distillation before test is evaluated. A second engine starts only
-        for arms that the teacher's weights cannot answer.
+        for arms that the teacher's weights cannot answer. The last engine is always one of the student's weights, since
+        these alone answer the bare prompt.
         """
         plan, arms = self.plan, dict[str, Arm]()
         log_path = self.folder.logs_dir / "teacher.log"
-        with open_endpoint(self.settings.source, plan.teacher_model, log_path, self.say) as (endpoint, _):
+        with open_endpoint(self.settings.source, plan.teacher_model, log_path, self.say) as (endpoint, context):
             dataset = self.make_dataset(run_async(self.ask(endpoint)))
             arms |= run_async(self.measure(self.teacher_arms(), endpoint))
         base = {BARE: plan.student_prompt, BEST: plan.best_prompt}
         missing = {name: prompt for name, prompt in base.items() if name not in arms}
         if missing:
             log_path = self.folder.logs_dir / "base.log"
-            with open_endpoint(ModelSource(), plan.student_model, log_path, self.say) as (endpoint, _):
+            with open_endpoint(ModelSource(), plan.student_model, log_path, self.say) as (endpoint, context):
                 arms |= run_async(self.measure(missing, endpoint))
-        return dataset, arms
+        return dataset, arms, context
 
     def teacher_arms(self) -> dict[str, Prompt]:
         """The arms that the teacher's endpoint can answer."""

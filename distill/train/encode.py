@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distill.teach.example import TrainingExample
-from promptstill.engine.models import Model
-from promptstill.engine.vllm import CONTEXT_LIMIT
 from promptstill.errors import UserError
-from promptstill.files import read_json
 from promptstill.prompt.prompt import RAW_TEMPLATE, Prompt
 
 
@@ -93,11 +89,3 @@ def encode_examples(
     rows = [encoder.encode(example) for example in examples]
     fitting = [row for row in rows if row.length <= limit]
     return fitting, [TooLong(row.location, row.length) for row in rows if row.length > limit]
-
-
-def context_limit(model: Model) -> int:
-    """The tokens of prompt and reply together that the engine will serve."""
-    path = Path(model.path, "config.json")
-    config = read_json(path) if path.is_file() else {}
-    own = config.get("text_config", config).get("max_position_embeddings")
-    return min(int(own or CONTEXT_LIMIT), CONTEXT_LIMIT)

@@ -18,10 +18,11 @@ import pytest
 import uvicorn
 
 from serving.asgi import App, Receive, Scope, Send
-from tests.serving.upstream import Upstream
+from tests.serving.upstream import REPORTED_CONTEXT, Upstream
 from tests.support import ROOT
 
 ANSWERS_VARIABLE = "FAKE_VLLM_ANSWERS"  # module:function, from a request's body to the text of the reply
+FITTING_CONTEXT = 77  # tokens, where it is told to take as many as fit
 DELAY_S = 0.15  # of each part of a streamed reply, and of each reply that is not streamed
 
 
@@ -56,9 +57,11 @@ def main() -> None:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--middleware", action="append", default=[])
+    parser.add_argument("--max-model-len")
     options, _ = parser.parse_known_args()
     answers = os.environ.get(ANSWERS_VARIABLE)
-    app: App = Upstream(answers=pkgutil.resolve_name(answers) if answers else None, delay_s=DELAY_S)
+    context = FITTING_CONTEXT if options.max_model_len == "auto" else REPORTED_CONTEXT
+    app: App = Upstream(answers=pkgutil.resolve_name(answers) if answers else None, delay_s=DELAY_S, context=context)
     for name in options.middleware:
         app = pkgutil.resolve_name(name)(app)
     state = SimpleNamespace(state=SimpleNamespace())

@@ -12,6 +12,7 @@ from serving.asgi import Disconnected, Receive, Scope, Send, header, read_body, 
 
 DEAD = {"error": {"message": "EngineCore encountered an issue. See stack trace (above).", "code": 500}}
 USAGE = {"prompt_tokens": 100, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 64}}
+REPORTED_CONTEXT = 512
 PIECES = (" 18", "91", "")
 
 
@@ -21,7 +22,7 @@ class Upstream:
 
     `answer` is the text of every reply where no `answers` makes one from the request's body; `error` is a status and a
     body in its place. With `release`, replies wait until that event is set; `delay_s` is how long each part takes.
-    `record` False keeps no requests. `disconnects` counts the clients that left.
+    `context` is what /v1/models reports. `record` False keeps no requests. `disconnects` counts the clients that left.
     """
 
     answer: str = " 1891"
@@ -30,6 +31,7 @@ class Upstream:
     error: tuple[int, dict[str, Any]] | None = None
     release: asyncio.Event | None = None
     delay_s: float = 0.0
+    context: int = REPORTED_CONTEXT
     record: bool = True
     bodies: list[dict[str, Any]] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
@@ -47,7 +49,7 @@ class Upstream:
         elif scope["path"] == "/metrics":
             await respond(send, 200, b"vllm:num_requests_running 0.0\n", [])
         elif scope["path"] == "/v1/models":
-            base = {"id": "fake", "object": "model", "root": "/somewhere/fake", "max_model_len": 512}
+            base = {"id": "fake", "object": "model", "root": "/somewhere/fake", "max_model_len": self.context}
             await respond(
                 send, 200, json.dumps({"object": "list", "data": [base, {"id": "qa-distilled@x"}]}).encode(), []
             )

@@ -61,7 +61,7 @@ def sample_distillation(finished: RunFolder, folder: DistilledFolder) -> Distill
     return Distillation(
         plan=DistillPlan(best, opened, prompt, prompt, model, prompt, model, splits.train, 2),
         settings=DistillSettings(from_prompt="best.json"),
-        teacher_data=TeacherData(rows, sha256, 1.0, {"scored too low": 5}, 40, 9.0, {}),
+        teacher_data=TeacherData(rows, sha256, 1.0, {"scored too low": 5}, 40, 9.0, {}, 8192),
         student=student,
         gold=student,
         verdict=compare_arms(arms[0], arms[1], arms[2], arms[3], COST, 1, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from optimizer.search.sources.given import demo_pool
 from promptstill.engine.models import Model
@@ -31,6 +32,11 @@ def feel() -> Recipe:
     rows = [{"thing": how.format(w), "feel": f} for w, f in things for how in hows]
     return Recipe(signature=Feel, examples=rows, metric=exact_match("feel"), split=(60, 24, 30))
 '''
+
+
+def call_it_hot(body: dict[str, Any]) -> str:
+    """A model's answer whatever it is asked: right for half of the things."""
+    return " hot"
 
 
 def write_best_json(folder: Path, model: Model) -> None:

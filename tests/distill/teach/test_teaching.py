@@ -11,12 +11,15 @@ import pytest
 from distill.folder import DistilledFolder
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
-from distill.teach.teaching import TeacherSession
+from distill.teach.teaching import TeacherSession, load_teacher_data
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.stores import open_calls
+from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import silent
+from tests.serving.fake_vllm import ANSWERS_VARIABLE, FITTING_CONTEXT
+from tests.serving.upstream import REPORTED_CONTEXT
 from tests.support.fake import FakeEndpoint
 
 
@@ -32,3 +35,19 @@ def test_a_teacher_that_is_never_right_is_refused_before_test_is_evaluated(setti
             TeacherSession(plan, settings, folder, silent, store, Allowance()).run()
     asked = {body["messages"][-1]["content"] for body in fake.bodies}
     assert asked == {plan.teacher_prompt.messages(row.inputs)[-1]["content"] for row in plan.rows}, "no row of test"
+
+
+@pytest.mark.usefixtures("fake_vllm")
+@pytest.mark.parametrize(("student", "context"), [("tiny", REPORTED_CONTEXT), ("org/tiny", FITTING_CONTEXT)])
+def test_the_context_is_that_of_the_students_engine(
+    student: str, context: int, settings: DistillSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ANSWERS_VARIABLE, "tests.support.feel:call_it_hot")
+    plan = plan_distillation(settings, print)
+    if student != "tiny":  # a model of the hub, whose engine is told `auto`
+        prompt = plan.student_prompt.model_copy(update={"model": student})
+        plan = replace(plan, student_prompt=prompt, student_model=Model(student, student, None))
+    folder = DistilledFolder.create(Path("distilled"), settings)
+    with closing(open_calls(folder.calls_url)) as store:
+        data = TeacherSession(plan, settings, folder, silent, store, Allowance()).run()
+    assert data.context == context and load_teacher_data(folder, plan) == data

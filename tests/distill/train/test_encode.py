@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from distill.train.encode import Encoder, TooLong, context_limit, encode_examples
-from promptstill.engine.models import Model
+from distill.train.encode import Encoder, TooLong, encode_examples
 from promptstill.errors import UserError
 from tests.support import tiny
 
@@ -69,11 +67,6 @@ def test_a_layout_that_the_model_has_no_template_for_is_refused() -> None:
     assert str(caught.value) == (
         "tiny has no chat template.\nThe layout chat needs one.\nUse the layout raw, or an instruction-tuned model."
     )
-
-
-def test_the_context_is_the_models_but_no_more_than_the_engine_serves(tmp_path: Path) -> None:
-    assert context_limit(tiny.model(tmp_path)) == 256
-    assert context_limit(Model("org/name", "org/name", None)) == 8192
 
 
 def test_what_the_command_line_needs_loads_without_torch() -> None:
