@@ -80,7 +80,7 @@ def draw_report(run: RunFolder, say: Say, *, running: bool = False) -> None:
 def opening_line(search: Search) -> str:
     """What the first candidates race over, and what follows."""
     task = search.task
-    count = min(GENERATION, task.trials, len(task.starters()))
+    count = min(task.trials, len(task.starters()))
     if few := search.first_race_limit(count):
         whole = f"over all of dev they may take {task.max_rows(count):,}"
         return f"racing the first {count} candidates over the dev rows that {few.calls:,} calls pay for; {whole}"
@@ -206,6 +206,7 @@ class Steps:
         )
         if self.worker > 0 or best is None:
             return
+        self.run_folder.note(spent=self.allowance.record())  # a judge's part is nowhere else
         baseline, prompt = task.prompt(task.starters()[0]), task.prompt(best.candidate)
         self.run_folder.write_trials(study.trials(), prompt.id)
         self.run_folder.write_prompts(baseline=baseline, winner=prompt)
@@ -224,7 +225,8 @@ class Steps:
         folder = self.run_folder
         folder.write_trials(outcome.trials, outcome.winner.prompt_id)
         baseline, winner = task.prompt(task.starters()[0]), task.prompt(outcome.winner.candidate)
-        folder.write_prompts(baseline=baseline, dspy=dspy_default(task.task), winner=winner)
+        rival = {"dspy": dspy_default(task.task)} if self.settings.dspy else {}
+        folder.write_prompts(baseline=baseline, **rival, winner=winner)
         verdict = await self._verdict(task.task, baseline, winner, outcome, pace)
         if verdict:
             write_test_rows(folder.test_path, verdict)

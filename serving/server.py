@@ -50,7 +50,7 @@ class RunningServer:
 
     def wait(self) -> None:
         """Return once the server is stopped, by another thread. Raises `InfrastructureError` where vLLM has ended."""
-        while self._end.alive and self._engine.alive():
+        while self._engine.alive():
             time.sleep(POLL_S)
         if self._end.alive:
             raise InfrastructureError("vLLM has ended by itself.", self._engine.log_tail(), "Start serve again.")

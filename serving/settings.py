@@ -50,6 +50,13 @@ class ServeSettings:
             check_paths(name, getattr(self, name))
         if not 0 <= self.port <= 65_535:
             raise UserError(f"{self.port} is no port.", "Ports are 1 to 65535; 0 takes any free one.", "Choose one.")
+        too_few = self.max_concurrency is not None and self.max_concurrency < 1
+        if too_few or self.max_body < 1024:
+            raise UserError(
+                "No request would get through.",
+                f"max_concurrency is {self.max_concurrency}, and max_body {self.max_body} bytes.",
+                "Allow one request or more, of 1024 bytes or more.",
+            )
         key = self.api_key
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key and key):
             raise UserError(

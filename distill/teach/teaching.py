@@ -54,7 +54,7 @@ class TeacherData:
 def load_teacher_data(folder: DistilledFolder, plan: DistillPlan) -> TeacherData | None:
     """What an earlier, interrupted distillation finished of this half; None where it had not."""
     stored = folder.read_step(TEACHER)
-    if stored is None:
+    if stored is None or "context" not in stored:  # one that lacks it is made again, of stored replies
         return None
     rows = read_dataset(folder.dataset_path, plan.student_prompt, stored["dataset_sha256"])
     return TeacherData(**{**stored, "rows": rows, "arms": {n: Arm.from_json(a) for n, a in stored["arms"].items()}})

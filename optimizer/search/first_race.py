@@ -31,13 +31,14 @@ def limit_by_calls(allowance: Allowance, study: StoredStudy) -> RaceLimit | None
     return None
 
 
-def limits_by_cost(allowance: Allowance, study: StoredStudy) -> list[RaceLimit]:
-    """By tokens, money and minutes, at what a call has cost so far: so some of the race must have been asked."""
+def limits_by_cost(allowance: Allowance, study: StoredStudy, worker: int) -> list[RaceLimit]:
+    """By tokens, money and minutes, at what a call has cost this worker so far: so some of the race must be asked."""
     limits = []
     for limit, left in allowance.calls_left().items():
         if limit.kind != "calls":
             calls = int(min(task_calls(allowance) + left, allowance.total.calls + 1e9))
-            limits.append(RaceLimit(int(study.first_note(f"calls of the first race, {limit}", str(calls))), limit))
+            topic = f"calls of the first race of {worker}, {limit}"
+            limits.append(RaceLimit(int(study.first_note(topic, str(calls))), limit))
     return limits
 
 

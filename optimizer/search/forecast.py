@@ -28,7 +28,7 @@ def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int) -> No
         raise UserError(
             f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt needs {first}.",
             f"Test takes up to {held} calls, set aside; {spent} are spent.",
-            "Allow more calls, give fewer test rows, or leave DSPy's default out of test with --no-dspy.",
+            "Allow more calls, give fewer test rows, or leave DSPy's default out of them (--no-dspy).",
         )
 
 

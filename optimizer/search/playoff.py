@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts.parts import Demo
+from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import gather_or_cancel, score_row
 from promptstill.task.examples import Example
 
@@ -73,9 +74,11 @@ async def play_off(
     if len(entrants) < 2 or len(rows) < MIN_ROWS:
         return outcome
     tell(len(entrants), len(rows))
+    prompts = {trial.prompt_id: task.prompt(trial.candidate) for trial in entrants}
+    field = PlayoffField(task, rows, prompts, places_by_group(task), client)
     left, played, stopped = entrants, {trial.prompt_id: trial for trial in entrants}, outcome.stopped
     for block in blocks(len(rows)):
-        left, reached = await play_block(task, left, rows, block, client)
+        left, reached = await field.play_block(left, block)
         played |= {trial.prompt_id: trial for trial in left}
         if reached:
             stopped = stopped or reached
@@ -139,38 +142,43 @@ def places_by_group(task: SearchTask) -> dict[str, set[int]]:
     return groups
 
 
-async def play_block(
-    task: SearchTask, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
-) -> tuple[list[Trial], Limit | None]:
-    """The trials with their scores on a block, or on the rows of it that all had answered when a limit ended it; and
-    which."""
-    try:
-        return await score_more(task, trials, rows, block, client), None
-    except LimitReached as reached:
-        limit = reached.limit
-    with contextlib.suppress(LimitReached):
-        for row in block:
-            trials = await score_more(task, trials, rows, range(row, row + 1), client)
-    return trials, limit
+@dataclass(frozen=True)
+class PlayoffField:
+    """Where entrants meet: the fresh rows, each entrant's prompt, and the places in the pool that each group has."""
 
+    task: SearchTask
+    rows: Sequence[Example]
+    prompts: Mapping[str, Prompt]
+    places: Mapping[str, set[int]]
+    client: Client
 
-async def score_more(
-    task: SearchTask, trials: list[Trial], rows: Sequence[Example], block: range, client: Client
-) -> list[Trial]:
-    """The trials with their scores on a block of the fresh rows, numbered after dev's; asked row by row.
+    async def play_block(self, trials: list[Trial], block: range) -> tuple[list[Trial], Limit | None]:
+        """The trials with their scores on a block, or on the rows of it that all had answered when a limit ended it;
+        and which."""
+        try:
+            return await self.score_more(trials, block), None
+        except LimitReached as reached:
+            limit = reached.limit
+        with contextlib.suppress(LimitReached):
+            for row in block:
+                trials = await self.score_more(trials, range(row, row + 1))
+        return trials, limit
 
-    A row's nearest demos are picked without those of its own group, as no row of test has its group in the pool.
-    """
-    prompts, places = [task.prompt(trial.candidate) for trial in trials], places_by_group(task)
-    asked = ((rows[row], prompt.leave_out(places[rows[row].group])) for row in block for prompt in prompts)
-    jobs = (score_row(prompt, row, task.metric, client) for row, prompt in asked)
-    results, first = await gather_or_cancel(jobs), len(task.dev)
-    scored = []
-    for place, trial in enumerate(trials):
-        mine = results[place :: len(trials)]
-        scores = trial.scores | {first + row: result.score for row, result in zip(block, mine, strict=True)}
-        scored.append(replace(trial, scores=scores, value=average(scores)))
-    return scored
+    async def score_more(self, trials: list[Trial], block: range) -> list[Trial]:
+        """The trials with their scores on a block of the fresh rows, numbered after dev's; asked row by row.
+
+        A row's nearest demos are picked without those of its own group, as no row of test has its group in the pool.
+        """
+        asked = ((self.rows[row], self.prompts[trial.prompt_id]) for row in block for trial in trials)
+        metric, client = self.task.metric, self.client
+        jobs = (score_row(prompt.leave_out(self.places[row.group]), row, metric, client) for row, prompt in asked)
+        results, first = await gather_or_cancel(jobs), len(self.task.dev)
+        scored = []
+        for place, trial in enumerate(trials):
+            mine = results[place :: len(trials)]
+            scores = trial.scores | {first + row: result.score for row, result in zip(block, mine, strict=True)}
+            scored.append(replace(trial, scores=scores, value=average(scores)))
+        return scored
 
 
 def summarize(before: Trial, after: Trial) -> PlayoffEntry:

@@ -108,7 +108,7 @@ class Search:
         generation: list[RacingTrial] = []
         try:
             while (left := self.task.trials - self._begun(slot)) > 0:
-                generation = await self._next_generation(slot, self.size(slot, min(GENERATION, left)))
+                generation = await self._next_generation(slot, self.size(slot, min(self.most(slot), left)))
                 if not generation:
                     break
                 await self._race(generation)
@@ -122,6 +122,10 @@ class Search:
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
         return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
+
+    def most(self, slot: int) -> int:
+        """How many candidates the generation at `slot` has at most: the first has all starters."""
+        return GENERATION if slot else max(GENERATION, len(self.task.starters()))
 
     def size(self, slot: int, count: int) -> int:
         """How many of `count` candidates the generation at `slot` has: the first all, a later one as many as no limit
@@ -195,6 +199,9 @@ class Search:
     async def _race(self, racing: list[RacingTrial]) -> None:
         """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
         task, rows = self.task, len(self.task.dev)
+        if {(task.worker, trial.slot) for trial in racing} <= self._stored():  # raced by an earlier part of the run
+            self.follow(task, self.progress())
+            return
         history = [t for t in self.study.trials() if t.worker != task.worker or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
         few = None if racing[0].slot else await self._first_race_limit(racing)
@@ -244,7 +251,7 @@ class Search:
         if not self.task.race or all(limit.kind == "calls" for limit in allowance.limits.each()):
             return self.first_race_limit(len(racing))
         await gather_or_cancel(self._score(trial, look) for trial in racing)
-        return self.first_race_limit(len(racing), limits_by_cost(allowance, self.study))
+        return self.first_race_limit(len(racing), limits_by_cost(allowance, self.study, self.task.worker))
 
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""

@@ -58,7 +58,7 @@ class Space:
     up to `most_nearest`.
 
     `layouts` and `structured` are what the endpoint could do when the search began. The first `given` instructions are
-    the recipe's: the signature's and its own. The demos of a fixed set take up to `demo_tokens`.
+    the recipe's: the signature's and its own. Demos that the model wrote take up to `demo_tokens`.
     """
 
     pool: tuple[Demo, ...]

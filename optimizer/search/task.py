@@ -16,6 +16,8 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
 
+MAX_OWN = 4  # of the recipe's own instructions among the first candidates
+
 
 @dataclass(frozen=True)
 class SearchTask:
@@ -48,19 +50,23 @@ class SearchTask:
         )
 
     def starters(self) -> list[Candidate]:
-        """The first candidates: the baseline prompt, what has served small models best (demos, raw text), and the
-        recipe's own instructions, each with the demos of the second candidate."""
+        """The first candidates: the baseline prompt, what has served small models best (demos, raw text), the recipe's
+        own instructions, each with the demos of the second candidate, and the other layouts.
+
+        Of many instructions the first `MAX_OWN` are among them; the others are in the space, as proposed ones are.
+        """
         few, many = self.space.sizes[len(self.space.sizes) // 2], self.space.sizes[-1]
         layouts = self.space.layouts
         nearest = self.nearest_set()
         text: Layout = "raw" if "raw" in layouts else layouts[0]
         wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
         wanted += [(layouts[0], nearest, many), (text, nearest, few)]
+        own = range(1, min(self.space.given, 1 + MAX_OWN))
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
-        others += [(text, "labeled-1", many)]
+        others += [] if own else [(text, "labeled-1", many)]
         return [
             *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted),
-            *(Candidate(text, "labeled-0", few, instruction) for instruction in range(1, self.space.given)),
+            *(Candidate(text, "labeled-0", few, instruction) for instruction in own),
             *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in others),
         ]
 

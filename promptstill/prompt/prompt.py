@@ -85,7 +85,7 @@ class Prompt(FrozenModel):
 
     @property
     def id(self) -> str:
-        """sha256 of the content: two prompts with the same id send the same bytes.
+        """sha256 of the content: two prompts with the same id send the same bytes (but for `leave_out`).
 
         Default values are left out, so that a field added by a later version does not change earlier ids.
         """

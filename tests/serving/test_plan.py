@@ -115,6 +115,12 @@ def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
         ServeSettings(port=port).check()
 
 
+@pytest.mark.parametrize("limits", [{"max_concurrency": 0}, {"max_body": -1}])
+def test_limits_that_let_no_request_through_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="No request would get through"):
+        ServeSettings(artifacts=(), **limits).check()
+
+
 def test_the_key_is_not_shown_with_the_settings() -> None:
     assert "sesame" not in repr(ServeSettings(api_key="sesame"))
 

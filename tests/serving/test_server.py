@@ -95,8 +95,8 @@ def test_wait_returns_once_another_thread_has_stopped_it(server: RunningServer) 
     stopper = threading.Timer(0.3, server.stop)
     stopper.start()
     server.wait()
+    assert not is_up(server), "it has ended, and its port is free"
     stopper.join()
-    assert not is_up(server)
 
 
 def test_wait_raises_where_vllm_ends_by_itself(server: RunningServer) -> None:

@@ -59,5 +59,6 @@ class Source(Protocol):
     ) -> Addition:
         """New choices for `space`, `count` at most where they are proposals of a model.
 
-        history: the trials that have ended. feedback: replies to train rows, with scores and reasons.
+        history: the trials that have ended. feedback: replies to train rows, with scores and reasons, as
+        far as the search has collected any.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +30,10 @@ def test_rows_end_with_what_is_learned_and_none_is_longer_than_the_limit(name: s
 
 
 @each
-def test_the_loss_is_a_sum_over_rows_that_reaches_the_adapter(name: str, base: Model, tmp_path: Path) -> None:
-    loss, rows = OBJECTIVES[name].loss, tiny.job(base, tmp_path).rows[:4]
+def test_the_loss_is_a_sum_over_rows_of_any_length_that_reaches_the_adapter(name: str, base: Model) -> None:
+    loss, prompt = OBJECTIVES[name].loss, tiny.prompt()
+    examples = tiny.examples(prompt, [("teal", "sea " * words) for words in (1, 3, 2, 5)])
+    rows, _ = OBJECTIVES[name].encode(Encoder(load_tokenizer(base), prompt), examples, 256)
     model = attach(load_base(base, "fp32", CPU), tiny.HYPER)
     whole = loss(model, rows, CPU)
     with torch.no_grad():
@@ -38,6 +41,29 @@ def test_the_loss_is_a_sum_over_rows_that_reaches_the_adapter(name: str, base: M
     assert whole.shape == () and float(whole.detach()) == pytest.approx(sum(parts), rel=1e-4)
     whole.backward()  # type: ignore[no-untyped-call]
     assert any(one.grad is not None and bool(one.grad.any()) for one in model.parameters() if one.requires_grad)
+
+
+@each
+def test_the_completions_tokens_are_learned_and_no_others(name: str, base: Model, tmp_path: Path) -> None:
+    loss, rows = OBJECTIVES[name].loss, tiny.job(base, tmp_path).rows[:4]
+    model, seen = attach(load_base(base, "fp32", CPU), tiny.HYPER), list[torch.Tensor]()
+
+    def keep(module: torch.nn.Module, inputs: Any, logits: torch.Tensor) -> None:
+        logits.retain_grad()
+        seen.append(logits)
+
+    hook = model.get_output_embeddings().register_forward_hook(keep)
+    loss(model, rows, CPU).backward()  # type: ignore[no-untyped-call]  # torch has none for it
+    hook.remove()
+    reached = sum(int(one.grad.any(-1).sum()) for one in seen if one.grad is not None)
+    assert reached == sum(len(row.completion) for row in rows), "one place for each token of a completion"
+    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-2)
+    before = float(target_losses(model, rows, CPU).sum().detach())
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss(model, rows, CPU).backward()  # type: ignore[no-untyped-call]  # torch has none for it
+        optimizer.step()
+    assert float(target_losses(model, rows, CPU).sum().detach()) < before / 2
 
 
 def test_hard_targets_are_the_completions_tokens(base: Model, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,6 +97,30 @@ def test_a_search_under_a_limit_is_the_same_after_a_failure(fails_at: int) -> No
     world.fails_at = 0
     again = search(world, study)
     assert again.trials == whole.trials and again.winner == whole.winner and again.playoff == whole.playoff
+
+
+def test_all_starters_are_in_the_first_race_and_none_is_left_for_a_race_of_its_own() -> None:
+    task = world_task(40, 1)
+    task, done = replace(task, space=replace(task.space, given=5), trials=24), [0]
+    search = Search(task, cast(Client, World(0.5, 1)), memory_study(), lambda _, progress: done.append(progress.done))
+    asyncio.run(search.run())
+    assert done[1] == len(task.starters()) == 9 and min(b - a for a, b in pairwise(done)) > 1
+
+
+def test_trials_of_an_earlier_part_are_not_paid_again_where_others_would_be_suggested_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task, study, world = replace(world_task(40, 1), trials=40), memory_study(), CappedWorld(ADD_UP, 1, 10_000)
+    monkeypatch.setattr("optimizer.search.suggest.FITTED_TRIALS", 1_000)
+    first = asyncio.run(run_search(task, world, study=study))
+    calls = world.allowance.total.calls
+    monkeypatch.undo()
+    again = asyncio.run(run_search(task, world, study=study))
+    assert again.trials == first.trials and world.allowance.total.calls == calls
+
+
+def memory_study() -> StoredStudy:
+    return StoredStudy(InMemoryStorage(), "in memory")
 
 
 class AddsRest:

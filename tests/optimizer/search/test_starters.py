@@ -11,6 +11,7 @@ import pytest
 from optimizer.search.sources.given import empty_space, nearest_sets
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
+from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.task import Task
 from promptstill.task.examples import Example
 from promptstill.task.metrics import exact_match
@@ -18,12 +19,16 @@ from promptstill.task.metrics import exact_match
 FIELDS = ("passage", "question", "language")
 
 
-def search_task(fields: tuple[str, ...], instructions: tuple[str, ...] = ("Answer.",)) -> SearchTask:
+def search_task(
+    fields: tuple[str, ...],
+    instructions: tuple[str, ...] = ("Answer.",),
+    layouts: tuple[Layout, ...] = ("chat", "inline", "raw"),
+) -> SearchTask:
     rows = [{"passage": f"a long passage, number {i}", "question": f"what {i}", "language": "en"} for i in range(20)]
     train = [Example(str(i), str(i), row, {"answer": "x"}, row, str(i)) for i, row in enumerate(rows)]
     task = Task(dspy.Signature(f"{', '.join(fields)} -> answer"), "m", 8)
     sets = {NO_DEMOS: DemoSet(), "labeled-0": DemoSet(), "labeled-1": DemoSet(), **nearest_sets(task)}
-    space = empty_space(train, 2_048, ("chat", "inline", "raw"), structured=False).grow(Addition(instructions, sets))
+    space = empty_space(train, 2_048, layouts, structured=False).grow(Addition(instructions, sets))
     return SearchTask(task, space, train, train, exact_match("answer"), 0, 16)
 
 
@@ -47,3 +52,11 @@ def test_the_recipes_own_instructions_are_in_the_first_race_and_proposed_ones_ar
     assert [one.instruction for one in first if one.instruction] == [1, 2]
     pair = [(one.layout, one.demos, one.k) for one in first if one.instruction or one == first[1]]
     assert len(set(pair)) == 1, "they differ from the second candidate in the instruction alone"
+
+
+@pytest.mark.parametrize(("given", "own", "size"), [(1, [], 8), (2, [1], 8), (3, [1, 2], 9), (13, [1, 2, 3, 4], 11)])
+def test_own_instructions_push_no_layout_out_of_the_first_race(given: int, own: list[int], size: int) -> None:
+    task = search_task(FIELDS, tuple(f"Answer, way {i}." for i in range(given)), tuple(LAYOUTS))
+    starters = replace(task, space=replace(task.space, given=given)).starters()
+    assert [one.instruction for one in starters if one.instruction] == own
+    assert {one.layout for one in starters} == set(LAYOUTS) and len(starters) == size

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import promptstill
 from promptstill import UserError, contains, exact_match, token_f1
-from promptstill.task import metrics
 from promptstill.task.examples import Example
 from promptstill.task.metrics import apply_metric
 from promptstill.task.recipe import Metric
@@ -22,7 +21,7 @@ MakeMetric = Callable[..., Metric]
 METRICS: dict[str, MakeMetric] = {
     name: getattr(promptstill, name)
     for name in promptstill.__all__
-    if inspect.getmodule(getattr(promptstill, name)) is metrics
+    if inspect.isfunction(make := getattr(promptstill, name)) and "accepted" in inspect.signature(make).parameters
 }
 each = pytest.mark.parametrize("make", METRICS.values(), ids=METRICS)
 GOLDS = ["mill", "The old mill!", "two\nlines", "Ünïcode ☃ 漢字", "3", 3, -1.5, True, False, None]

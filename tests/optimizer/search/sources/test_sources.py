@@ -77,6 +77,7 @@ async def first_space(context: SourceContext) -> Space:
     for source in (make(context) for make in SOURCES.values()):
         if count := source.count(BEFORE_FIRST_RACE):
             space = space.grow(await source.propose(space, (), (), count))
+    assert not context.client.allowance.total.calls, "no source makes a call before the first race"
     return space
 
 

@@ -91,7 +91,7 @@ def parsed(prompt: Prompt, reply: str) -> dict[str, Any] | None:
 @each
 @policies
 @reasoned
-@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("k", [0, 1, 3])
 def test_a_prompt_has_its_instruction_k_demos_and_the_question_at_the_end(
     layout: Layout, policy: str, reasoning: bool, k: int
 ) -> None:
@@ -104,6 +104,12 @@ def test_a_prompt_has_its_instruction_k_demos_and_the_question_at_the_end(
     shown = [demo for demo in ANSWER_DEMOS if demo["context"] in text]
     assert len(shown) == (0 if policy == "none" else k)
     assert policy != "fixed" or shown == list(ANSWER_DEMOS[:k])
+    begins = [text.index(demo["question"]) + len(demo["question"]) for demo in shown]
+    assert policy != "fixed" or begins == sorted(begins), "the demos stand in their order"
+    for demo, begin in zip(shown, begins, strict=True):
+        end = min((other for other in begins if other > begin), default=len(text))
+        own = re.compile(rf"(?<![{{\w]){demo['answer']}(?![\w}}])(?! (box|is))")  # the word as an answer alone
+        assert own.search(text[begin:end]), "each question has its own answer behind it"
     assert all((f"Because {demo['answer']} is." in text) is reasoning for demo in shown)
     assert [field.name for field in prompt.outputs] == [*([REASONING] if reasoning else []), "answer"]
 
