@@ -11,6 +11,7 @@ from optimizer.pipeline import search_and_measure
 from optimizer.run.folder import RunFolder, open_run
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
+from optimizer.run.state import refuse_storage
 from optimizer.search.forecast import max_test_calls, refuse_small_limit, visible_gain_line
 from optimizer.search.search import NothingToChoose
 from promptstill.command.exits import run_async
@@ -43,6 +44,7 @@ def run_search(
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
     refuse_unserved(settings, model, say)
+    refuse_storage(settings, opened.name)
     if resume is not None:
         settings.refuse_changes(RunFolder.open(Path(resume)).settings())
     run = open_run(settings, opened, runs, Path(resume) if resume is not None else None)

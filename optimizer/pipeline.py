@@ -16,7 +16,7 @@ from optimizer.search.forecast import forecast_lines, max_test_calls, refuse_sma
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
-from optimizer.search.search import GENERATION, Search, SearchProgress
+from optimizer.search.search import Search, SearchProgress
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space
 from optimizer.search.sources.source import SourceContext
@@ -84,7 +84,7 @@ def opening_line(search: Search) -> str:
     if few := search.first_race_limit(count):
         whole = f"over all of dev they may take {task.max_rows(count):,}"
         return f"racing the first {count} candidates over the dev rows that {few.calls:,} calls pay for; {whole}"
-    more = "; the model proposes and bootstraps others after that" if task.trials > GENERATION else ""
+    more = "; the model proposes and bootstraps others after that" if task.trials > count else ""
     return f"racing the first candidates over dev{more}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
@@ -19,6 +20,12 @@ class RunState:
 
     calls: CallStore
     study: StoredStudy
+
+
+def refuse_storage(settings: SearchSettings, name: str) -> None:
+    """Raises `UserError` where the settings' `storage` cannot be opened; asked before there is a run folder."""
+    if settings.storage is not None:
+        StoredStudy.open(settings.storage, Path(), settings.study or name)
 
 
 @contextmanager

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from optimizer import optimize
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
 from optimizer.run.state import open_state
 from promptstill.endpoint.store import Completion, Total
 from promptstill.errors import UserError
+from tests.support.fake import FakeEndpoint
+from tests.support.recipe_file import make_rows, write_recipe
 
 SETTINGS = SearchSettings(recipe="codes.py")
 
@@ -38,3 +41,12 @@ def test_a_storage_that_cannot_be_opened_is_refused_and_the_calls_are_closed(tmp
         open_state(settings, RunFolder(tmp_path), "codes").__enter__()
     here = Path("/proc/self/fd")
     assert not here.is_dir() or tmp_path / "calls.db" not in [one.resolve() for one in here.iterdir()]
+
+
+def test_it_is_refused_before_there_is_a_run_folder(tmp_path: Path) -> None:
+    recipe, runs = write_recipe(tmp_path, rows=make_rows(40)), tmp_path / "runs"
+    with FakeEndpoint() as fake:
+        settings = SearchSettings(recipe=recipe, model="fake", base_url=fake.base_url, storage="nonsense://study")
+        with pytest.raises(UserError, match="The storage nonsense://study cannot be opened"):
+            optimize(settings, runs=runs, output=None)
+    assert not runs.exists() and not fake.calls
