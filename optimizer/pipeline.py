@@ -177,13 +177,12 @@ class Steps:
             self.opened.splits.train,
             recipe.metric,
             recipe.instructions,
-            self.client,
             settings.seed,
             settings.proposer,
             settings.proposing,
         )
         sources = {name: make(context) for name, make in SOURCES.items()}
-        return SpaceGrowth(study, sources, self.run_folder.pools_path, self.say, pace.untimed)
+        return SpaceGrowth(study, sources, self.client, self.run_folder.pools_path, self.say, pace.untimed)
 
     def _follow(self, study: StoredStudy, pace: Pace, task: SearchTask, progress: SearchProgress) -> None:
         """After each generation: tell the listener, and show in the run folder what there is so far."""

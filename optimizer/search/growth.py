@@ -13,6 +13,7 @@ from optimizer.search.sources.source import BEFORE_FIRST_RACE, Source
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
 from promptstill.endpoint.allowance import LimitReached
+from promptstill.endpoint.client import Client
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Say
 from promptstill.files import read_json, write_json
@@ -23,18 +24,21 @@ from promptstill.text import plural
 class SpaceGrowth:
     """The space of one study. The first process to finish a round decides what the round added.
 
-    path: pools.json, where the run shows its space. untimed: marks work that no forecast of the search counts.
+    client: what the sources ask. path: pools.json, where the run shows its space. untimed: marks work that no forecast
+    of the search counts.
     """
 
     def __init__(
         self,
         study: StoredStudy,
         sources: Mapping[str, Source],
+        client: Client,
         path: Path,
         say: Say = lambda line: None,
         untimed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.study, self.sources, self.path, self.say, self.untimed = study, sources, path, say, untimed
+        self.study, self.sources, self.client = study, sources, client
+        self.path, self.say, self.untimed = path, say, untimed
         self._first: Space | None = None
 
     async def start(self, empty: Space) -> Space:
@@ -108,11 +112,12 @@ class SpaceGrowth:
     async def _ask(
         self, number: int, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow]
     ) -> dict[str, Addition]:
-        """Every source's addition, asked side by side."""
+        """Every source's addition, asked side by side, each with as many calls as it said it takes at most."""
 
         async def ask(name: str, source: Source, count: int) -> Addition:
             try:
-                return await source.propose(space, history, feedback, count)
+                client = self.client.share(source.max_calls(count))
+                return await source.propose(space, history, feedback, count, client)
             except (LimitReached, PromptstillError):
                 raise
             except Exception as error:  # the source's own failure: it costs its share, never the run

@@ -7,7 +7,9 @@ run; they never become a score. A request that the endpoint refuses as malformed
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +60,10 @@ class Endpoint:
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
 
+class ShareSpent(Exception):
+    """A part of a run asked for more calls than its share."""
+
+
 class Client:
     """Asks one endpoint, with at most `window` requests in flight; the next is sent as soon as one is answered.
 
@@ -71,6 +77,16 @@ class Client:
         self._answered_at = time.monotonic()
         self._session: aiohttp.ClientSession | None = None
         self.threads = ThreadPoolExecutor(WAITING_THREADS, "waiting")
+        self._share: float = math.inf
+
+    def share(self, calls: int) -> Client:
+        """This client, for a part of the run that may take up to `calls`; stored replies are free.
+
+        Its `complete` raises `ShareSpent` for one more. It ends with this client.
+        """
+        part = copy.copy(self)
+        part._share = calls
+        return part
 
     async def __aenter__(self) -> Client:
         self._session = open_session(self.endpoint)
@@ -129,7 +145,10 @@ class Client:
 
     async def _ask_and_store(self, key: str, body: dict[str, Any], role: str, payer: Allowance | None) -> Completion:
         async with self._slots:
+            if self._share < 1:
+                raise ShareSpent
             self.allowance.reserve()
+            self._share -= 1
             try:
                 completion: Completion = await self._retrying()(self._post, body)
                 self.store.put(key, role, body, completion)

@@ -47,6 +47,9 @@ class World:
     def __init__(self, spread: float, seed: int) -> None:
         self.spread, self.seed, self.allowance = spread, seed, Allowance()
 
+    def share(self, calls: int) -> World:
+        return self
+
     async def complete(self, body: Mapping[str, Any], role: str, sample: int = 0) -> Completion:
         text = canonical_json(body)
         item = ITEM.search(text)

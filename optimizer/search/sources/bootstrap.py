@@ -12,6 +12,7 @@ from optimizer.search.sources.given import spread
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, DemoSet, Space, to_demo
 from optimizer.search.study import Trial
+from promptstill.endpoint.client import Client
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
@@ -43,34 +44,36 @@ class BootstrapSource:
         return BOOTSTRAP_ROWS + REASONED_ROWS
 
     async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         train, seed = self.context.train, self.context.seed
         layout: Layout = "raw" if "raw" in space.layouts else space.layouts[0]
         rows = random.Random(f"{seed}-bootstrap").sample(train, min(BOOTSTRAP_ROWS, len(train)))
         # Plain first: where a limit ends the run, its sets are the more useful.
-        sets = await self._plain(space, layout, rows)
+        sets = await self._plain(space, layout, rows, client)
         if self.context.task.can_reason:
-            sets |= await self._reasoned(space, layout, rows[:REASONED_ROWS])
+            sets |= await self._reasoned(space, layout, rows[:REASONED_ROWS], client)
         return Addition(demo_sets=sets)
 
-    async def _plain(self, space: Space, layout: Layout, rows: Sequence[Example]) -> dict[str, DemoSet]:
+    async def _plain(self, space: Space, layout: Layout, rows: Sequence[Example], client: Client) -> dict[str, DemoSet]:
         """Sets of the best answers, each in an order of its own."""
         task, seed = self.context.task, self.context.seed
         others = [example for example in self.context.train if example not in rows] or self.context.train
         shown = spread(others, BOOTSTRAP_DEMOS, f"{seed}-shown")
         prompt = build_prompt(task, layout, task.signature.instructions, shown, k=BOOTSTRAP_DEMOS)
-        best = best_answers(await score_rows(prompt, rows, self.context.metric, self.context.client))
+        best = best_answers(await score_rows(prompt, rows, self.context.metric, client))
         demos: list[Demo] = [{**to_demo(one.example), **(one.outputs or {})} for one in best]
         names = [f"bootstrapped-{i}" for i in range(BOOTSTRAPPED_SETS)] if demos else []
         most = min(max(space.sizes), len(demos))
         return {name: DemoSet(space.cut(random.Random(f"{seed}-{name}").sample(demos, most))) for name in names}
 
-    async def _reasoned(self, space: Space, layout: Layout, rows: Sequence[Example]) -> dict[str, DemoSet]:
+    async def _reasoned(
+        self, space: Space, layout: Layout, rows: Sequence[Example], client: Client
+    ) -> dict[str, DemoSet]:
         """Reasoning without demos, and with demos whose reasoning led to the best answers."""
         task = self.context.task
         prompt = build_prompt(task, layout, task.signature.instructions, reasoning=True)
-        best = best_answers(await score_rows(prompt, rows, self.context.metric, self.context.client))
+        best = best_answers(await score_rows(prompt, rows, self.context.metric, client))
         demos = [to_demo(one.example, as_text((one.outputs or {}).get(REASONING, ""))) for one in best]
         sets = {NONE_REASONED: DemoSet(reasoning=True)}
         return sets | ({REASONED: DemoSet(space.cut(demos), reasoning=True)} if demos else {})

@@ -18,6 +18,7 @@ from optimizer.search.space import (
     to_demo,
 )
 from optimizer.search.study import Trial
+from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.parts import Demo
@@ -48,7 +49,7 @@ class GivenSource:
         return 0
 
     async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         task, train = self.context.task, self.context.train
         labeled = labeled_sets(train, max(space.sizes), self.context.seed)

@@ -21,9 +21,11 @@ from optimizer.search.sources.proposals import filter_proposals
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
+from promptstill.endpoint.client import Client
 from promptstill.scoring.evaluate import ScoredRow
 
 ROWS_SHOWN = 10
+SUMMARY_CALLS = 6  # of a summary of the rows: DSPy describes them and sums that up, with a second try for each
 PROPOSAL_CALLS = 3  # what one proposal takes at most: DSPy asks again where a reply does not parse
 log = logging.getLogger(__name__)
 logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of each input that a smaller signature leaves unused
@@ -43,17 +45,17 @@ class GroundedSource:
         return f"{count} instructions proposed by {self.model}"
 
     def max_calls(self, count: int) -> int:
-        return PROPOSAL_CALLS * count
+        return PROPOSAL_CALLS * count + (SUMMARY_CALLS if self.context.proposer else 0)
 
     async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         context, signature = self.context, self.context.task.signature
         examples = random.Random(context.seed).sample(context.train, min(ROWS_SHOWN, len(context.train)))
         rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
         loop = asyncio.get_running_loop()
         samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
-        engines = [ClientEngine(context.client, self.model, sample, loop) for sample in samples]
+        engines = [ClientEngine(client, self.model, sample, loop) for sample in samples]
         with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
             summary = await asyncio.to_thread(summarize, rows, engines[0]) if context.proposer else None
             asked = [

@@ -29,7 +29,6 @@ class SourceContext:
     train: Sequence[Example]
     metric: Metric
     instructions: Sequence[str]
-    client: Client
     seed: int
     proposer: str | None = None
     proposals: int = 0
@@ -38,9 +37,9 @@ class SourceContext:
 class Source(Protocol):
     """Adds choices to the space. Made anew by each process; what it adds is kept in the study.
 
-    For a seed and a deterministic endpoint it adds the same again. Its calls go through the context's client, so that
-    they are stored, counted and limited. It may raise `LimitReached` and `PromptstillError`, which concern the whole
-    run; any other error loses only this source's choices.
+    For a seed and a deterministic endpoint it adds the same again. Its calls go through the client that it is handed,
+    so that they are stored, counted and limited: one beyond `max_calls` raises `ShareSpent`. It may raise
+    `LimitReached` and `PromptstillError`, which concern the whole run; any other error loses only its own choices.
 
     SOURCES makes it with the context as its only argument.
     """
@@ -55,7 +54,7 @@ class Source(Protocol):
         """The calls that asking for so many takes at most."""
 
     async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         """New choices for `space`, `count` at most where they are proposals of a model.
 

@@ -139,7 +139,7 @@ class AddsRest:
         return 0
 
     async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         return Addition(self.whole.instructions, self.whole.demo_sets)
 
@@ -170,7 +170,7 @@ def test_who_meets_trials_of_another_worker_knows_their_names(tmp_path: Path) ->
     async def search() -> tuple[Search, SearchOutcome]:
         searches = []
         for worker in range(2):
-            growth = SpaceGrowth(study, {"rest": AddsRest(whole.space)}, tmp_path / f"{worker}.json")
+            growth = SpaceGrowth(study, {"rest": AddsRest(whole.space)}, client, tmp_path / f"{worker}.json")
             task = replace(whole, space=await growth.start(given), worker=worker)
             searches.append(Search(task, client, study, follow, growth))
         mine, world.other = searches

@@ -71,13 +71,13 @@ class Asked:
     most: dict[int, int] = field(default_factory=dict)
 
 
-async def first_space(context: SourceContext) -> Space:
+async def first_space(context: SourceContext, client: Client) -> Space:
     """The space before the first race."""
     space = empty_space(TRAIN, 8192, tuple(LAYOUTS), structured=True)
     for source in (make(context) for make in SOURCES.values()):
         if count := source.count(BEFORE_FIRST_RACE):
-            space = space.grow(await source.propose(space, (), (), count))
-    assert not context.client.allowance.total.calls, "no source makes a call before the first race"
+            space = space.grow(await source.propose(space, (), (), count, client))
+    assert not client.allowance.total.calls, "no source makes a call before the first race"
     return space
 
 
@@ -85,15 +85,16 @@ def ask(name: str, fake: FakeEndpoint, folder: Path, limits: Limits | None = Non
     """Ask one source in every round in which it wants to be asked."""
 
     async def work(client: Client) -> Asked:
-        context = SourceContext(TASK, TRAIN, METRIC, ("Name the code.",), client, 3, None, PROPOSALS)
-        source, asked = SOURCES[name](context), Asked(await first_space(context))
+        context = SourceContext(TASK, TRAIN, METRIC, ("Name the code.",), 3, None, PROPOSALS)
+        source, asked = SOURCES[name](context), Asked(await first_space(context, client))
         for number in ROUNDS:
             first, before = number == BEFORE_FIRST_RACE, client.allowance.total.calls
             if not (count := source.count(number)):
                 continue
             assert source.describe(count).strip()
             space = empty_space(TRAIN, 8192, tuple(LAYOUTS), structured=True) if first else asked.space
-            addition = await source.propose(space, () if first else HISTORY, () if first else FEEDBACK, count)
+            history, feedback = ([], []) if first else (HISTORY, FEEDBACK)
+            addition = await source.propose(space, history, feedback, count, client)
             asked.additions.append(addition)
             asked.calls[number] = client.allowance.total.calls - before
             asked.most[number] = source.max_calls(count)

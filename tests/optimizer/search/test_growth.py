@@ -1,0 +1,58 @@
+"""How the space grows: a source that asks for more than it said costs its share, never the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.storages import InMemoryStorage
+
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.space import Addition, Space
+from optimizer.search.study import StoredStudy, Trial
+from promptstill.endpoint.client import Client
+from promptstill.scoring.evaluate import ScoredRow
+from tests.support.client import run_with_client
+from tests.support.fake import FakeEndpoint
+from tests.support.world import world_task
+
+
+class Asks:
+    """A source that says it takes two calls, and makes `calls`."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+
+    def count(self, number: int) -> int:
+        return int(number == 1)
+
+    def describe(self, count: int) -> str:
+        return "an instruction"
+
+    def max_calls(self, count: int) -> int:
+        return 2
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
+    ) -> Addition:
+        for number in range(self.calls):
+            body = {"model": "fake", "messages": [{"role": "user", "content": f"{self.calls} calls, {number}"}]}
+            await client.complete(body, "proposer")
+        return Addition((f"After {self.calls} calls.",))
+
+
+def test_a_source_that_asks_for_more_than_it_said_costs_its_share_alone(tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    async def grow(client: Client) -> Space:
+        sources = {"modest": Asks(2), "greedy": Asks(5)}
+        study = StoredStudy(InMemoryStorage(), "shares")
+        growth = SpaceGrowth(study, sources, client, tmp_path / "pools.json", lines.append)
+        await growth.start(world_task(4, 0).space)
+        return await growth.grow(())
+
+    with FakeEndpoint() as fake:
+        space = run_with_client(fake, tmp_path, grow)
+    assert "After 2 calls." in space.instructions and "After 5 calls." not in space.instructions
+    assert sum(fake.calls.values()) == 4, "two of each: the third call of the greedy one does not leave"
+    assert "lost: the source greedy failed (ShareSpent" in space.refused[0] and "greedy" in lines[-1]
