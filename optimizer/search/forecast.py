@@ -57,5 +57,5 @@ def forecast_lines(
     else:
         yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"
     if dspy:
-        share = f"up to {DSPY_PASSES * test:,} are for the row of DSPy's default (--no-dspy leaves it out)"
-        yield f"of these test takes up to {held:,}, of which {share}"
+        share = f"{DSPY_PASSES * test:,} of them for the row of DSPy's default (--no-dspy leaves it out)"
+        yield f"test takes up to {held:,} of these calls, up to {share}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import dataclass, replace
 
 from optimizer.search.candidate import Candidate
 from optimizer.search.first_race import RaceLimit, limit_by_calls, limits_by_cost
@@ -12,21 +11,18 @@ from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
 from optimizer.search.race import (
     MIN_FITTED_BLOCK,
-    Scores,
     average,
     blocks,
     fitted_blocks,
-    is_worse,
-    projected_score,
     survivors,
 )
+from optimizer.search.racing_trial import RacingTrial, drop_losers
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
-from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_rows
+from promptstill.scoring.evaluate import gather_or_cancel, score_rows
 
 GENERATION = 8
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
@@ -37,37 +33,6 @@ MAX_COMPLETED = 3  # the best few, whose scores on dev are made whole
 
 class NothingToChoose(Exception):
     """No trial of this study has a score yet: other processes hold every candidate."""
-
-
-@dataclass
-class RacingTrial:
-    """A trial on its way through the blocks."""
-
-    slot: int
-    candidate: Candidate
-    prompt: Prompt
-    results: dict[int, ScoredRow] = field(default_factory=dict)
-    lost: bool = False
-
-    @property
-    def scores(self) -> dict[int, float]:
-        return {row: result.score for row, result in self.results.items()}
-
-    def finish(self, worker: int, incumbent: Scores) -> Trial:
-        """The trial as it is stored; where it was dropped early, its score is projected beside the incumbent's."""
-        results = list(self.results.values())
-        return Trial(
-            worker,
-            self.slot,
-            self.candidate,
-            self.prompt.id,
-            projected_score(self.scores, incumbent),
-            self.scores,
-            self.lost,
-            sum(result.unparsed for result in results),
-            *mean_tokens(results),
-            median(result.seconds for result in results),
-        )
 
 
 @dataclass(frozen=True)
@@ -198,10 +163,13 @@ class Search:
 
     async def _race(self, racing: list[RacingTrial]) -> None:
         """Run a generation through the blocks side by side, dropping what lost; then store its trials."""
+        if not {(self.task.worker, trial.slot) for trial in racing} <= self._stored():  # else an earlier part raced it
+            await self._run_and_store(racing)
+        progress = self.progress()  # first: it may bring the choices that the best trial names
+        self.follow(self.task, progress)
+
+    async def _run_and_store(self, racing: Sequence[RacingTrial]) -> None:
         task, rows = self.task, len(self.task.dev)
-        if {(task.worker, trial.slot) for trial in racing} <= self._stored():  # raced by an earlier part of the run
-            self.follow(task, self.progress())
-            return
         history = [t for t in self.study.trials() if t.worker != task.worker or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
         few = None if racing[0].slot else await self._first_race_limit(racing)
@@ -212,8 +180,6 @@ class Search:
             self.client.allowance.room(task.max_rows(len(racing)) - answered)
         await self._run(racing, blocks(rows), best)
         self._store(racing, best)
-        progress = self.progress()  # first: it may bring the choices that the best trial names
-        self.follow(self.task, progress)
 
     async def _run(self, racing: Sequence[RacingTrial], course: Sequence[range], best: Trial | None) -> None:
         """Ask all of them the first block of a course, and each later one those that are left."""
@@ -286,17 +252,3 @@ def most_rows(trials: Sequence[Trial]) -> list[Trial]:
     """Where a limit left no trial complete: those that were scored on the most rows."""
     most = max((len(trial.scores) for trial in trials), default=0)
     return [trial for trial in trials if len(trial.scores) == most]
-
-
-def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
-    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
-
-    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end.
-    """
-    if not racing:
-        return
-    ranked = sorted(racing, key=lambda trial: -average(trial.scores))
-    seen = {row: incumbent[row] for row in racing[0].results} if incumbent else {}
-    leader = max(ranked[0].scores, seen, key=average)
-    for place, trial in enumerate(ranked):
-        trial.lost = place >= most or is_worse(trial.scores, leader)

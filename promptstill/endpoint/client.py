@@ -122,6 +122,9 @@ class Client:
             return stored
         if key in self._pending:
             return await asyncio.shield(self._pending[key])
+        if self._share < 1:
+            raise ShareSpent
+        self._share -= 1
         future = self._pending[key] = asyncio.get_running_loop().create_future()
         try:
             completion = await self._ask_and_store(key, body, role, payer)
@@ -145,10 +148,7 @@ class Client:
 
     async def _ask_and_store(self, key: str, body: dict[str, Any], role: str, payer: Allowance | None) -> Completion:
         async with self._slots:
-            if self._share < 1:
-                raise ShareSpent
             self.allowance.reserve()
-            self._share -= 1
             try:
                 completion: Completion = await self._retrying()(self._post, body)
                 self.store.put(key, role, body, completion)

@@ -1,0 +1,58 @@
+"""A generation on its way through the blocks: its trials, and who of them is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from optimizer.search.candidate import Candidate
+from optimizer.search.race import Scores, average, is_worse, projected_score
+from optimizer.search.study import Trial
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import ScoredRow, mean_tokens
+
+
+@dataclass
+class RacingTrial:
+    """A trial on its way through the blocks."""
+
+    slot: int
+    candidate: Candidate
+    prompt: Prompt
+    results: dict[int, ScoredRow] = field(default_factory=dict)
+    lost: bool = False
+
+    @property
+    def scores(self) -> dict[int, float]:
+        return {row: result.score for row, result in self.results.items()}
+
+    def finish(self, worker: int, incumbent: Scores) -> Trial:
+        """The trial as it is stored; where it was dropped early, its score is projected beside the incumbent's."""
+        results = list(self.results.values())
+        return Trial(
+            worker,
+            self.slot,
+            self.candidate,
+            self.prompt.id,
+            projected_score(self.scores, incumbent),
+            self.scores,
+            self.lost,
+            sum(result.unparsed for result in results),
+            *mean_tokens(results),
+            median(result.seconds for result in results),
+        )
+
+
+def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
+    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
+
+    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end.
+    """
+    if not racing:
+        return
+    ranked = sorted(racing, key=lambda trial: -average(trial.scores))
+    seen = {row: incumbent[row] for row in racing[0].results} if incumbent else {}
+    leader = max(ranked[0].scores, seen, key=average)
+    for place, trial in enumerate(ranked):
+        trial.lost = place >= most or is_worse(trial.scores, leader)
