@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from optuna.storages import InMemoryStorage
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
-from promptstill.endpoint.client import Client
+from promptstill.endpoint.client import Client, ShareSpent
+from promptstill.endpoint.store import Completion
 from promptstill.scoring.evaluate import ScoredRow
 from tests.support.client import run_with_client
 from tests.support.fake import FakeEndpoint
@@ -56,3 +58,16 @@ def test_a_source_that_asks_for_more_than_it_said_costs_its_share_alone(tmp_path
     assert "After 2 calls." in space.instructions and "After 5 calls." not in space.instructions
     assert sum(fake.calls.values()) == 4, "two of each: the third call of the greedy one does not leave"
     assert "lost: the source greedy failed (ShareSpent" in space.refused[0] and "greedy" in lines[-1]
+
+
+def test_a_spent_share_does_not_end_an_equal_request_of_another_part(tmp_path: Path) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "the same"}]}
+
+    async def ask(client: Client) -> list[Completion | BaseException]:
+        first = client.complete({**body, "max_tokens": 1}, "proposer")  # it has the one slot, so the others wait
+        parts = (part.complete(body, "proposer") for part in (client.share(0), client.share(1)))
+        return (await asyncio.gather(first, *parts, return_exceptions=True))[1:]
+
+    with FakeEndpoint() as fake:
+        spent, answered = run_with_client(fake, tmp_path, ask, window=1)
+    assert isinstance(spent, ShareSpent) and isinstance(answered, Completion)

@@ -184,6 +184,27 @@ def test_who_meets_trials_of_another_worker_knows_their_names(tmp_path: Path) ->
     assert len(best) == 3, "after two generations of theirs and one of mine"
 
 
+def test_a_resumed_generation_knows_what_another_worker_added_meanwhile(tmp_path: Path) -> None:
+    whole, study, client = replace(world_task(20, 3), trials=7), memory_study(), cast(Client, World(0.5, 3))
+    given = replace(whole.space, instructions=whole.space.instructions[:1])
+
+    def follow(task: SearchTask, progress: SearchProgress) -> None:
+        assert [task.prompt(one.candidate).id for one in study.trials()]
+
+    async def search() -> None:
+        growths = [
+            SpaceGrowth(study, {"rest": AddsRest(whole.space)}, client, tmp_path / f"{n}.json") for n in range(2)
+        ]
+        mine = replace(whole, space=await growths[0].start(given))
+        theirs = replace(whole, space=await growths[1].start(given), worker=1, trials=24)
+        await Search(mine, client, study, follow, growths[0]).run()
+        await Search(theirs, client, study, follow, growths[1]).run()
+        await Search(replace(mine, trials=60), client, study, follow, growths[0]).run()
+
+    asyncio.run(search())
+    assert any(one.candidate.instruction for one in study.trials() if one.worker)
+
+
 def test_a_clearly_worse_trial_is_lost_and_an_equal_one_is_not() -> None:
     rng = random.Random(0)
     good = {row: float(rng.random() < 0.7) for row in range(48)}
