@@ -6,10 +6,10 @@ They run before vLLM's own checks. They also protect the routes that vLLM leaves
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
-from typing import Any, NoReturn
+from typing import Any
 
+from promptstill.strict_json import parse_json
 from serving.asgi import Refusal, Scope, header
 from serving.variants import ServedModels, Variant
 
@@ -71,22 +71,10 @@ def has_value(value: object, field: str) -> bool:
     return isinstance(value, dict) and value.get(field) is not None
 
 
-def read_json(text: bytes | str) -> Any:
-    """The value of a JSON text, read as vLLM will read it. Raises `ValueError`, also for NaN and Infinity."""
-    try:
-        return json.loads(text, parse_constant=refuse_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def read_json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body. Raises `Refusal`."""
     try:
-        value = read_json(body)
+        value = parse_json(body)
     except ValueError as error:
         raise Refusal(400, "invalid", f"The request's body is not JSON: {error}.") from error
     if not isinstance(value, dict):

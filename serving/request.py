@@ -16,7 +16,7 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from promptstill.errors import UserError
-from serving.admission import read_json
+from promptstill.strict_json import parse_json
 from serving.asgi import Refusal
 from serving.variants import Variant
 
@@ -138,7 +138,7 @@ class RequestReader:
         if text is None:
             raise self._refusal("the content must be text")
         try:
-            value = read_json(text)
+            value = parse_json(text)
         except ValueError as error:
             value, why = None, f"the content is not JSON: {error}"
         else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from promptstill.errors import UserError
 from promptstill.files import similar_file
+from promptstill.strict_json import parse_json
 
 SCHEMA_VERSION = 2
 MAX_BYTES = 16 * 2**20
@@ -22,8 +22,8 @@ def read_artifact(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path} is larger than 16 MiB.", "An artifact that optimize wrote never is.", "")
     try:
-        artifact = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        artifact = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{path} is not JSON.", str(error), "Give the best.json that optimize wrote.") from error
     version = artifact.get("schema_version") if isinstance(artifact, dict) else None
     if not isinstance(version, int):

@@ -5,7 +5,6 @@ Refuses a file that is missing, empty or not UTF-8, and a line that is no JSON o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.errors import UserError
+from promptstill.strict_json import parse_json
 
 
 class Row(dict[str, Any]):
@@ -75,8 +75,8 @@ def read_jsonl(path: str | Path) -> list[Mapping[str, Any]]:
 
 def _to_row(line: str, location: str) -> Row:
     try:
-        value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        value = parse_json(line)
+    except ValueError as error:
         raise UserError(f"{location}: not JSON.", str(error), "Write one JSON object a line.") from error
     if not isinstance(value, dict):
         raise UserError(f"{location}: not a JSON object.", "", 'Write {"field": "value", …} on each line.')
