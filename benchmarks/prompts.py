@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.endpoint import say
 from optimizer.search.sources.given import spread
-from promptstill.engine.models import Model, chat_markers, find_model
+from promptstill.engine.markers import chat_markers
+from promptstill.engine.models import Model, find_model
 from promptstill.files import write_json
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.layouts.bare import bare_prompt

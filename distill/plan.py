@@ -12,7 +12,8 @@ from distill.settings import DistillSettings
 from distill.teach.leakage import drop_leaks
 from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
 from distill.train.adapter import check_hyper
-from promptstill.engine.models import Model, chat_markers, find_model
+from promptstill.engine.markers import chat_markers
+from promptstill.engine.models import Model, find_model
 from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.artifact import read_best

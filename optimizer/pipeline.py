@@ -24,7 +24,8 @@ from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client, Endpoint
-from promptstill.engine.models import Model, chat_markers
+from promptstill.engine.markers import find_markers
+from promptstill.engine.models import Model
 from promptstill.events import GenerationEnded, Listener, Say, StepEnded, StepStarted, teller
 from promptstill.files import digest, write_json
 from promptstill.prompt.layouts import LAYOUTS
@@ -168,7 +169,7 @@ class Steps:
         """What all candidates share at this endpoint."""
         task = replace(self.opened.task, model=self.model.name)
         structured = await constrains_outputs(self.client, task.model)
-        return replace(task, structured=structured, markers=chat_markers(self.model))
+        return replace(task, structured=structured, markers=await find_markers(self.model, self.client))
 
     def _growth(self, task: Task, study: StoredStudy, pace: Pace) -> SpaceGrowth:
         settings, recipe = self.settings, self.opened.recipe

@@ -13,6 +13,7 @@ import difflib
 import importlib.util
 import io
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -24,18 +25,13 @@ from platformdirs import user_cache_path
 
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
-from promptstill.files import digest, file_digest, read_json, write_text
+from promptstill.files import digest, file_digest, write_text
 
 EMBEDDED = "smollm2-135m"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_DIGEST = "weights.sha256"
+HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 HASHED_BYTES = 4 * 1024**3  # larger weights are identified by sizes and times, without reading them
-# Of ChatML, Llama 3, Gemma, Mistral and Phi.
-USUAL_MARKERS = (
-    *("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
-    *("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-    *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
-)
 
 
 @dataclass(frozen=True)
@@ -69,17 +65,7 @@ def find_model(name: str, say: Say) -> Model:
 
 def looks_like_hub_id(name: str) -> bool:
     """Whether `name` reads as `org/name` rather than as a path."""
-    organisation, _, rest = name.partition("/")
-    return bool(organisation and rest) and "/" not in rest and organisation[0] not in ".~"
-
-
-def chat_markers(model: Model) -> tuple[str, ...]:
-    """The strings that the model's tokenizer reads as structure; common ones where its files are not here."""
-    path = Path(model.path, "tokenizer.json")
-    if not path.is_file():
-        return USUAL_MARKERS
-    added = read_json(path).get("added_tokens", [])
-    return tuple(t["content"] for t in added if t["special"] or t["content"].startswith(("<", "[")))
+    return HUB_ID.fullmatch(name) is not None
 
 
 def cache_root() -> Path:

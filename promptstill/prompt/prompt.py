@@ -23,7 +23,7 @@ from promptstill.prompt.fields import Field, FrozenModel
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.nearest import NearestIndex
 from promptstill.prompt.reply import ReplyFormat
-from promptstill.prompt.template import DEMOS_SLOT, break_markers, check_slots, fill, slots
+from promptstill.prompt.template import DEMOS_SLOT, check_slots, defuse, fill, slots
 
 RAW_TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
@@ -119,7 +119,7 @@ class Prompt(FrozenModel):
         """The chat messages for one row of inputs. Raises `UserError` that names a missing, unknown or wrong field."""
         self.check_inputs(inputs)
         values = {field.name: inputs[field.name] for field in self.inputs}
-        demos, values = self._nearest_demos(values), break_markers(values, self.markers)
+        demos, values = self._nearest_demos(values), defuse(values, self.markers)
         turns = [message.model_dump() for message in self.fixed]
         if self.nearest and not self.nearest.inside:
             return [*turns, *demos, {"role": "user", "content": fill(self.user, values)}]
@@ -207,7 +207,7 @@ class Prompt(FrozenModel):
         if self.nearest is None:
             return []
         picked = self._nearest_index(self.nearest).pick(values, self.nearest.k, self._left_out)
-        rows = [break_markers(row, self.markers) for row in picked]
+        rows = [defuse(row, self.markers) for row in picked]
         return [{"role": m.role, "content": fill(m.content, row)} for row in rows for m in self.nearest.demo]
 
     def _nearest_index(self, nearest: Nearest) -> NearestIndex:

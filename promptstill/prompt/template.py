@@ -6,6 +6,8 @@ brace is a brace. Attribute access, indexing and format specifications are refus
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from string import Formatter
@@ -15,6 +17,8 @@ from promptstill.prompt.fields import as_json, as_text
 
 DEMOS_SLOT = "#demos"
 ZERO_WIDTH_SPACE = "\u200b"
+NUMBER = re.compile("[0-9]+")
+FAMILY = 10
 
 
 @lru_cache(maxsize=4096)
@@ -47,18 +51,40 @@ def fill(template: str, values: Mapping[str, Any], demos: str = "") -> str:
     return "".join(parts)
 
 
-def break_markers(value: Any, markers: Sequence[str]) -> Any:
-    """`value` with a zero-width space inside each marker in its strings.
+def defuse(value: Any, markers: Sequence[str]) -> Any:
+    """`value` with a zero-width space inside each marker in its strings: values and keys, at every depth.
 
     An engine's tokenizer reads a chat marker as structure wherever it stands, also inside an input.
     """
+    pattern = marker_pattern(tuple(markers))
+    return value if pattern is None else _defuse(value, pattern)
+
+
+def _defuse(value: Any, pattern: re.Pattern[str]) -> Any:
     if isinstance(value, str):
-        for marker in markers:
-            value = value.replace(marker, marker[0] + ZERO_WIDTH_SPACE + marker[1:])
-        return value
+        return pattern.sub(r"\g<0>" + ZERO_WIDTH_SPACE, value)
     if isinstance(value, Mapping):
-        return {key: break_markers(one, markers) for key, one in value.items()}
-    return [break_markers(one, markers) for one in value] if isinstance(value, list) else value
+        return {_defuse(key, pattern): _defuse(one, pattern) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_defuse(one, pattern) for one in value)
+    return [_defuse(one, pattern) for one in value] if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=64)
+def marker_pattern(markers: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Finds the first character of each marker, so that markers which overlap are all found; None without markers.
+
+    Some tokenizers have thousands of numbered markers (`<unused17>`): of FAMILY or more, any number counts.
+    """
+    shapes = Counter(NUMBER.sub("0", marker) for marker in markers)
+    rests: dict[str, set[str]] = {}
+    for marker in markers:
+        first, rest = marker[:1], marker[1:]
+        parts = NUMBER.split(rest) if shapes[NUMBER.sub("0", marker)] >= FAMILY else [rest]
+        if rest:
+            rests.setdefault(first, set()).add(NUMBER.pattern.join(map(re.escape, parts)))
+    found = [f"{re.escape(first)}(?={'|'.join(sorted(rest))})" for first, rest in rests.items()]
+    return re.compile("|".join(found)) if found else None
 
 
 def escape_braces(text: str) -> str:

@@ -10,7 +10,7 @@ from promptstill.prompt.layouts.parts import Demo, NearestDemos, to_nearest, to_
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Message, Prompt
 from promptstill.prompt.reply import ReplyFormat
-from promptstill.prompt.template import break_markers, escape_braces
+from promptstill.prompt.template import defuse, escape_braces
 
 
 def build_with_adapter(
@@ -27,7 +27,7 @@ def build_with_adapter(
     signature = task.signature.with_instructions(instruction)
     sentinels = {field.name: f"\ue000{field.name}\ue001" for field in [*task.inputs, *task.outputs]}
     inputs = {field.name: sentinels[field.name] for field in task.inputs}
-    fixed_demos = [] if isinstance(demos, NearestDemos) else [break_markers(demo, task.markers) for demo in demos[:k]]
+    fixed_demos = [] if isinstance(demos, NearestDemos) else [defuse(demo, task.markers) for demo in demos[:k]]
     *fixed, user = [Message.model_validate(message) for message in adapter.format(signature, fixed_demos, inputs)]
     nearest = None
     if isinstance(demos, NearestDemos):

@@ -13,7 +13,7 @@ from promptstill.prompt.layouts.grammar import choose_decoding
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Message, Nearest, Prompt
 from promptstill.prompt.reply import ReplyFormat
-from promptstill.prompt.template import DEMOS_SLOT, break_markers, escape_braces, fill
+from promptstill.prompt.template import DEMOS_SLOT, defuse, escape_braces, fill
 
 Demo = Mapping[str, Any]  # a value for each field of the signature
 
@@ -114,7 +114,7 @@ def answer_template(task: Task) -> str:
 
 def render_demo(task: Task, template: str, row: Demo) -> str:
     """A demo's text, by the same function that fills the prompt with inputs."""
-    return fill(template, break_markers(row, task.markers))
+    return fill(template, defuse(row, task.markers))
 
 
 def to_nearest(demos: NearestDemos, k: int, templates: list[Message], *, inside: bool) -> Nearest:
