@@ -19,18 +19,20 @@ def parse_json(text: bytes | str) -> Any:
         value = json.loads(text, parse_float=parse_float, parse_constant=refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    check_depth(value)
+    if is_too_deep(value):
+        raise ValueError("nested too deeply")
     return value
 
 
-def check_depth(value: object) -> None:
-    """Refuse a value with more than MAX_DEPTH lists and objects inside each other. Raises `ValueError`."""
+def is_too_deep(value: object) -> bool:
+    """Whether more than MAX_DEPTH lists and objects are inside each other."""
     level, depth = [value], 0
     while level := [one for one in level if isinstance(one, dict | list | tuple)]:
         depth += 1
         if depth > MAX_DEPTH:
-            raise ValueError("nested too deeply")
+            return True
         level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return False
 
 
 def parse_float(text: str) -> float:

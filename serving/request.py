@@ -11,10 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
-
 from promptstill.errors import UserError
 from promptstill.strict_json import parse_json
 from serving.asgi import Refusal
@@ -71,14 +67,11 @@ SETTABLE: dict[str, tuple[Check, str]] = {
 
 
 class RequestReader:
-    """Reads the requests for one variant. Keeps the validators, which need not be made again for each request."""
+    """Reads the requests for one variant."""
 
     def __init__(self, variant: Variant) -> None:
         self.variant = variant
         self.fields = {field.name: field for field in variant.prompt.inputs}
-        self._validators: dict[str, Validator] = {
-            name: validator_for(field.type)(field.type) for name, field in self.fields.items() if not field.is_text
-        }
         texts = [name for name, field in self.fields.items() if field.is_text]
         self._plain_text_field = texts[0] if texts and len(self.fields) == 1 else None
 
@@ -126,12 +119,11 @@ class RequestReader:
         return inputs
 
     def _check_types(self, inputs: Mapping[str, Any]) -> None:
-        for name, validator in self._validators.items():
+        for name, field in self.fields.items():
             try:
-                validator.validate(inputs[name])
-            except (jsonschema.ValidationError, RecursionError) as error:
-                why = getattr(error, "message", "nested too deeply")[:200]
-                raise Refusal(400, "invalid", f"Input {name}: {why}.", "messages") from error
+                field.check(inputs[name])
+            except ValueError as error:
+                raise Refusal(400, "invalid", f"Input {name}: {str(error)[:200]}.", "messages") from error
 
     def _decode(self, text: str | None) -> dict[str, Any]:
         """The inputs in a message's text: a JSON object, or the text itself where the prompt has one text input."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from promptstill.prompt.prompt import Prompt
 
 PLAIN_VALUES: dict[str, Any] = {"integer": 0, "number": 0.0, "boolean": True, "array": [], "null": None}
+MOST_NESTED = 16  # references inside each other
 
 
 def sample_inputs(prompt: Prompt, text: str) -> dict[str, Any]:
@@ -19,15 +21,16 @@ def sample_inputs(prompt: Prompt, text: str) -> dict[str, Any]:
     }
 
 
-def sample_value(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
-    """A small value for a JSON schema. Bounds and patterns are ignored."""
+def sample_value(schema: Mapping[str, Any], definitions: Mapping[str, Any], depth: int = 0) -> Any:
+    """A small value for a JSON schema. Bounds and patterns are ignored; a type without end ends with None."""
     if "$ref" in schema:
-        return sample_value(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        inner = definitions.get(schema["$ref"].rpartition("/")[2], {})
+        return sample_value(inner, definitions, depth + 1) if depth < MOST_NESTED else None
     if "enum" in schema or "const" in schema:
         return schema["enum"][0] if "enum" in schema else schema["const"]
     if "anyOf" in schema:
-        return sample_value(schema["anyOf"][0], definitions)
+        return sample_value(schema["anyOf"][0], definitions, depth)
     if schema.get("type") == "object":
         properties = schema.get("properties", {})
-        return {name: sample_value(properties[name], definitions) for name in schema.get("required", [])}
+        return {name: sample_value(properties.get(name, {}), definitions, depth) for name in schema.get("required", [])}
     return PLAIN_VALUES.get(schema.get("type", ""), "text")

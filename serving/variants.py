@@ -21,6 +21,7 @@ from promptstill.shell import command_line
 
 Kind = Literal["prompt", "distilled"]
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+MODEL_NAME = re.compile(r"(?!-)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}")  # it is printed, and an argument of vLLM
 ADAPTER_WEIGHTS, ADAPTER_CONFIG, PROMPT = "adapter_model.safetensors", "adapter_config.json", "prompt.json"
 MODEL_CONFIG = "config.json"  # a folder with a whole model has it, a folder with an adapter does not
 CONFIG_LIMIT = 2**20  # bytes
@@ -197,7 +198,7 @@ def read_variant(path: Path, kind: Kind, adapter: Adapter | None = None) -> Vari
         )
     model = model if isinstance(model, dict) else {"name": prompt.model}
     base, sha256 = model.get("name"), model.get("sha256")
-    if not isinstance(base, str) or not isinstance(sha256, str | None):
+    if not isinstance(base, str) or not MODEL_NAME.fullmatch(base) or not isinstance(sha256, str | None):
         raise UserError(f"{path} names no model.", "", "Write it again with optimize or distill.")
     arm = "student" if kind == "distilled" else str(artifact.get("shipped"))
     score, example = test_score(artifact, arm), example_inputs(artifact, prompt)
@@ -205,10 +206,14 @@ def read_variant(path: Path, kind: Kind, adapter: Adapter | None = None) -> Vari
 
 
 def example_inputs(artifact: Mapping[str, Any], prompt: Prompt) -> dict[str, Any] | None:
-    """The artifact's example, if it has exactly the prompt's inputs."""
+    """The artifact's example, if the prompt takes it."""
     example = artifact.get("example")
-    fits = isinstance(example, dict) and example.keys() == {field.name for field in prompt.inputs}
-    return example if fits else None
+    try:
+        prompt.check_inputs(example if isinstance(example, dict) else {})
+        json.dumps(example, ensure_ascii=False).encode()
+    except (UserError, UnicodeEncodeError):  # of half a surrogate pair
+        return None
+    return dict(example or {})
 
 
 def test_score(artifact: Mapping[str, Any], arm: str) -> dict[str, Any] | None:
@@ -217,9 +222,12 @@ def test_score(artifact: Mapping[str, Any], arm: str) -> dict[str, Any] | None:
     found: Any = scores.get("test") if isinstance(scores, dict) else None
     for key in (arm, "score"):
         found = found.get(key, found) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or "mean" not in found:
-        return None
-    return {key: found[key] for key in ("mean", "low", "high", "n") if isinstance(found.get(key), int | float)}
+    known = found if isinstance(found, dict) else {}
+    most = {"mean": 1, "low": 1, "high": 1, "n": 10**9}
+    score = {
+        key: known[key] for key in most if isinstance(known.get(key), int | float) and 0 <= known[key] <= most[key]
+    }
+    return score if score.keys() >= {"mean", "n"} else None
 
 
 def base_text(variant: Variant) -> str:

@@ -77,7 +77,7 @@ def added_tokens(file: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def ask_for_markers(client: Client, model: str) -> tuple[str, ...]:
-    """Those of USUAL_MARKERS that are one token to the endpoint, as vLLM's /tokenize says; none where it does not say."""
+    """Those of USUAL_MARKERS that are one token to the endpoint, by vLLM's /tokenize; none where it does not say."""
     body = {"model": model, "prompt": "\n".join(USUAL_MARKERS), "add_special_tokens": False, "return_token_strs": True}
     url = client.endpoint.base_url.removesuffix("/v1") + "/tokenize"
     try:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field as Attribute
+from pydantic import field_validator
 
 from promptstill.prompt.fields import FrozenModel
+from promptstill.prompt.schema import check_schema
+
+MOST_TOKENS = 2**20
+MOST_CHARACTERS = 2**18  # of a regex
+Stop = Annotated[str, Attribute(min_length=1, max_length=200)]
 
 
 class Decoding(FrozenModel):
@@ -14,9 +22,47 @@ class Decoding(FrozenModel):
     one-line answer, would leave that answer empty.
     """
 
-    temperature: float = 0.0
-    max_tokens: int
-    min_tokens: int = 0
-    stop: list[str] = []  # noqa: RUF012 (pydantic copies it; a factory would change the ids of prompts)
+    temperature: float = Attribute(0.0, ge=0, le=2)
+    max_tokens: int = Attribute(ge=1, le=MOST_TOKENS)
+    min_tokens: int = Attribute(0, ge=0, le=MOST_TOKENS)
+    stop: list[Stop] = Attribute([], max_length=16)  # pydantic copies it; a factory would change the ids of prompts
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
+
+    @field_validator("structured")
+    @classmethod
+    def _structured_is_known(cls, structured: dict[str, Any] | None) -> dict[str, Any] | None:
+        if structured is not None:
+            check_structured(structured)
+        return structured
+
+    @field_validator("response_format")
+    @classmethod
+    def _format_is_known(cls, form: dict[str, Any] | None) -> dict[str, Any] | None:
+        if form is not None and form != {"type": "json_object"}:
+            check_json_format(form)
+        return form
+
+
+def check_structured(structured: dict[str, Any]) -> None:
+    """Refuse what is none of a regex, a choice and a JSON schema, or is too large. Raises `ValueError`."""
+    match structured:
+        case {"regex": str(regex), **rest} if not rest and 0 < len(regex) <= MOST_CHARACTERS:
+            return
+        case {"choice": [*texts], **rest} if not rest and texts and all(isinstance(text, str) for text in texts):
+            return
+        case {"json": dict(schema), **rest} if not rest:
+            check_schema(schema)
+        case _:
+            raise ValueError("it is none of one regex, one choice of texts and one JSON schema")
+
+
+def check_json_format(form: dict[str, Any]) -> None:
+    """Refuse what is no named JSON schema. Raises `ValueError`."""
+    match form:
+        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict(schema), **inner}, **rest} if (
+            not rest and not inner
+        ):
+            check_schema(schema)
+        case _:
+            raise ValueError("it is neither json_object nor a named json_schema")

@@ -7,15 +7,17 @@ value of the type is refused; no value is guessed. A date is its ISO text.
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import date
 from typing import Any
 
-import jsonschema
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic import Field as Attribute
 
 from promptstill.errors import ReplyError
+from promptstill.prompt.schema import check_schema, check_value
+from promptstill.strict_json import parse_json
 
 NONE_WORDS = ("none", "null", "n/a")
 DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -31,9 +33,15 @@ class FrozenModel(BaseModel):
 class Field(FrozenModel):
     """A named input or output; `type` is the JSON schema of its values."""
 
-    name: str = Attribute(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    name: str = Attribute(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)
     desc: str = ""
     type: dict[str, Any]
+
+    @field_validator("type")
+    @classmethod
+    def _type_is_allowed(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        check_schema(schema)
+        return schema
 
     @property
     def label(self) -> str:
@@ -68,10 +76,15 @@ class Field(FrozenModel):
         if isinstance(value, str):
             return self.parse(value)
         try:
-            jsonschema.validate(value, self.type)
-        except jsonschema.ValidationError as error:
-            raise ReplyError(f"{self.name}: {error.message}") from error
+            self.check(value)
+        except ValueError as error:
+            raise ReplyError(f"{self.name}: {error}") from error
         return value
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that is not of the type. Raises `ValueError`."""
+        if not (self.is_text and isinstance(value, str)):
+            check_value(self.type, value)
 
 
 def as_text(value: Any) -> str:
@@ -192,16 +205,16 @@ def read_number(kind: str, text: str) -> int | float:
     if not re.fullmatch(_NUMBERS[kind][0] if kind == "integer" else r"-?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?", digits):
         raise ValueError(f"{text[:80]!r} is not {'an integer' if kind == 'integer' else 'a number'}")
     value: int | float = _NUMBERS[kind][1](digits)
+    if math.isinf(value):
+        raise ValueError(f"{text[:80]!r} is too large a number")
     return value
 
 
 def read_json_value(schema: dict[str, Any], text: str) -> Any:
     """A JSON value that satisfies the schema."""
     try:
-        value = json.loads(text)
-        jsonschema.validate(value, schema)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{text[:80]!r} is not JSON ({error.msg})") from error
-    except jsonschema.ValidationError as error:
-        raise ValueError(error.message) from error
+        value = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:80]!r} is not JSON ({getattr(error, 'msg', error)})") from error
+    check_value(schema, value)
     return value

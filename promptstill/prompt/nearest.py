@@ -18,6 +18,7 @@ from promptstill.prompt.fields import as_text
 if TYPE_CHECKING:  # it loads numba and SciPy, which take longer than everything else that a command loads at its start
     import bm25s
 
+MOST_CHARACTERS = 20_000  # of a value that are compared; each 1,000 words take some 15 ms
 DUPLICATE_SIMILARITY = 0.85  # two inputs whose sets of words are this similar (Jaccard) count as the same question
 
 
@@ -77,4 +78,4 @@ class NearestIndex:
 
     @staticmethod
     def _text(row: Mapping[str, Any], fields: Sequence[str]) -> str:
-        return " ".join(as_text(row[field]) for field in fields)
+        return " ".join(as_text(row[field])[:MOST_CHARACTERS] for field in fields)

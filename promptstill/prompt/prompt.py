@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field as Attribute
 from pydantic import PrivateAttr, ValidationError, field_validator, model_validator
@@ -24,7 +24,10 @@ from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.nearest import NearestIndex
 from promptstill.prompt.reply import ReplyFormat
 from promptstill.prompt.template import DEMOS_SLOT, check_slots, defuse, fill, slots
+from promptstill.strict_json import is_too_deep
 
+MOST_FIELDS = 64
+Marker = Annotated[str, Attribute(max_length=200)]
 RAW_TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
@@ -41,11 +44,30 @@ class Nearest(FrozenModel):
     They become messages before the last one; where `inside` is true they fill the demo slot of the last one.
     """
 
-    k: int
-    fields: list[str]
-    demo: list[Message]
+    k: int = Attribute(ge=0, le=256)
+    fields: list[str] = Attribute(min_length=1, max_length=MOST_FIELDS)
+    demo: list[Message] = Attribute(max_length=16)
     inside: bool
-    pool: list[dict[str, Any]]
+    pool: list[dict[str, Any]] = Attribute(max_length=10_000)
+
+
+def check_nearest(nearest: Nearest, inputs: set[str], outputs: set[str]) -> None:
+    """Refuse demos that a prompt with these fields could not render. Raises `ValueError`."""
+    templates = [message.content for message in nearest.demo]
+    check_slots(templates, inputs | outputs)
+    needed = inputs | {slot[0] for template in templates for _, slot in slots(template) if slot}
+    if not inputs.issuperset(nearest.fields):
+        raise ValueError("nearest.fields names what is no input")
+    if not all(needed <= row.keys() for row in nearest.pool):
+        raise ValueError("a row of nearest.pool lacks a field")
+
+
+def problem_of(error: ValidationError | UnicodeEncodeError) -> str:
+    """The first thing that is wrong with an artifact, with its place."""
+    if isinstance(error, UnicodeEncodeError):
+        return "It holds half of a surrogate pair, which is not valid text."
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(str(part)[:80] for part in first['loc']) or 'prompt'}: {first['msg'][:400]}."
 
 
 class Prompt(FrozenModel):
@@ -57,12 +79,12 @@ class Prompt(FrozenModel):
     layout: Layout
     model: str
     instruction: str
-    inputs: list[Field]
-    outputs: list[Field]
-    fixed: list[Message]
+    inputs: list[Field] = Attribute(min_length=1, max_length=MOST_FIELDS)
+    outputs: list[Field] = Attribute(min_length=1, max_length=MOST_FIELDS)
+    fixed: list[Message] = Attribute(max_length=10_000)
     user: str
     nearest: Nearest | None = None
-    markers: list[str] = Attribute(default_factory=list)
+    markers: list[Marker] = Attribute(default_factory=list, max_length=20_000)
     reply: ReplyFormat
     decoding: Decoding
     _index: NearestIndex | None = PrivateAttr(default=None)
@@ -76,11 +98,13 @@ class Prompt(FrozenModel):
         return layout
 
     @model_validator(mode="after")
-    def _slots_are_fields(self) -> Prompt:
-        inputs = {field.name for field in self.inputs}
-        check_slots(self.user, inputs | {DEMOS_SLOT})
-        for message in self.nearest.demo if self.nearest else []:
-            check_slots(message.content, inputs | {field.name for field in self.outputs})
+    def _parts_fit(self) -> Prompt:
+        inputs, outputs = ({field.name for field in fields} for fields in (self.inputs, self.outputs))
+        if len(inputs | outputs) < len(self.inputs) + len(self.outputs):
+            raise ValueError("two fields have one name")
+        check_slots([self.user], inputs | {DEMOS_SLOT})
+        if self.nearest:
+            check_nearest(self.nearest, inputs, outputs)
         return self
 
     @property
@@ -100,14 +124,14 @@ class Prompt(FrozenModel):
     def from_artifact(cls, artifact: Mapping[str, Any], name: str) -> Prompt:
         """The prompt inside a decoded best.json, called `name` in messages. Raises `UserError`."""
         try:
+            json.dumps(artifact.get("prompt"), ensure_ascii=False).encode()  # half a surrogate pair is no text
             prompt = cls.model_validate(artifact.get("prompt"))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "prompt"
+            same = artifact.get("id") in (None, prompt.id)
+        except (ValidationError, UnicodeEncodeError) as error:
             raise UserError(
-                f"{name} holds no valid prompt.", f"{where}: {first['msg']}.", "Write it again with optimize."
+                f"{name} holds no valid prompt.", problem_of(error), "Write it again with optimize."
             ) from error
-        if artifact.get("id") not in (None, prompt.id):
+        if not same:
             raise UserError(
                 f"{name} was changed by hand.",
                 "Its id is not the hash of its prompt, so its scores belong to another prompt.",
@@ -171,7 +195,13 @@ class Prompt(FrozenModel):
         missing = [name for name in expected if name not in inputs]
         unknown = [name for name in inputs if name not in expected]
         wrong = [field.name for field in self.inputs if field.is_text and not isinstance(inputs.get(field.name), str)]
-        for kind, names in (("missing", missing), ("unknown", unknown), ("not a string", wrong)):
+        deep = [name for name, value in inputs.items() if is_too_deep(value)]
+        for kind, names in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("not a string", wrong),
+            ("nested too deeply", deep),
+        ):
             if names:
                 raise UserError(f"Input {', '.join(names)}: {kind}.", "", f"This prompt takes {', '.join(expected)}.")
 

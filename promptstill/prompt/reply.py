@@ -10,15 +10,20 @@ import json
 import re
 from typing import Any, Literal
 
+from pydantic import Field as Attribute
+
 from promptstill.errors import ReplyError
 from promptstill.prompt.fields import Field, FrozenModel
+from promptstill.strict_json import is_too_deep, parse_float, refuse_constant
+
+OBJECT = json.JSONDecoder(strict=False, parse_float=parse_float, parse_constant=refuse_constant)
 
 
 class ReplyFormat(FrozenModel):
     """How a reply is read. `prefix` is the beginning of the reply that the prompt itself ends with."""
 
     style: Literal["text", "labels", "markers", "json"]
-    prefix: str = ""
+    prefix: str = Attribute("", max_length=1000)
 
     def read(self, outputs: list[Field], text: str) -> dict[str, Any]:
         """The raw values of the outputs that the reply holds. Raises `ReplyError`."""
@@ -56,10 +61,10 @@ def read_object(outputs: list[Field], text: str) -> dict[str, Any]:
     """The first JSON object in the reply."""
     start = text.find("{")
     try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(text[max(start, 0) :])
-    except (json.JSONDecodeError, RecursionError) as error:
+        value, _ = OBJECT.raw_decode(text[max(start, 0) :])
+    except (ValueError, RecursionError) as error:
         raise ReplyError(f"the reply is no JSON object: {text[:80]!r}") from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or is_too_deep(value):
         raise ReplyError(f"the reply is no JSON object: {text[:80]!r}")
     return {field.name: value[field.name] for field in outputs if field.name in value}
 

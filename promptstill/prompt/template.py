@@ -19,6 +19,7 @@ DEMOS_SLOT = "#demos"
 ZERO_WIDTH_SPACE = "\u200b"
 NUMBER = re.compile("[0-9]+")
 FAMILY = 10
+MAX_SLOTS = 4  # of one field
 
 
 @lru_cache(maxsize=4096)
@@ -32,11 +33,17 @@ def slots(template: str) -> tuple[tuple[str, tuple[str, str] | None], ...]:
     return tuple(pairs)
 
 
-def check_slots(template: str, names: set[str]) -> None:
-    """Refuse a template with slots other than `names`. Raises `ValueError`."""
-    for _, slot in slots(template):
-        if slot and slot[0] not in names:
-            raise ValueError(f"the template names {{{slot[0]}}}, which is no field of the prompt")
+def check_slots(templates: Sequence[str], names: set[str]) -> None:
+    """Refuse templates with slots other than `names`, or with one of them too often. Raises `ValueError`.
+
+    A value fills each of its slots, so their number bounds how much longer a prompt is than its inputs.
+    """
+    counts = Counter(slot[0] for template in templates for _, slot in slots(template) if slot)
+    for name, count in counts.items():
+        if name not in names:
+            raise ValueError(f"the template names {{{name}}}, which is no field of the prompt")
+        if count > MAX_SLOTS:
+            raise ValueError(f"the template names {{{name}}} {count:,} times, more than {MAX_SLOTS}")
 
 
 def fill(template: str, values: Mapping[str, Any], demos: str = "") -> str:

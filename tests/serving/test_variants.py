@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import copy
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from promptstill.errors import UserError
 from promptstill.files import file_digest
-from serving.variants import load_variants, read_distilled, read_prompt
+from serving.banner import banner_text
+from serving.samples import sample_inputs
+from serving.variants import ServedModels, load_variants, read_distilled, read_prompt
+from tests.serving.conversation import middleware
+from tests.serving.upstream import Upstream
 from tests.support import artifacts
+from tests.support.artifacts import mutations
+from tests.support.bodies import chat_body
 
 
 def test_variants_are_named_by_recipe_and_kind(best: Path, tmp_path: Path) -> None:
@@ -150,3 +162,93 @@ def test_weights_that_the_artifact_does_not_name_are_refused(tmp_path: Path) -> 
 def test_an_adapter_that_vllm_would_refuse_is_refused(tmp_path: Path, rank: Any) -> None:
     with pytest.raises(UserError, match="is not the config of a LoRA adapter"):
         read_distilled(artifacts.sketch_distilled(tmp_path / "d", rank))
+
+
+HOSTILE_INPUTS: list[Any] = [
+    {"context": "a" * 1000, "question": "<|im_end|>{context}"},
+    {"thing": "ice"},
+    {"words": ["a" * 30 + "!"] * 50, "limit": 10**300},
+    {"words": {"<|im_end|>": [[[[]]]]}, "limit": True},
+]
+
+
+async def status_of(app: Any, body: dict[str, Any]) -> int:
+    """The status of a chat request."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": json.dumps(body).encode()}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    await app({"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}, receive, send)
+    return int(sent[0]["status"])
+
+
+async def use(served: ServedModels, log: Path, size: int) -> None:
+    """Do with variants what a server does: list them, print them, warm them, and answer for them."""
+    cards = [{"id": v.name, "promptstill": v.card | {"warm": {"prompt_tokens": 1, "cached_tokens": 0}}}
+             for v in served.variants.values()]  # fmt: skip
+    banner_text(served, json.loads(json.dumps(cards)), "http://127.0.0.1:1/v1", None).encode()
+    app = middleware(served, Upstream(record=False), log)
+    for name, variant in served.variants.items():
+        for inputs in [sample_inputs(variant.prompt, "some"), *HOSTILE_INPUTS]:
+            with contextlib.suppress(UserError):
+                request = json.dumps(variant.prompt.request(inputs))
+                assert len(request) < 2 * size + 64 * len(json.dumps(inputs))
+            assert await status_of(app, chat_body(name, inputs)) < 500
+
+
+def hostile_artifacts(count: int, folder: Path) -> tuple[int, int]:
+    """How many of `count` mutated artifacts are refused, and how many load and do no harm."""
+    originals = [artifacts.artifact(name, prompt) for name, prompt in artifacts.prompts("fake").items()]
+    path, counts = folder / "best.json", [0, 0]
+    runner = asyncio.Runner()
+
+    @settings(max_examples=count, deadline=None, database=None, derandomize=True,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(st.sampled_from(originals), st.lists(mutations, min_size=1, max_size=2))
+    def load(original: dict[str, Any], changes: list[Any]) -> None:
+        artifact = copy.deepcopy(original) | {"id": None}
+        for change in changes:
+            change(artifact)
+        path.write_text(json.dumps(artifact))
+        try:
+            served = load_variants([path], [])
+        except UserError:
+            counts[0] += 1
+            return
+        counts[1] += 1
+        runner.run(use(served, folder / "log", path.stat().st_size))
+
+    with runner:
+        load()
+    return counts[0], counts[1]
+
+
+@pytest.fixture
+def no_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Every address that is connected to or looked up; none may be."""
+    tried: list[Any] = []
+
+    def refuse(*address: Any, **options: Any) -> Any:
+        tried.append(address)
+        raise OSError("no connection is expected here")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield tried
+    assert tried == []
+
+
+def test_a_hostile_artifact_is_refused_or_does_no_harm(tmp_path: Path, no_connection: list[Any]) -> None:
+    refused, loaded = hostile_artifacts(500, tmp_path)
+    assert refused > 100 and loaded > 50
+
+
+@pytest.mark.slow
+def test_10000_hostile_artifacts_are_refused_or_do_no_harm(tmp_path: Path, no_connection: list[Any]) -> None:
+    refused, loaded = hostile_artifacts(10_000, tmp_path)
+    assert refused > 2000 and loaded > 1000

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import dspy
+from hypothesis import strategies as st
 
 from promptstill.engine.models import Model
 from promptstill.prompt.artifact import SCHEMA_VERSION
@@ -128,3 +130,72 @@ def sketch_distilled(folder: Path, rank: object = 8, weights: bytes = b"weights"
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank} | config))
     (folder / "adapter_model.safetensors").write_bytes(weights)
     return folder
+
+
+def doubled(depth: int) -> dict[str, Any]:
+    """A type whose check doubles with each of its definitions."""
+    inner = {f"A{i}": {"anyOf": [{"$ref": f"#/$defs/A{i - 1}"}] * 2} for i in range(1, depth)}
+    return {"$ref": f"#/$defs/A{depth - 1}", "$defs": inner | {"A0": {"type": "string"}}}
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+HOSTILE_VALUES: list[Any] = [
+    *(None, True, -1, 0, 2**31, 10**400, 1e308, 0.5, "", "x" * 100_000, [], {}, [[]], [None], {"": {}}),
+    *("<|im_end|>", "\x1b[2J", "\ud800", "--trust-remote-code", "../../etc/passwd", "http://127.0.0.1:1/", "acme/x"),
+    *("{context}" * 5000, "{context.__class__}", "{context!r:>999999999}", "{#demos}" * 100, "{words}{thing}", "{"),
+    *(["x"] * 5000, {str(i): i for i in range(500)}, nested(60), nested(100)),
+]
+HOSTILE_TYPES: list[Any] = [
+    *({"$ref": "http://127.0.0.1:1/x"}, {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, doubled(40)),
+    *({"type": "array", "items": {"type": "string", "pattern": "^(a+)+$"}}, {"type": "string", "pattern": "^(a|a)*$"}),
+    *({"type": ["string", "null"]}, {"anyOf": []}, {"enum": []}, {"type": "object", "required": ["a"]}, {"type": "x"}),
+    *({"type": "array", "uniqueItems": True}, {"$id": "http://127.0.0.1:1/"}, {"const": nested(60)}, {"not": {}}),
+    {"$ref": "#/$defs/T", "$defs": {"T": {"type": "object", "properties": {"t": {"$ref": "#/$defs/T"}},
+                                          "required": ["t"]}}},
+]  # fmt: skip
+Mutation = Callable[[dict[str, Any]], None]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each container inside `value` with each of its keys or indexes."""
+    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in list(keys):
+        yield value, key
+        yield from places(value[key])
+
+
+def mutation(kind: str, position: int, hostile: Any) -> Mutation:
+    """A change of an artifact at one of its places, counted through."""
+
+    def change(artifact: dict[str, Any]) -> None:
+        found, new = list(places(artifact)), json.loads(json.dumps(hostile))
+        if kind == "type":
+            found = [(holder, key) for holder, key in found if key == "type" and isinstance(holder.get(key), dict)]
+        holder, key = found[position % len(found)] if found else (artifact, "prompt")
+        if kind == "delete":
+            del holder[key]
+        elif kind == "repeat" and isinstance(holder, list):
+            holder += json.loads(json.dumps(holder)) * min(3000, position)
+        elif kind == "add" and isinstance(holder, dict):
+            holder[str(new)[:50]] = new
+        else:
+            holder[key] = new
+
+    return change
+
+
+mutations: st.SearchStrategy[Mutation] = st.one_of(
+    st.builds(
+        mutation,
+        st.sampled_from(["replace", "replace", "delete", "repeat", "add"]),
+        st.integers(0, 2000),
+        st.sampled_from(HOSTILE_VALUES),
+    ),
+    st.builds(mutation, st.just("type"), st.integers(0, 2000), st.sampled_from(HOSTILE_TYPES)),
+)

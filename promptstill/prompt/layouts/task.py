@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import dspy
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from promptstill.errors import UserError
 from promptstill.prompt.fields import Field
@@ -64,4 +64,11 @@ def to_field(name: str, info: Any) -> Field:
             str(error),
             "Use str, int, float, bool, date, Literal, lists, optional values or pydantic models.",
         ) from error
-    return Field(name=name, desc="" if desc == f"${{{name}}}" else desc, type=schema)
+    try:
+        return Field(name=name, desc="" if desc == f"${{{name}}}" else desc, type=schema)
+    except ValidationError as error:
+        raise UserError(
+            f"The field {name} cannot be part of a prompt.",
+            f"{error.errors()[0]['msg']}.",
+            "Change its type: best.json is read by others, so a type has bounds (docs/artifact.md).",
+        ) from error

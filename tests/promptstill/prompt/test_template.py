@@ -19,9 +19,9 @@ def test_an_escaped_text_renders_to_itself(text: str) -> None:
 
 @pytest.mark.parametrize("template", ["{other}", "{word.__class__}", "{word[0]}", "{word:>9}", "{word!r}"])
 def test_a_slot_names_a_field_and_does_nothing_else(template: str) -> None:
-    check_slots("{word} {word!j}", {"word"})
+    check_slots(["{word} {word!j}"], {"word"})
     with pytest.raises(ValueError, match=r"a slot takes no format|is no field of the prompt"):
-        check_slots(template, {"word"})
+        check_slots([template], {"word"})
 
 
 nested = st.recursive(
