@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
 
 from promptstill.errors import UserError
 from promptstill.files import similar_file
@@ -55,4 +57,54 @@ def read_best(path: Path) -> dict[str, Any]:
             "It holds a prompt, but no search: distill's prompt.json is such a file.",
             "Give the best.json that it came from.",
         )
+    try:
+        Record.model_validate(artifact)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise UserError(
+            f"{path} has not all that optimize wrote.",
+            f"{'.'.join(map(str, first['loc']))[:200]}: {first['msg']}.",
+            "Restore the file, or write it again with optimize.",
+        ) from error
     return artifact
+
+
+class RecordedRecipe(BaseModel):
+    path: str
+    sha256: str
+    parameters: dict[str, str]
+
+
+class RecordedModel(BaseModel):
+    name: str
+    sha256: str | None
+
+
+class RecordedSearch(BaseModel):
+    seed: int
+
+
+class RecordedSplits(BaseModel):
+    sha256: dict[Literal["train", "dev", "test"], str]
+
+
+class RecordedDev(BaseModel):
+    winner: dict[Literal["mean", "low", "high", "n"], float]
+    shipped_rows: dict[str, float] = {}
+
+
+class RecordedScores(BaseModel):
+    dev: RecordedDev
+
+
+class Record(BaseModel):
+    """What `distill` and `optimize --gate` read of a best.json besides its prompt."""
+
+    id: str
+    name: str
+    shipped: str
+    recipe: RecordedRecipe
+    model: RecordedModel
+    search: RecordedSearch
+    splits: RecordedSplits
+    scores: RecordedScores

@@ -47,6 +47,8 @@ def write_best_json(folder: Path, model: Model) -> None:
     prompt = build_prompt(opened.task, "chat", "Is the thing hot or cold?", pool, k=4)
     best = {"schema_version": SCHEMA_VERSION, "id": prompt.id, "name": "feel", "recipe": opened.recipe_file.lineage()}
     best |= {"model": {"name": model.name, "sha256": model.sha256}, "search": {"seed": 0}}
+    dev = {"winner": {"mean": 0.5, "low": 0.3, "high": 0.7, "n": 24}}
+    best |= {"shipped": "winner", "scores": {"dev": dev, "test": None}}
     sizes = {name: len(getattr(opened.splits, name)) for name in ("train", "dev", "test")}
     splits = {"sha256": opened.splits.digests(), **sizes}
     write_json(folder / "best.json", {**best, "splits": splits, "prompt": prompt.model_dump(mode="json")})

@@ -147,3 +147,9 @@ def test_it_scales() -> None:
     begun = time.process_time()
     assert not find_leaks(rows[:5000], rows[5000:])
     assert time.process_time() - begun < 15
+
+
+@pytest.mark.parametrize(("letter", "count"), [("a", 10**7), ("日", 10**5)])
+def test_a_text_without_a_space_leaks_where_it_is_the_same(letter: str, count: int) -> None:
+    text = letter * count
+    assert leaks({"q": text}, {"q": text}) and not leaks({"q": "b" + text[:9]}, {"q": text})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,38 @@ def test_a_file_of_version_1_is_refused_by_name_with_the_way_out(tmp_path: Path)
         with pytest.raises(UserError) as caught:
             read(path)
         assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": {"path": 5, "sha256": "x", "parameters": {}}}, "recipe.path: Input should be a valid string."),
+        ({"search": {"seed": []}}, "search.seed: Input should be a valid integer."),
+        ({"splits": {"sha256": {"other": "x"}}}, "splits.sha256.other.[key]: Input should be"),
+        ({"scores": None}, "scores: Input should be"),
+        ({"model": {}}, "model.name: Field required."),
+    ],
+)
+def test_a_best_json_without_its_record_is_refused_by_place(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    record = {
+        "id": "x",
+        "name": "feel",
+        "shipped": "winner",
+        "recipe": {"path": "feel.py", "sha256": "x", "parameters": {}},
+        "model": {"name": "m", "sha256": None},
+        "search": {"seed": 0},
+        "splits": {"sha256": {"train": "x", "dev": "x", "test": "x"}, "train": 3},
+        "scores": {"dev": {"winner": {"mean": 0.5, "low": 0.1, "high": 1, "n": 3}}, "test": None},
+    }
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **record}))
+    assert read_best(path)["name"] == "feel"
+    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **record, **change}))
+    with pytest.raises(UserError) as caught:
+        read_best(path)
+    assert caught.value.what == f"{path} has not all that optimize wrote." and message in caught.value.why
 
 
 def test_a_prompt_without_a_search_is_no_best_json(tmp_path: Path) -> None:

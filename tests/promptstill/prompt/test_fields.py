@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptstill import ReplyError
+from promptstill.prompt.reply import ReplyFormat
 from tests.support.tasks import SORT
 
 FIELDS = {field.name: field for field in SORT.outputs}
@@ -31,3 +32,24 @@ def test_a_date_is_a_day_of_the_calendar() -> None:
     for text in ("2028-02-29", "2028-13-01", "2028-02-40"):
         assert bool(re.fullmatch(str(FIELDS["seen"].regex), text)) is (text == "2028-02-29")
     assert re.fullmatch(str(FIELDS["due"].regex), "None")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("weight", "1e999"),
+        ("tags", "[1e999]"),
+        ("tags", "[NaN]"),
+        ("tags", "[" * 600 + "]" * 600),
+        ("tags", "[" * 9999),
+    ],
+)
+def test_no_reply_is_read_as_what_json_has_not(name: str, text: str) -> None:
+    with pytest.raises(ReplyError, match=r"too large a number|is not JSON"):
+        FIELDS[name].parse(text)
+
+
+@pytest.mark.parametrize("text", ['{"count": 1e999}', '{"count": NaN}', '{"a": ' * 600 + "1" + "}" * 600])
+def test_no_object_in_a_reply_is_read_as_what_json_has_not(text: str) -> None:
+    with pytest.raises(ReplyError, match="no JSON object"):
+        ReplyFormat(style="json").read(SORT.outputs, text)

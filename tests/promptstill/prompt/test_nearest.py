@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptstill.prompt.nearest import NearestIndex
+from promptstill.prompt.nearest import MOST_CHARACTERS, NearestIndex, near_duplicate, words
 
 POOL = (
     {"context": "a b c d e f g h i j k l", "question": "one", "answer": "copy"},
@@ -21,3 +21,17 @@ def test_the_nearest_comes_last() -> None:
     index = NearestIndex(POOL, ["context"], ["context", "question"])
     assert index.pick({"context": "c a b", "question": "?"}, 3)[0]["answer"] == "far"
     assert len(index.pick({"context": "c a b", "question": "?"}, 2)) == 2
+
+
+def test_only_the_beginning_of_a_long_value_is_compared() -> None:
+    index = NearestIndex(POOL, ["context"], ["context", "question"])
+    pad = "v " * (MOST_CHARACTERS // 2)
+    assert index.pick({"context": "x y " + pad, "question": "?"}, 1)[0]["answer"] == "far"
+    later, never = ({"context": pad + end, "question": "?"} for end in ("x y z x y z", ""))
+    assert index.pick(later, 3) == index.pick(never, 3)
+
+
+def test_a_text_of_ten_million_characters_without_a_space_is_compared() -> None:
+    for letter in "a日":
+        long = words(letter * 10**7)
+        assert near_duplicate(long, words(letter * 10**7)) and not near_duplicate(long, words(letter * 10**7 + "b"))
