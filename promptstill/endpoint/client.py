@@ -29,6 +29,7 @@ from promptstill.files import digest
 REFUSED_STATUSES = (400, 413, 422)  # of HTTP: the fault is in this one request
 MAX_ATTEMPTS = 30  # for one request, while others are answered
 WAITING_THREADS = 32  # twice a judge's window
+MIN_KEY = 8  # letters; a shorter one, such as "none", is no secret but a word of the message
 
 
 class AttemptFailed(Exception):
@@ -48,7 +49,7 @@ class Endpoint:
 
     base_url: str
     identity: str
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     key_name: str = "OPENAI_API_KEY"
     window: int = 64
     timeout_s: float = 600.0
@@ -223,7 +224,7 @@ def raise_for_status(endpoint: Endpoint, status: int, text: str) -> None:
     """Raise for a failed request: `UserError`, `RequestRefused`, or `AttemptFailed` where a retry may help."""
     if status < 300:
         return
-    answer = f"{endpoint.base_url} answered {status}: {error_message(text)}"
+    answer = f"{endpoint.base_url} answered {status}: {without_key(endpoint, error_message(text))}"
     if status in (401, 403):
         raise UserError("The endpoint refused the API key.", answer, f"Set it: export {endpoint.key_name}=…")
     if status == 404:
@@ -231,6 +232,12 @@ def raise_for_status(endpoint: Endpoint, status: int, text: str) -> None:
     if status in REFUSED_STATUSES:
         raise RequestRefused(answer)
     raise AttemptFailed(answer)
+
+
+def without_key(endpoint: Endpoint, message: str) -> str:
+    """An endpoint's message, without the key that it may repeat: messages are printed, and stored with a row."""
+    key = endpoint.api_key or ""
+    return message.replace(key, f"${endpoint.key_name}") if len(key) >= MIN_KEY else message
 
 
 def no_answer_error(endpoint: Endpoint, error: BaseException | None) -> InfrastructureError:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from promptstill.endpoint.allowance import Allowance, LimitReached, Limits
-from promptstill.endpoint.client import Client, Endpoint, served_models
+from promptstill.endpoint.client import Client, Endpoint, raise_for_status, served_models
 from promptstill.errors import InfrastructureError, RequestRefused, UserError
 from tests.support.client import run_with_client
 from tests.support.fake import FakeEndpoint
@@ -82,6 +82,16 @@ def test_a_wrong_key_is_the_users_to_mend(tmp_path: Path) -> None:
     with FakeEndpoint(key="right") as fake, pytest.raises(UserError) as caught:
         ask(fake, ["a"], tmp_path, api_key="wrong", key_name="MY_KEY")
     assert caught.value.do == "Set it: export MY_KEY=…" and "invalid api key" in caught.value.why
+
+
+@pytest.mark.parametrize("status", [401, 400])
+def test_a_key_that_the_endpoint_repeats_is_not_shown(status: int) -> None:
+    endpoint = Endpoint("http://h/v1", "weights", "sk-sesame-0123", "MY_KEY")
+    with pytest.raises((UserError, RequestRefused), match=r"no such key: \$MY_KEY") as caught:
+        raise_for_status(endpoint, status, '{"error": {"message": "no such key: sk-sesame-0123"}}')
+    assert "sesame" not in str(caught.value) + repr(endpoint)
+    with pytest.raises((UserError, RequestRefused), match="none is wrong"):
+        raise_for_status(Endpoint("http://h/v1", "weights", "none"), status, '{"error": "none is wrong"}')
 
 
 def test_a_refused_request_fails_alone(tmp_path: Path) -> None:
