@@ -93,8 +93,8 @@ class DistilledFolder:
         return read_json(path) if path.is_file() else None
 
     def write_step(self, name: str, result: Any) -> None:
-        """Store a finished step's result for a later --resume."""
-        write_json(self.work_dir / f"{name}.json", result)
+        """Store a finished step's result, which may hold replies, for a later --resume."""
+        write_json(self.work_dir / f"{name}.json", result, private=True)
 
     def count_students(self, test_sha256: str, student_sha256: str) -> int:
         """Number of students evaluated on the test rows with this digest: the given one, and those in the folders

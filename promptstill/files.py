@@ -1,4 +1,7 @@
-"""Writes files that survive a crash, whole or not at all; reads JSON; computes hashes of content."""
+"""Writes files that survive a crash, whole or not at all; reads JSON; computes hashes of content.
+
+A file gets the mode that the umask leaves it. A `private` one, which holds rows or replies, is its owner's alone.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,52 @@ import difflib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+PRIVATE, SHARED = 0o600, 0o666  # modes before the umask
 
-def write_text(path: Path, text: str) -> None:
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Replace `path` with `text`, as `write_bytes` does.
 
     A lone surrogate, which a model's reply may have and UTF-8 cannot, is written as JSON would escape it.
     """
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), private=private)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     """Replace `path` with `data` in one step (write, fsync, rename): readers see the old file, or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = hidden_path(path)
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE if private else SHARED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def hidden_path(path: Path) -> Path:
+    """A name beside `path` that nothing has yet, for what is renamed to it once it is whole."""
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+
+
+def create_private(path: Path) -> None:
+    """An empty private file, for what opens it by its name and fills it; one that exists stays as it is."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDONLY, PRIVATE))
+
+
+def share_files(folder: Path) -> None:
+    """Give the files of a new folder the mode that the umask left the folder: safetensors makes its own private."""
+    for path in folder.iterdir():
+        path.chmod(folder.stat().st_mode & SHARED)
 
 
 def read_json(path: Path) -> Any:
@@ -41,14 +62,14 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, *, private: bool = False) -> None:
     """Write `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", private=private)
 
 
-def write_jsonl(path: Path, rows: Iterable[object]) -> None:
+def write_jsonl(path: Path, rows: Iterable[object], *, private: bool = False) -> None:
     """Write one JSON value per line, atomically."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), private=private)
 
 
 def similar_file(path: Path, pattern: str) -> Path | None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import httpx
 
+from promptstill.files import create_private
 from serving import Client
 
 READY_S = 600  # vLLM with an adapter is ready within a few minutes even on a slow machine
@@ -76,6 +77,7 @@ def running_server(best: Path, distilled: Path, log_path: Path) -> Iterator[str]
     print(f"\n$ serve {best} --adapter {distilled} --port {port}", flush=True)
     argv = [sys.executable, "-m", "serving", str(best), "--adapter", str(distilled), "--port", port]
     url = f"http://127.0.0.1:{port}"
+    create_private(log_path)
     with log_path.open("w") as log, subprocess.Popen(argv, stdout=log, stderr=log) as server:
         try:
             wait_until_ready(server, url, log_path)

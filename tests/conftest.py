@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory, embedded: models.Model) -> 
         tree = psutil.Process(running.process.pid).children(recursive=True)
     left = [process for process in tree if process.is_running()]
     assert not left, f"the engine left {left}"
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002], ids=lambda mask: f"umask {mask:03o}")
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The umask of this process while the test runs."""
+    before = os.umask(request.param)
+    yield int(request.param)
+    os.umask(before)
 
 
 @pytest.fixture

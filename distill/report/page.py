@@ -31,6 +31,7 @@ def write_arm_rows(path: Path, test: Sequence[Example], verdict: DistillVerdict)
             )
             for n, row in enumerate(test)
         ],
+        private=True,
     )
 
 
@@ -45,4 +46,4 @@ def write_report(folder: DistilledFolder, *, running: bool = False) -> None:
         text = progress_page.progress_page(folder, DistilledFolder.open(folder.path)[1], running=running)
     else:
         text = result_page.result_page(folder)
-    write_text(folder.path / "report.html", text)
+    write_text(folder.path / "report.html", text, private=True)

@@ -108,8 +108,8 @@ def write_dataset(folder: Path, rows: Sequence[TrainingRow], rejected: Sequence[
     Raises `InfrastructureError` where the disk does not take them.
     """
     try:
-        write_jsonl(folder / REJECTED, map(rejected_to_json, rejected))
-        write_jsonl(folder / DATASET, map(row_to_json, rows))
+        write_jsonl(folder / REJECTED, map(rejected_to_json, rejected), private=True)
+        write_jsonl(folder / DATASET, map(row_to_json, rows), private=True)
     except OSError as error:
         raise InfrastructureError(
             f"{folder / DATASET} could not be written.",

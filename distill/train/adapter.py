@@ -26,7 +26,7 @@ from distill.train.logprobs import logprobs
 from distill.train.weights import empty_model, load_base, load_tokenizer, target_modules
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError, UserError
-from promptstill.files import read_json, write_bytes, write_json
+from promptstill.files import hidden_path, read_json, share_files, write_bytes, write_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MERGE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.1}  # nats of a token
@@ -64,12 +64,13 @@ def merge_adapter(model: Model, adapter_dir: Path, out: Path) -> float:
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty.", "", "Name a new folder, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    temporary = hidden_path(out)
+    temporary.mkdir()
     try:
         with disk_errors(out.parent):
             difference = _merge_into(temporary, model, adapter_dir)
+            share_files(temporary)
             shutil.rmtree(out, ignore_errors=True)
-            temporary.chmod(0o755)
             temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -82,7 +82,7 @@ class ComparedRun:
 def compare_runs(paths: Sequence[Path], output: Path) -> tuple[RenderableType, Path]:
     """Write the page to `output`; its figures for the terminal, and the highest run's best.json. Raises `UserError`."""
     entries = open_runs(paths)
-    write_text(output, page(entries))
+    write_text(output, page(entries), private=True)
     highest = max(range(len(entries)), key=lambda n: float(entries[n].test["winner"]["score"]["mean"]))
     return terminal_table(entries), RunFolder(paths[highest]).best_path
 

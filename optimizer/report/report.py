@@ -65,7 +65,7 @@ def read_facts(run: RunFolder) -> RunFacts:
 
 def write_report(run: RunFolder, *, running: bool = False) -> None:
     """Write report.html anew; while the run works the page reloads itself."""
-    write_text(run.report_path, page(read_facts(run), run.path.name, running=running))
+    write_text(run.report_path, page(read_facts(run), run.path.name, running=running), private=True)
 
 
 def page(facts: RunFacts, run_name: str, *, running: bool) -> str:

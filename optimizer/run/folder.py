@@ -111,7 +111,7 @@ class RunFolder:
         with FileLock(self.logs_dir / "run.lock"):
             self.__dict__.pop("record", None)
             current = (self.record if (self.path / "run.json").is_file() else {}) | entries
-            write_json(self.path / "run.json", current)
+            write_json(self.path / "run.json", current, private=True)
         self.__dict__["record"] = current
 
     def judge_cost(self) -> dict[str, Total]:
@@ -168,6 +168,7 @@ class RunFolder:
                 {**t.to_json(), "rows": len(t.scores), "tokens": t.tokens, "chosen": t.prompt_id == chosen}
                 for t in trials
             ],
+            private=True,
         )
 
     def trials(self) -> list[Trial]:
@@ -180,7 +181,8 @@ class RunFolder:
 
     def write_prompts(self, **prompts: Prompt) -> None:
         """prompts.json: the prompts that are compared, by arm."""
-        write_json(self.prompts_path, {arm: prompt.model_dump(mode="json") for arm, prompt in prompts.items()})
+        stored = {arm: prompt.model_dump(mode="json") for arm, prompt in prompts.items()}
+        write_json(self.prompts_path, stored, private=True)
 
     def prompts(self) -> dict[str, Prompt]:
         """What prompts.json holds; nothing before the first generation has ended."""

@@ -65,7 +65,7 @@ class SpaceGrowth:
             for addition in additions:
                 space = space.grow(addition)
         if not self.path.is_file() or read_json(self.path) != json.loads(json.dumps(space.to_json())):
-            write_json(self.path, space.to_json())
+            write_json(self.path, space.to_json(), private=True)
         return space
 
     def max_calls(self) -> int:

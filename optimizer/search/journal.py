@@ -8,14 +8,17 @@ from pathlib import Path
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from promptstill.files import create_private
+
 STALE_S = 10  # a lock is held for one append; who holds it longer than this was killed
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """The journal at `path`, new or as it was left.
+    """The journal at `path`, new and private, or as it was left.
 
     Optuna's own lock is a link: by a relative path it leads nowhere, and Optuna waits for such a one for ever.
     """
+    create_private(path)
     _drop_half_line(path)
     return JournalStorage(JournalFileBackend(str(path), _lock(path)))
 
@@ -26,8 +29,6 @@ def _lock(path: Path) -> JournalFileOpenLock:
 
 def _drop_half_line(path: Path) -> None:
     """Drop the last line where a full disk cut it: Optuna would take what is appended to it for its rest."""
-    if not path.is_file():
-        return
     lock = _lock(path)
     lock.acquire()
     try:

@@ -15,7 +15,6 @@ import io
 import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from platformdirs import user_cache_path
 
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
-from promptstill.files import digest, file_digest, write_text
+from promptstill.files import digest, file_digest, hidden_path, share_files, write_text
 
 EMBEDDED = "smollm2-135m"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -136,12 +135,13 @@ def _convert_into(folder: Path, gguf: Path, say: Say) -> None:
     say(f"converting {EMBEDDED} to float32 for the first time (usually 15-40 s, 540 MB in {folder.parent})")
     for left_over in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(left_over, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    temporary = hidden_path(folder)
+    temporary.mkdir()
     try:
         _convert(gguf, temporary)
         weights = sorted(temporary.glob("*.safetensors"))
         write_text(temporary / WEIGHTS_DIGEST, digest([[path.name, file_digest(path)] for path in weights]) + "\n")
-        _make_readable(temporary)
+        share_files(temporary)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except OSError as error:
@@ -152,12 +152,6 @@ def _convert_into(folder: Path, gguf: Path, say: Say) -> None:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _make_readable(folder: Path) -> None:
-    folder.chmod(0o755)
-    for path in folder.iterdir():
-        path.chmod(0o644)
 
 
 def _convert(gguf: Path, folder: Path) -> None:

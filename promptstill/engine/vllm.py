@@ -25,6 +25,7 @@ from promptstill.engine.machine import GIB, Machine, this_machine
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
+from promptstill.files import create_private
 
 HOST = "127.0.0.1"
 GRACE_S = 5.0
@@ -235,6 +236,7 @@ def _spawn(argv: list[str], environment: Mapping[str, str], log_path: Path, grac
     preload = ":".join(p for p in (environment.get("LD_PRELOAD"), os.environ.get("LD_PRELOAD")) if p)
     all_variables = {**os.environ, **environment} | ({"LD_PRELOAD": preload} if preload else {})
     guard = [sys.executable, "-I", str(Path(__file__).with_name("guard.py")), str(grace_s), *argv]
+    create_private(log_path)
     with log_path.open("ab") as log:
         log.write(f"--- {' '.join(argv)}\n".encode())
         log.flush()

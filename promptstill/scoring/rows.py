@@ -59,7 +59,11 @@ class TestRow:
 def write_test_rows(path: Path, verdict: TestVerdict) -> None:
     """One line for each test row."""
     by_row = zip(*(report.results for report in verdict.reports.values()), strict=True)
-    write_jsonl(path, [asdict(to_test_row(dict(zip(verdict.reports, results, strict=True)))) for results in by_row])
+    write_jsonl(
+        path,
+        [asdict(to_test_row(dict(zip(verdict.reports, results, strict=True)))) for results in by_row],
+        private=True,
+    )
 
 
 def to_test_row(results: Mapping[str, ScoredRow]) -> TestRow:

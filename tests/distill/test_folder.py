@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from distill.folder import ADAPTER_FILES, DistilledFolder
 from distill.settings import DistillSettings
+from distill.train.hyper import HyperParameters
+from distill.train.tune import tune
+from promptstill.endpoint.stores import open_calls
 from promptstill.errors import UserError
 from promptstill.prompt.artifact import SCHEMA_VERSION
 
 SETTINGS = DistillSettings(from_prompt="best.json")
+# Every file of a folder. The private ones hold rows or replies; the others are figures, settings, or handed on.
+PRIVATE = {
+    *("dataset.jsonl", "rejected.jsonl", "test.jsonl", "report.html"),
+    *("work/plan.json", "work/teacher.json", "work/calls.db", "work/search/study.log"),
+}
+SHARED = {
+    *("adapter_config.json", "adapter_model.safetensors", "prompt.json", "README.md", "train.json", "verdict.json"),
+    *("metrics.jsonl", "work/settings.json", "work/student/metrics.jsonl"),
+    *("work/student/adapter/adapter_config.json", "work/student/adapter/adapter_model.safetensors"),
+}
 
 
 def test_a_folder_is_not_written_into_twice(tmp_path: Path) -> None:
@@ -50,6 +64,23 @@ def test_a_folder_of_another_version_is_refused(change: dict[str, int], version:
         "This one reads 2.\n"
         "Distil again into another folder with -o."
     )
+
+
+def test_rows_and_replies_are_their_owners_alone_and_the_rest_follows_the_umask(
+    umask: int, distilled: DistilledFolder
+) -> None:
+    for step in ("plan", "teacher"):
+        distilled.write_step(step, {})
+    with closing(open_calls(distilled.calls_url)):
+        pass
+    tune(lambda hyper, folder, keep_going: 0.5, HyperParameters(), 1, distilled.work_dir / "search", ignore)
+    files = [path for path in distilled.path.rglob("*") if path.is_file()]
+    modes = {str(path.relative_to(distilled.path)): path.stat().st_mode & 0o777 for path in files}
+    assert modes == dict.fromkeys(PRIVATE, 0o600) | dict.fromkeys(SHARED, 0o666 & ~umask)
+
+
+def ignore(*values: object) -> None:
+    """Hears of the search's trials."""
 
 
 def test_students_are_counted_over_the_folders_beside_this_one_that_have_its_test_rows(

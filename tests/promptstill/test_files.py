@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from promptstill.files import canonical_json, digest, file_digest, read_json, write_json, write_text
+from promptstill.files import (
+    canonical_json,
+    create_private,
+    digest,
+    file_digest,
+    read_json,
+    write_bytes,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +30,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="No space left"):
         write_json(path, {"é": 2})
     assert read_json(path) == {"é": 1} and [one.name for one in path.parent.iterdir()] == ["a.json"]
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_file_follows_the_umask_and_a_private_one_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
+    for number, write in enumerate((
+        lambda path, private: write_bytes(path, b"x", private=private),
+        lambda path, private: write_text(path, "x", private=private),
+        lambda path, private: write_json(path, {}, private=private),
+        lambda path, private: write_jsonl(path, [1], private=private),
+    )):  # fmt: skip
+        shared, private = tmp_path / f"{number}", tmp_path / f"{number} private"
+        write(shared, False)
+        write(private, True)
+        assert (mode(shared), mode(private)) == (0o666 & ~umask, 0o600)
+
+
+def test_a_private_file_that_exists_stays_as_it_is(tmp_path: Path, umask: int) -> None:
+    create_private(tmp_path / "new")
+    assert mode(tmp_path / "new") == 0o600 and (tmp_path / "new").read_bytes() == b""
+    write_text(tmp_path / "old", "kept")
+    (tmp_path / "old").chmod(0o640)
+    create_private(tmp_path / "old")
+    assert mode(tmp_path / "old") == 0o640 and (tmp_path / "old").read_text() == "kept"
 
 
 def test_a_lone_surrogate_is_escaped(tmp_path: Path) -> None:

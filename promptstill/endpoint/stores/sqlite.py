@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from promptstill.endpoint.store import Completion, Total
 from promptstill.errors import InfrastructureError, UserError
+from promptstill.files import create_private
 
 MEMORY = "sqlite://"
+IN_MEMORY = ":memory:"  # the name that SQLite has for it
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, role TEXT NOT NULL, body TEXT NOT NULL, completion TEXT NOT NULL,
@@ -27,7 +30,7 @@ def open_sqlite(url: str) -> SqliteCalls:
     Raises `UserError` for a URL without a path, and `InfrastructureError` where the file cannot be opened.
     """
     if url == MEMORY:
-        return SqliteCalls(":memory:")
+        return SqliteCalls(IN_MEMORY)
     path = url.removeprefix(f"{MEMORY}/")
     if not path or path == url:
         raise UserError(
@@ -37,10 +40,13 @@ def open_sqlite(url: str) -> SqliteCalls:
 
 
 class SqliteCalls:
-    """A file in WAL mode, for several processes at once, or `:memory:`. Each call is committed."""
+    """A private file in WAL mode, for several processes at once, or `:memory:`. Each call is committed."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        if path != IN_MEMORY:
+            with suppress(OSError):  # SQLite says what is wrong; its -wal and -shm get this file's mode
+                create_private(Path(path))
         with self._name_file_in_errors(), ExitStack() as undo:
             self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             undo.callback(self.db.close)

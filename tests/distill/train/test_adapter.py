@@ -33,7 +33,7 @@ def test_targets_that_cannot_be_served_are_refused_before_training(base: Model, 
     assert caught.value.do.startswith("Choose among down_proj, gate_proj,")
 
 
-def test_a_merged_model_answers_as_base_plus_adapter(base: Model, adapter: Path, tmp_path: Path) -> None:
+def test_a_merged_model_answers_as_base_plus_adapter(base: Model, adapter: Path, tmp_path: Path, umask: int) -> None:
     difference = merge_adapter(base, adapter, tmp_path / "merged")
     assert difference < 1e-3
     merged = load_base(Model("merged", str(tmp_path / "merged"), None), "fp32", CPU)
@@ -44,6 +44,8 @@ def test_a_merged_model_answers_as_base_plus_adapter(base: Model, adapter: Path,
     assert largest_difference(logprobs(load_adapter(plain, adapter), rows), joined) < 1e-3
     assert (tmp_path / "merged" / "tokenizer.json").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "merged").iterdir()}
+    assert modes == {0o666 & ~umask} and (tmp_path / "merged").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
 def test_a_merge_overwrites_nothing(base: Model, adapter: Path, tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def one_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     def convert(_gguf: Path, folder: Path) -> None:
         runs.append(folder)
         model_folder(folder)
+        (folder / "model.safetensors").chmod(0o600)  # as safetensors writes it
 
     monkeypatch.setattr(models, "_convert", convert)
     return lambda: len(runs)
@@ -102,6 +103,13 @@ def test_the_embedded_model_is_converted_once_into_the_cache(tmp_path: Path, one
     # The stored digest is the one that the folder would get by its path.
     (Path(model.path) / models.WEIGHTS_DIGEST).unlink()
     assert models.find_model(model.path, say_nothing).sha256 == model.sha256
+
+
+def test_the_converted_model_follows_the_umask(umask: int, one_conversion: Callable[[], int]) -> None:
+    folder = Path(models.find_model("smollm2-135m", say_nothing).path)
+    assert one_conversion() == 1 and folder.stat().st_mode & 0o777 == 0o777 & ~umask
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == dict.fromkeys(("config.json", "model.safetensors", models.WEIGHTS_DIGEST), 0o666 & ~umask)
 
 
 def test_a_conversion_that_died_half_way_is_swept_and_done_again(

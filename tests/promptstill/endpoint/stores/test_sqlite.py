@@ -26,6 +26,13 @@ def test_three_slashes_and_a_path_name_a_file_whatever_its_characters(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_new_file_and_those_beside_it_are_private(tmp_path: Path, umask: int) -> None:
+    with closing(open_calls(file_url(tmp_path / "calls.db"))) as store:
+        store.put("key", "task", {}, COMPLETION)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
+
+
 def test_two_slashes_alone_are_a_store_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with closing(open_calls(MEMORY)) as store, closing(open_calls(MEMORY)) as other:
