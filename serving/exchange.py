@@ -64,7 +64,15 @@ class HttpExchange:
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error."""
         self.error_kind = refusal.kind
-        await respond(self.send, refusal.status, refusal.body, refusal.headers)
+        await self.answer(refusal.status, refusal.body, refusal.headers)
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """Answer with JSON of our own, which vLLM never sees, as if it came through vLLM's CORS layer."""
+
+        async def send_answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(send, status, body, headers)
+
+        await behind_cors(send_answer, self.scope)(self.scope, self.receive, self.send)
 
     def finish(self) -> None:
         """Take the time and settle the error kind. Called once, when nothing more will be sent."""
@@ -91,6 +99,18 @@ class HttpExchange:
         if self.variant:
             record |= vars(self.usage)
         return {key: value for key, value in record.items() if value is not None}
+
+
+def behind_cors(app: App, scope: Scope) -> App:
+    """`app` behind a CORS layer as the one of the application in `scope`, which runs after this middleware.
+
+    Without its headers a browser hides an answer from the page that asked. `app` itself where there is no such layer.
+    """
+    for layer in getattr(scope.get("app"), "user_middleware", ()):
+        if getattr(layer.cls, "__name__", "") == "CORSMiddleware":  # by name: serving need not have Starlette
+            layered: App = layer.cls(app, *layer.args, **layer.kwargs)
+            return layered
+    return app
 
 
 async def call_engine(app: App, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from serving.asgi import (
     header,
     read_body,
     replay_body,
-    respond,
 )
 from serving.exchange import HttpExchange, call_engine
 from serving.metrics import Metrics
@@ -48,7 +47,7 @@ class Setup:
 
     served: ServedModels
     settings: MiddlewareSettings
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls) -> Setup:
@@ -206,8 +205,9 @@ class Variants:
 
     async def _answer_health(self, exchange: HttpExchange) -> None:
         if self.stopping or not self.warmup.ready:
-            body = json.dumps({"stopping": self.stopping, **self.warmup.report()}).encode()
-            await respond(exchange.send, 503, body, [])
+            # vLLM's error may quote what only those with the key may see.
+            report = self.warmup.report(reason=self.admission.has_key(exchange.scope))
+            await exchange.answer(503, json.dumps({"stopping": self.stopping, **report}).encode(), [])
         else:
             await self._pass_through(exchange, exchange.receive)
 

@@ -58,9 +58,9 @@ class Warmup:
         if not task.cancelled() and (error := task.exception()):
             self.failed = f"{type(error).__name__}: {error}"
 
-    def report(self) -> dict[str, Any]:
-        """What /health says until the warm-up is done."""
-        return {"waiting": self.waiting, "failed": self.failed}
+    def report(self, *, reason: bool) -> dict[str, Any]:
+        """What /health says until the warm-up is done. Without `reason`, only whether it failed: true or false."""
+        return {"waiting": self.waiting, "failed": self.failed if reason else self.failed is not None}
 
 
 async def stay_connected() -> Message:

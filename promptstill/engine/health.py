@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptstill.errors import InfrastructureError
@@ -35,12 +35,16 @@ KNOWN_FAILURES = (
 
 @dataclass(frozen=True)
 class StartingServer:
-    """A server that does not answer yet: where it will, its process, and its log, from byte `offset` on."""
+    """A server that does not answer yet: where it will, its process, and its log, from byte `offset` on.
+
+    It gives the reason of a failure only to requests with its key.
+    """
 
     base_url: str
     process: subprocess.Popen[bytes]
     log_path: Path
     offset: int
+    api_key: str = field(default="", repr=False)
 
     def wait_until_healthy(self, say: Say) -> None:
         """Return once /health answers 200. Raises `InfrastructureError` when the server ends, fails or is too slow."""
@@ -68,7 +72,7 @@ class StartingServer:
 
     def _healthy(self) -> bool:
         try:
-            get_local(f"{self.base_url}/health")
+            get_local(f"{self.base_url}/health", self.api_key)
         except urllib.error.HTTPError as error:
             why = permanent_failure(error.read())
             if why:

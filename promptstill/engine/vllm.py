@@ -60,7 +60,7 @@ class ServerOptions:
 
     host: str = HOST
     flags: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # it may hold a key
     grace_s: float = GRACE_S
 
     @property
@@ -123,9 +123,9 @@ def running_engine(
     offset = log_path.stat().st_size if log_path.exists() else 0
     process = _spawn(argv, environment, log_path, options.grace_s)
     try:
-        base_url = f"http://{options.url_host}:{port}"
-        StartingServer(base_url, process, log_path, offset).wait_until_healthy(say)
-        context = _max_model_len(base_url, environment["VLLM_API_KEY"])
+        base_url, key = f"http://{options.url_host}:{port}", environment["VLLM_API_KEY"]
+        StartingServer(base_url, process, log_path, offset, key).wait_until_healthy(say)
+        context = _max_model_len(base_url, key)
         yield Engine(f"{base_url}/v1", model.name, context, log_path, process)
     finally:
         _stop(process, options.grace_s)

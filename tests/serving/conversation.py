@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from serving.asgi import App
 from serving.middleware import Setup, Variants
 from serving.settings import MiddlewareSettings
 from serving.variants import ServedModels
@@ -28,8 +29,8 @@ def middleware(
     return Variants(upstream, Setup(served, settings, key))
 
 
-def run_with_client(app: Variants, test: ClientTest) -> None:
-    """Run `test` with a client of the middleware."""
+def run_with_client(app: App, test: ClientTest) -> None:
+    """Run `test` with a client of the application."""
 
     async def run() -> None:
         transport = httpx.ASGITransport(app)

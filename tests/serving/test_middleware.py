@@ -12,10 +12,16 @@ import httpx
 import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import Route
 
 from serving.asgi import Message
+from serving.middleware import Setup, Variants
+from serving.settings import MiddlewareSettings
 from serving.variants import ServedModels
-from tests.serving.conversation import QA, error_message, get, middleware, run_with_client
+from tests.serving.conversation import KEY, QA, error_message, get, middleware, run_with_client
 from tests.serving.upstream import Upstream
 from tests.support import bodies
 from tests.support.bodies import chat_body
@@ -44,6 +50,53 @@ def test_large_bodies_are_refused(served: ServedModels, access_log: Path) -> Non
 
     run_with_client(app, send)
     assert upstream.bodies == []
+
+
+def in_starlette(served: ServedModels, access_log: Path, **cors: Any) -> Starlette:
+    """An application as vLLM builds one: CORS behind our middleware, which is added last. Nothing is warm yet."""
+    app = Starlette(routes=[Route("/v1/models", lambda request: Response(status_code=204), methods=["PUT"])])
+    app.add_middleware(CORSMiddleware, **cors)
+    limits = MiddlewareSettings(
+        artifacts=(), adapters=(), seeds=False, keyed=True, max_body=2000, access_log=str(access_log)
+    )
+    app.add_middleware(Variants, setup=Setup(served, limits, KEY))
+    return app
+
+
+ANY = {"allow_origins": ["*"], "allow_methods": ["*"], "allow_headers": ["*"]}  # vLLM's defaults
+ONE = {"allow_origins": ["https://a.org"], "allow_methods": ["*"], "allow_headers": ["*"]}
+
+
+@pytest.mark.parametrize(
+    ("cors", "origin", "allowed"),
+    [(ANY, "https://a.org", "*"), (ONE, "https://a.org", "https://a.org"), (ONE, "https://b.org", None)],
+)
+def test_a_page_can_read_what_it_is_refused(
+    served: ServedModels, access_log: Path, cors: dict[str, Any], origin: str, allowed: str | None
+) -> None:
+    key = {"Authorization": f"Bearer {KEY}"}
+
+    async def send(client: httpx.AsyncClient) -> None:
+        answers = {
+            401: await client.get("/v1/models", headers={"Origin": origin}),
+            413: await client.post("/v1/chat/completions", content=b"x" * 2001, headers={"Origin": origin, **key}),
+            404: await client.post("/v1/chat/completions", json={"model": "?"}, headers={"Origin": origin, **key}),
+            503: await client.get("/health", headers={"Origin": origin}),
+            204: await client.put("/v1/models", headers={"Origin": origin, **key}),
+        }
+        for status, answer in answers.items():
+            assert answer.status_code == status, answer.text
+            assert answer.headers.get("access-control-allow-origin") == allowed, status
+        assert answers[401].headers["www-authenticate"] == "Bearer"
+        plain = await client.get("/v1/models")
+        assert plain.status_code == 401 and "access-control-allow-origin" not in plain.headers
+        asks = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        for path in ("/v1/chat/completions", "/health"):
+            preflight = await client.options(path, headers=asks)
+            assert preflight.status_code == (200 if allowed else 400)
+            assert preflight.headers.get("access-control-allow-origin") == allowed
+
+    run_with_client(in_starlette(served, access_log, **cors), send)
 
 
 def test_requests_over_the_limit_are_refused(served: ServedModels, access_log: Path) -> None:

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.e2e
 def test_every_route_needs_the_key(server: Server, key: str | None, path: str, name: str) -> None:
     headers = {"Authorization": f"Bearer {key}"} if key else {"Authorization": ""}
     body = chat_body(name, QA) | {"prompt": "Hello"}
-    assert server.post(body, path, **headers).status_code == 401
+    refused = server.post(body, path, Origin="https://a.org", **headers)
+    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == "*"
     assert server.get("/health", None).status_code == 200 and server.get("/v1/models", None).status_code == 401
 
 

@@ -21,6 +21,7 @@ from promptstill.errors import InfrastructureError, RequestRefused, UserError
 from promptstill.events import Event, Message
 from serving import Client, ServeSettings, serve
 from serving.server import RunningServer
+from tests.serving.fake_vllm import ANSWERS_VARIABLE
 from tests.support import artifacts
 from tests.support.bodies import chat_body
 
@@ -135,6 +136,15 @@ def test_its_client_sends_the_key(settings: ServeSettings, tmp_path: Path) -> No
             assert client.ask("qa-prompt", **QA) == {"answer": "1891"}
         with Client(server.base_url) as stranger, pytest.raises(RequestRefused, match="key"):
             stranger.models()
+
+
+def test_a_server_with_a_key_that_fails_while_it_warms_up_says_why(
+    settings: ServeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ANSWERS_VARIABLE, "json:loads")  # it raises for any request
+    with pytest.raises(InfrastructureError, match="The server started, but does not work") as caught:
+        serve(replace(settings, api_key="sesame"), runs=tmp_path / "runs")
+    assert caught.value.why.startswith("TypeError: the JSON object must be str")
 
 
 def test_a_mistake_starts_nothing_and_leaves_no_folder(settings: ServeSettings, tmp_path: Path) -> None:

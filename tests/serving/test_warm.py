@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from serving.asgi import Message
 from serving.middleware import Variants
@@ -52,14 +53,21 @@ def test_health_is_503_until_every_variant_is_warm(served: ServedModels, access_
     assert app.warmup.cached["feel-prompt"] == (64, 100)
 
 
-def test_health_names_a_variant_that_does_not_answer(served: ServedModels, access_log: Path) -> None:
-    app = middleware(served, Upstream(error=(400, {"error": {"message": "prompt too long"}})), access_log)
+@pytest.mark.parametrize("key", [None, KEY])
+def test_health_says_why_a_variant_does_not_answer_to_those_with_the_key(
+    served: ServedModels, access_log: Path, key: str | None
+) -> None:
+    app = middleware(served, Upstream(error=(400, {"error": {"message": "prompt too long"}})), access_log, key)
 
     async def check(client: httpx.AsyncClient) -> None:
         async with running_lifespan(app):
             while app.warmup.failed is None:
                 await asyncio.sleep(0.01)
-            cold = await client.get("/health")
+            cold = await client.get("/health", headers={"Authorization": f"Bearer {KEY}"})
             assert cold.status_code == 503 and "prompt too long" in cold.json()["failed"]
+            for headers in ({}, {"Authorization": "Bearer wrong"}):
+                other = await client.get("/health", headers=headers)
+                assert other.status_code == 503 and ("prompt too long" in other.text) == (key is None)
+                assert other.json()["failed"], "that it failed is for all to see"
 
     run_with_client(app, check)
