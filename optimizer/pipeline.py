@@ -82,9 +82,9 @@ def opening_line(search: Search) -> str:
     """What the first candidates race over, and what follows."""
     task = search.task
     count = min(task.trials, len(task.starters()))
-    if few := search.first_race_limit(count):
+    if (few := search.first_race_calls(count)) is not None:
         whole = f"over all of dev they may take {task.max_rows(count):,}"
-        return f"racing the first {count} candidates over the dev rows that {few.calls:,} calls pay for; {whole}"
+        return f"racing the first {count} candidates over the dev rows that {few:,} calls pay for; {whole}"
     more = "; the model proposes and bootstraps others after that" if task.trials > count else ""
     return f"racing the first candidates over dev{more}"
 

@@ -24,7 +24,6 @@ from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.contest.ours import TRIALS
 from benchmarks.results import table
 from optimizer.search.candidate import Candidate
-from optimizer.search.first_race import RaceLimit
 from optimizer.search.search import GENERATION, Search
 from optimizer.search.study import Trial
 from tests.support.world import ADD_UP, ALONE, TRAIN_FROM, CappedWorld, run_search, world_row, world_task
@@ -60,7 +59,7 @@ class Eights(Search):
 class Unfitted(Search):
     """The first generation raced in the blocks of a whole race, whatever the cap pays for."""
 
-    def first_race_limit(self, count: int, measured: Sequence[RaceLimit] = ()) -> None:
+    def first_race_calls(self, count: int, measured: Sequence[int] = ()) -> None:
         return None
 
 

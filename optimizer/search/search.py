@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.search.candidate import Candidate
-from optimizer.search.first_race import RaceLimit, limit_by_calls, limits_by_cost
+from optimizer.search.first_race import calls_by_cost, calls_by_max_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
 from optimizer.search.race import (
@@ -172,9 +172,9 @@ class Search:
         task, rows = self.task, len(self.task.dev)
         history = [t for t in self.study.trials() if t.worker != task.worker or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        few = None if racing[0].slot else await self._first_race_limit(racing)
+        few = None if racing[0].slot else await self._first_race_calls(racing)
         if few is not None:
-            await self._run(racing, fitted_blocks(len(racing), rows, few.calls), best)
+            await self._run(racing, fitted_blocks(len(racing), rows, few), best)
             # Not stored: with a higher limit, or where calls turn out cheaper, the whole race is run.
             answered = sum(len(trial.results) for trial in racing)
             self.client.allowance.room(task.max_rows(len(racing)) - answered)
@@ -202,22 +202,22 @@ class Search:
             if (self.task.worker, trial.slot) not in stored:
                 self.study.add(trial.finish(self.task.worker, incumbent), self.task.space.choices)
 
-    def first_race_limit(self, count: int, measured: Sequence[RaceLimit] = ()) -> RaceLimit | None:
-        """What keeps a first race of `count` from being a whole one, as far as it is known; None where nothing does."""
+    def first_race_calls(self, count: int, measured: Sequence[int] = ()) -> int | None:
+        """The calls that the limits, as far as they are known, leave a first race of `count`; None for a whole race."""
         if not self.task.race or (self.task.worker, 0) in self._stored():
             return None
-        by_calls = limit_by_calls(self.client.allowance, self.study)
-        limits = [*measured, *([by_calls] if by_calls else [])]
-        tightest = min(limits, key=lambda one: one.calls, default=None)
-        return tightest if tightest and tightest.calls < self.task.max_rows(count) else None
+        by_max_calls = calls_by_max_calls(self.client.allowance, self.study)
+        whole = self.task.max_rows(count)
+        fewest = min([*measured, whole if by_max_calls is None else by_max_calls])
+        return fewest if fewest < whole else None
 
-    async def _first_race_limit(self, racing: Sequence[RacingTrial]) -> RaceLimit | None:
+    async def _first_race_calls(self, racing: Sequence[RacingTrial]) -> int | None:
         """The same once it is known what a call costs, where a limit goes by that: the first rows tell it."""
         allowance, look = self.client.allowance, range(min(MIN_FITTED_BLOCK, len(self.task.dev)))
         if not self.task.race or all(limit.kind == "calls" for limit in allowance.limits.each()):
-            return self.first_race_limit(len(racing))
+            return self.first_race_calls(len(racing))
         await gather_or_cancel(self._score(trial, look) for trial in racing)
-        return self.first_race_limit(len(racing), limits_by_cost(allowance, self.study, self.task.worker))
+        return self.first_race_calls(len(racing), calls_by_cost(allowance, self.study, self.task.worker))
 
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""
