@@ -135,9 +135,9 @@ class Steps:
         if fresh:  # what an earlier part of the run paid for is scored already
             calls = self.allowance.total.calls
             refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held)
-        study, identity = self.study, self.client.endpoint.identity
-        study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
-        growth = self._growth(task, study, pace)
+        identity = self.client.endpoint.identity
+        self.study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
+        growth = self._growth(task, pace)
         limit, growth_calls = settings.limits.calls, growth.max_calls()
         for line in forecast_lines(able, settings.trials, growth_calls, limit, splits, dspy=settings.dspy):
             self.say(line)
@@ -160,7 +160,7 @@ class Steps:
             baseline = search_task.prompt(search_task.starters()[0])
             dspy = settings.dspy
             self.allowance.held = uncached_calls(task, baseline, splits.test, self.client, dspy=dspy)
-        search = Search(search_task, self.client, study, partial(self._follow, study, pace), growth)
+        search = Search(search_task, self.client, self.study, partial(self._follow, pace), growth)
         if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
             self.say(opening_line(search))
         return search
@@ -171,7 +171,7 @@ class Steps:
         structured = await constrains_outputs(self.client, task.model)
         return replace(task, structured=structured, markers=await find_markers(self.model, self.client))
 
-    def _growth(self, task: Task, study: StoredStudy, pace: Pace) -> SpaceGrowth:
+    def _growth(self, task: Task, pace: Pace) -> SpaceGrowth:
         settings, recipe = self.settings, self.opened.recipe
         context = SourceContext(
             task,
@@ -183,9 +183,9 @@ class Steps:
             settings.proposing,
         )
         sources = {name: make(context) for name, make in SOURCES.items()}
-        return SpaceGrowth(study, sources, self.client, self.run_folder.pools_path, self.say, pace.untimed)
+        return SpaceGrowth(self.study, sources, self.client, self.run_folder.pools_path, self.say, pace.untimed)
 
-    def _follow(self, study: StoredStudy, pace: Pace, task: SearchTask, progress: SearchProgress) -> None:
+    def _follow(self, pace: Pace, task: SearchTask, progress: SearchProgress) -> None:
         """After each generation: tell the listener, and show in the run folder what there is so far."""
         pace.note(progress.done)
         best = progress.best
@@ -208,7 +208,7 @@ class Steps:
             return
         self.run_folder.note(spent=self.allowance.record())  # a judge's part is nowhere else
         baseline, prompt = task.prompt(task.starters()[0]), task.prompt(best.candidate)
-        self.run_folder.write_trials(study.trials(), prompt.id)
+        self.run_folder.write_trials(self.study.trials(), prompt.id)
         self.run_folder.write_prompts(baseline=baseline, winner=prompt)
         draw_report(self.run_folder, self.say, running=True)
 
