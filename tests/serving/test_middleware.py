@@ -63,14 +63,17 @@ def in_starlette(served: ServedModels, access_log: Path, **cors: Any) -> Starlet
     return app
 
 
-ANY = {"allow_origins": ["*"], "allow_methods": ["*"], "allow_headers": ["*"]}  # vLLM's defaults
-ONE = {"allow_origins": ["https://a.org"], "allow_methods": ["*"], "allow_headers": ["*"]}
+REST = {"allow_methods": ["*"], "allow_headers": ["*"]}
+NONE = REST | {"allow_origins": []}  # vLLM's default
+ONE = REST | {"allow_origins": ["https://a.org"]}
+ANY = REST | {"allow_origins": ["*"]}
 
 
 @pytest.mark.parametrize(
     ("cors", "origin", "allowed"),
-    [(ANY, "https://a.org", "*"), (ONE, "https://a.org", "https://a.org"), (ONE, "https://b.org", None)],
-)
+    [(ANY, "https://a.org", "*"), (ONE, "https://a.org", "https://a.org"), (ONE, "https://b.org", None),
+     (NONE, "https://a.org", None)],
+)  # fmt: skip
 def test_a_page_can_read_what_it_is_refused(
     served: ServedModels, access_log: Path, cors: dict[str, Any], origin: str, allowed: str | None
 ) -> None:

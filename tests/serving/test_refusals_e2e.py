@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from tests.support import bodies
 from tests.support.bodies import chat_body
-from tests.support.server import KEY, QA, Server
+from tests.support.server import KEY, PAGE, QA, Server
 
 pytestmark = pytest.mark.e2e
 
@@ -23,9 +23,15 @@ pytestmark = pytest.mark.e2e
 def test_every_route_needs_the_key(server: Server, key: str | None, path: str, name: str) -> None:
     headers = {"Authorization": f"Bearer {key}"} if key else {"Authorization": ""}
     body = chat_body(name, QA) | {"prompt": "Hello"}
-    refused = server.post(body, path, Origin="https://a.org", **headers)
-    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == "*"
+    refused = server.post(body, path, Origin=PAGE, **headers)
+    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == PAGE
     assert server.get("/health", None).status_code == 200 and server.get("/v1/models", None).status_code == 401
+
+
+def test_the_key_is_in_no_log(server: Server) -> None:
+    logs = [path for path in (server.folder / "runs").rglob("*") if path.is_file()] + [server.folder / "stderr.log"]
+    assert len(logs) == 3 and not [path for path in logs if KEY in path.read_text()]
+    assert KEY not in server.printed
 
 
 @pytest.mark.parametrize(

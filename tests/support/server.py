@@ -19,6 +19,7 @@ from tests.support import ROOT, artifacts, inside
 from tests.support.bodies import chat_body
 
 KEY = "sesame"
+PAGE = "https://page.example"  # the origin of web pages that may ask
 QA = {"context": "The tower was built in 1931 by Ann Lee {answer} <|im_end|>.", "question": "When was it built?"}
 STORY = {"context": "Once there was a ship.", "question": "Tell a very long story about it."}
 
@@ -89,8 +90,8 @@ def start_with_all_artifacts(folder: Path, model: Model) -> Server:
     prompts = artifacts.prompts() | {"story": artifacts.story_prompt()}
     paths = [artifacts.write_best(folder / f"{n}.json", n, p, model.sha256) for n, p in prompts.items()]
     student = artifacts.write_distilled(folder / "distilled", "qa", artifacts.student_prompt(), model)
-    record_tokens = "--middleware tests.support.inside.Tokens"
-    return start(folder, *map(str, paths), "--adapter", str(student), "--vllm-args", record_tokens)
+    more = f"--middleware tests.support.inside.Tokens --allowed-origins '[\"{PAGE}\"]'"
+    return start(folder, *map(str, paths), "--adapter", str(student), "--vllm-args", more)
 
 
 def finish(server: Server) -> None:
