@@ -1,25 +1,46 @@
-"""What `serve` prints once it is up: the models, and two snippets that work as pasted."""
+"""What `serve` prints once it is up: the models, and two snippets that work as pasted. It never shows the key."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from serving.samples import sample_inputs
 from serving.settings import KEY_VARIABLE
 from serving.variants import ServedModels
 
-FROM_ENVIRONMENT = f"${KEY_VARIABLE}"
+
+@dataclass(frozen=True)
+class KeySource:
+    """How the snippets get the key: what a shell puts into double quotes, and Python's expression and import."""
+
+    shell: str
+    python: str
+    module: str
+    note: str = ""
 
 
-def banner_text(served: ServedModels, models: list[dict[str, Any]], base_url: str, key: str | None) -> str:
-    """The whole text.
+FROM_ENVIRONMENT = KeySource(
+    f"${KEY_VARIABLE}",
+    f'os.environ["{KEY_VARIABLE}"]',
+    "import os",
+    f"Clients send the key. These lines take it from {KEY_VARIABLE}:",
+)
 
-    `models` is the list that /v1/models returns. `key` is the key to show in the snippets, FROM_ENVIRONMENT where they
-    must read it from the environment instead, and None where the server has no key.
-    """
+
+def from_file(path: Path) -> KeySource:
+    """The key in a file, read as `serve` reads it: without the white space around it."""
+    shell = f"$(tr -d '[:space:]' < {shlex.quote(str(path))})"
+    return KeySource(shell, f"Path({str(path)!r}).read_text().strip()", "from pathlib import Path")
+
+
+def banner_text(served: ServedModels, models: list[dict[str, Any]], base_url: str, key: KeySource | None) -> str:
+    """The whole text. `models` is the list that /v1/models returns. `key` is None where the server has none."""
     lines = [f"Serving at {base_url} until Ctrl-C", "", *(model_line(model) for model in models), ""]
+    lines += [key.note, ""] if key and key.note else []
     snippets = curl_snippet(served, base_url, key), python_snippet(served, base_url, key)
     lines += [snippets[0], "", "# or in Python (pip install openai)", snippets[1]]
     others = ", ".join(list(served.variants)[1:])
@@ -43,21 +64,19 @@ def sample_message(served: ServedModels) -> tuple[str, str]:
     return name, json.dumps(variant.example or sample_inputs(variant.prompt, "some"), ensure_ascii=False)
 
 
-def curl_snippet(served: ServedModels, base_url: str, key: str | None) -> str:
+def curl_snippet(served: ServedModels, base_url: str, key: KeySource | None) -> str:
     name, content = sample_message(served)
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": content}]}, ensure_ascii=False)
     words = [f"curl {base_url}/chat/completions", "-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]
     if key:
-        header = f"Authorization: Bearer {key}"
-        words.insert(1, "-H " + (f'"{header}"' if key == FROM_ENVIRONMENT else shlex.quote(header)))
+        words.insert(1, f'-H "Authorization: Bearer {key.shell}"')
     return " \\\n  ".join(words)
 
 
-def python_snippet(served: ServedModels, base_url: str, key: str | None) -> str:
+def python_snippet(served: ServedModels, base_url: str, key: KeySource | None) -> str:
     name, content = sample_message(served)
-    from_environment = key == FROM_ENVIRONMENT
-    api_key = f'os.environ["{KEY_VARIABLE}"]' if from_environment else repr(key or "none")
-    imports = "import json\nimport os\n" if from_environment else "import json\n"
+    api_key = key.python if key else "'none'"
+    imports = f"import json\n{key.module}\n" if key else "import json\n"
     return (
         f"{imports}from openai import OpenAI\n\n"
         f"client = OpenAI(base_url={base_url!r}, api_key={api_key})\n"

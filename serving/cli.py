@@ -17,7 +17,7 @@ from promptstill.engine.machine import this_machine
 from promptstill.events import Event, Message, teller
 from serving import ServeSettings
 from serving import serve as start_server
-from serving.banner import FROM_ENVIRONMENT, banner_text
+from serving.banner import FROM_ENVIRONMENT, banner_text, from_file
 from serving.plan import DRAIN_S, plan_server, shell_command
 from serving.server import RunningServer
 from serving.settings import BODY_LIMIT, KEY_VARIABLE
@@ -27,7 +27,7 @@ EXAMPLES = """
 serve best.json                      # qa-prompt and the base, on 127.0.0.1
 serve best.json --adapter distilled  # qa-distilled as well
 serve distilled/merged               # what distill --merge wrote
-serve best.json --host 0.0.0.0 --api-key KEY
+serve best.json --host 0.0.0.0 --api-key-file key.txt
 serve best.json --print              # vLLM's command, for a container
 """
 CODES = (
@@ -50,6 +50,9 @@ CODES = (
 @option(
     ADDRESS, "--api-key", metavar="KEY", envvar=KEY_VARIABLE, help=f"Key that clients must send.  [env: {KEY_VARIABLE}]"
 )
+@option(
+    ADDRESS, "--api-key-file", type=click.Path(path_type=Path), metavar="FILE", help="File with that key, in a line."
+)
 @option(ADDRESS, "--insecure", rare=True, is_flag=True, help="Listen on a public address without a key.")
 @option(LIMITS, "--max-concurrency", rare=True, type=click.IntRange(1), metavar="N",
         help="Largest number of requests at once. Others are refused (429).")  # fmt: skip
@@ -66,23 +69,31 @@ CODES = (
 @click.pass_context
 def serve(context: click.Context, /, *, runs: Path, only_print: bool, **options: Any) -> None:
     """Serve optimized prompts and distilled models behind one vLLM endpoint. A client sends only its inputs."""
+    if context.get_parameter_source("api_key") == click.core.ParameterSource.COMMANDLINE:
+        say(
+            f"warning: --api-key shows the key in `ps` and in the shell's history; use {KEY_VARIABLE} or --api-key-file"
+        )
+    elif options["api_key_file"]:
+        options["api_key"] = None  # of the environment: what is typed counts
     settings = ServeSettings(**options)
     if only_print:
         machine = this_machine()
         click.echo(shell_command(plan_server(settings, machine, teller(show)), machine))
         return
-    show_key = context.get_parameter_source("api_key") == click.core.ParameterSource.COMMANDLINE
     with start_server(settings, runs=runs, listener=show) as server:
-        click.echo(server_banner(server, show_key=show_key))
+        click.echo(server_banner(server))
         wait_until_stopped(server)
 
 
-def server_banner(server: RunningServer, *, show_key: bool) -> str:
-    """The models and the snippets. Without `show_key` the snippets read the key from the environment."""
-    key = server.plan.settings.api_key
+def server_banner(server: RunningServer) -> str:
+    """The models and the snippets, which take the key from its file, or else from the environment."""
+    settings = server.plan.settings
     with server.client() as client:
         models = client.models()
-    return banner_text(server.plan.served, models, server.base_url, key if show_key or not key else FROM_ENVIRONMENT)
+    file = Path(settings.api_key_file) if settings.api_key_file else None
+    # A pipe, of a password store say, cannot be read a second time.
+    source = from_file(file.absolute()) if file and file.is_file() else FROM_ENVIRONMENT
+    return banner_text(server.plan.served, models, server.base_url, source if settings.api_key else None)
 
 
 def wait_until_stopped(server: RunningServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 import sysconfig
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions
 from promptstill.errors import UserError
 from promptstill.events import Say
+from promptstill.shell import short_path
 from serving.settings import KEY_VARIABLE, MiddlewareSettings, ServeSettings
 from serving.variants import LORA_RANKS, ServedModels, load_variants
 
@@ -43,8 +45,15 @@ class ServePlan:
 
 
 def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePlan:
-    """Read the artifacts and find their model. Raises `UserError`."""
+    """Read the key and the artifacts, and find their model. The plan's `api_key` is the key, wherever it came from.
+
+    Raises `UserError`.
+    """
     settings.check()
+    if settings.api_key_file is not None:
+        key = read_key(Path(settings.api_key_file), say)
+        replace(settings, api_key=key, api_key_file=None).check()
+        settings = replace(settings, api_key=key)
     artifacts, adapters = [Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters]
     served = load_variants(artifacts, adapters)
     recipes = {variant.recipe for variant in served.variants.values()}
@@ -64,6 +73,25 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         log_inputs=str(Path(settings.log_inputs).resolve()) if settings.log_inputs else None,
     )
     return ServePlan(served, find_base_model(served, settings.model, say), find_adapters(served), middleware, settings)
+
+
+def read_key(path: Path, say: Say) -> str:
+    """The key in a file of one line. `say` is told where others may read the file. Raises `UserError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").strip().splitlines()
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UserError(
+            f"The key file {path} cannot be read: {reason}.", "", "Name a file that holds the key."
+        ) from error
+    if len(lines) != 1:
+        found = "is empty" if not lines else f"has {len(lines)} lines"
+        raise UserError(f"The key file {path} {found}.", "It holds one line, the key.", "Write the key alone into it.")
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        end_that = shlex.join(["chmod", "600", short_path(path)])
+        say(f"warning: others on this machine can read the key; to end that: {end_that}")
+    return lines[0]
 
 
 def find_base_model(served: ServedModels, wanted: str | None, say: Say) -> Model:

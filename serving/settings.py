@@ -26,7 +26,8 @@ class ServeSettings:
 
     artifacts: best.json files, and folders with a merged student. adapters: folders that distill wrote.
     model: folder or hub id of the base model; None is the model that the artifacts name.
-    port: 0 takes any free one. api_key: the key that clients must send; None asks for none.
+    port: 0 takes any free one. api_key: the key that clients must send; None asks for none. api_key_file: the file that
+    holds it, in a line.
     max_concurrency: requests at once; others are refused (429). max_body: bytes of a request.
     log_inputs: the JSON-lines file that gets the inputs of all requests. vllm_args: more arguments for vLLM, as a shell
     would read them.
@@ -38,6 +39,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     api_key: str | None = field(default=None, repr=False)
+    api_key_file: str | Path | None = None
     insecure: bool = False
     max_concurrency: int | None = None
     max_body: int = BODY_LIMIT
@@ -57,23 +59,39 @@ class ServeSettings:
                 f"max_concurrency is {self.max_concurrency}, and max_body {self.max_body} bytes.",
                 "Allow one request or more, of 1024 bytes or more.",
             )
+        check_vllm_args(self.vllm_args)
+        self._check_key()
+
+    def _check_key(self) -> None:
         key = self.api_key
+        if key is not None and self.api_key_file is not None:
+            raise UserError("There are two keys.", "Both --api-key and --api-key-file are given.", "Leave one out.")
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key and key):
             raise UserError(
                 "The key cannot be used.",
                 "A key is sent in a header, which holds printable ASCII without spaces.",
                 "Choose another key.",
             )
-        try:
-            shlex.split(self.vllm_args)
-        except ValueError as error:
-            raise UserError(f"--vllm-args cannot be read: {error}.", "", "Quote it as in a shell.") from error
-        if is_public(self.host) and not key and not self.insecure:
+        if is_public(self.host) and not (key or self.api_key_file or self.insecure):
             raise UserError(
                 f"Other machines can reach {self.host}, and no key is set.",
                 "Anyone who reaches the port could use the models.",
-                f"Add --api-key KEY (or set {KEY_VARIABLE}). To go without a key, add --insecure.",
+                f"Add --api-key-file FILE (or set {KEY_VARIABLE}). To go without a key, add --insecure.",
             )
+
+
+def check_vllm_args(text: str) -> None:
+    """Refuse arguments that a shell could not read, and a key among them. Raises `UserError`."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--vllm-args cannot be read: {error}.", "", "Quote it as in a shell.") from error
+    if any(word.partition("=")[0].replace("_", "-") == "--api-key" for word in words):
+        raise UserError(
+            "A key in --vllm-args is refused.",
+            "It would show in `ps` and in engine.log, and the server's own check would not know it.",
+            f"Set {KEY_VARIABLE}, or use --api-key-file FILE.",
+        )
 
 
 def check_paths(name: str, value: object) -> None:

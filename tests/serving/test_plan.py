@@ -14,7 +14,7 @@ import pytest
 from promptstill.engine.machine import Gpu, Machine
 from promptstill.errors import InfrastructureError, ReplyError, RequestRefused, UserError
 from serving import Client
-from serving.banner import banner_text
+from serving.banner import FROM_ENVIRONMENT, banner_text, from_file
 from serving.plan import ServePlan, plan_server, shell_command
 from serving.settings import MiddlewareSettings, ServeSettings, is_public
 from serving.variants import load_variants
@@ -153,18 +153,64 @@ def test_serving_imports_nothing_heavy() -> None:
     assert done.stdout == "\n"
 
 
-def test_snippets_show_only_a_key_from_the_command_line(best: Path) -> None:
+@pytest.mark.parametrize("content", ["sesame\n", " sesame \r\n\n", "sesame"])
+def test_a_key_file_holds_the_key_in_a_line(best: Path, model_dir: Path, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "key.txt"
+    path.write_text(content)
+    path.chmod(0o600)
+    lines: list[str] = []
+    settings = ServeSettings(artifacts=(best,), model=str(model_dir), host="0.0.0.0", api_key_file=path)
+    plan = plan_server(settings, CPU, lines.append)
+    assert plan.settings.api_key == "sesame" and plan.middleware.keyed and not lines
+    assert plan.vllm_options().environment["VLLM_API_KEY"] == "sesame"
+    assert "sesame" not in repr(plan) + repr(plan.vllm_options()) + shell_command(plan, CPU)
+    for mode in (0o640, 0o604):
+        path.chmod(mode)
+        plan_server(settings, CPU, lines.append)
+    assert lines == [f"warning: others on this machine can read the key; to end that: chmod 600 {path}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read: No such file or directory"), (b"", "is empty"), (b" \n\n", "is empty"),
+     (b"one\ntwo\n", "has 2 lines"), (b"\xff", "cannot be read: it is no text"),
+     (b"two words", "The key cannot be used")],
+)  # fmt: skip
+def test_a_file_that_holds_no_key_is_refused(
+    best: Path, model_dir: Path, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / "key.txt").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        make_plan(best, model_dir, api_key_file=str(tmp_path / "key.txt"))
+    assert words in caught.value.what
+
+
+def test_a_key_and_a_key_file_are_not_both_given() -> None:
+    with pytest.raises(UserError, match="There are two keys"):
+        ServeSettings(api_key="sesame", api_key_file="key.txt").check()
+
+
+@pytest.mark.parametrize("arguments", ["--api-key sesame", "--seed 3 --api_key=sesame"])
+def test_a_key_for_vllm_itself_is_refused(arguments: str) -> None:
+    with pytest.raises(UserError, match="A key in --vllm-args is refused") as caught:
+        ServeSettings(vllm_args=arguments).check()
+    assert "sesame" not in str(caught.value)
+
+
+def test_snippets_take_the_key_from_the_environment_or_a_file(best: Path) -> None:
     served = load_variants([best], [])
     card = {"kind": "prompt", "artifact": "a" * 64, "layout": "raw", "score": None} | {
         "warm": {"cached_tokens": 64, "prompt_tokens": 80}
     }
     models = [{"id": "qa-prompt", "promptstill": card}, {"id": "b", "promptstill": {"kind": "base"}}]
-    text = banner_text(served, models, "http://h/v1", "$VLLM_API_KEY")
+    text = banner_text(served, models, "http://h/v1", FROM_ENVIRONMENT)
     assert 'os.environ["VLLM_API_KEY"]' in text and '"Authorization: Bearer $VLLM_API_KEY"' in text
     assert "qa-prompt  aaaaaaaaaaaa, layout raw, not evaluated on test, 64 of 80 prompt tokens cached" in text
     assert "Authorization" not in banner_text(served, models, "http://h/v1", None)
     assert "some context" in text, "an artifact without an example is shown with made-up inputs"
-    assert """-H 'Authorization: Bearer a"$b'""" in banner_text(served, models, "http://h/v1", 'a"$b')
+    text = banner_text(served, models, "http://h/v1", from_file(Path("/my keys/k")))
+    assert """Bearer $(tr -d '[:space:]' < '/my keys/k')\"""" in text and "Path('/my keys/k').read_text()" in text
 
 
 def test_the_client_says_what_went_wrong() -> None:

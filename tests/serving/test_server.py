@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -21,11 +23,14 @@ from promptstill.errors import InfrastructureError, RequestRefused, UserError
 from promptstill.events import Event, Message
 from serving import Client, ServeSettings, serve
 from serving.server import RunningServer
+from serving.settings import KEY_VARIABLE
 from tests.serving.fake_vllm import ANSWERS_VARIABLE
 from tests.support import artifacts
 from tests.support.bodies import chat_body
+from tests.support.server import free_port
 
 QA = {"context": "The mill was built in 1891.", "question": "When?"}
+SECRET = "sesame-0123456789"
 
 
 @pytest.fixture
@@ -136,6 +141,47 @@ def test_its_client_sends_the_key(settings: ServeSettings, tmp_path: Path) -> No
             assert client.ask("qa-prompt", **QA) == {"answer": "1891"}
         with Client(server.base_url) as stranger, pytest.raises(RequestRefused, match="key"):
             stranger.models()
+
+
+def serve_command(settings: ServeSettings, folder: Path, *arguments: str, **environment: str) -> tuple[str, str]:
+    """What `serve` prints, to standard output and error, and then its two snippets, pasted while it runs."""
+    argv = [sys.executable, "-m", "serving", str(settings.artifacts[0]), "--model", str(settings.model), *arguments]
+    argv += ["--port", str(free_port())]
+    env = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE} | environment
+    with (
+        (folder / "stderr").open("w") as errors,
+        subprocess.Popen(argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        printed = "".join(itertools.takewhile(lambda line: not line.startswith("print("), process.stdout))
+        printed += "print(reply.choices[0].message.content)\n"
+        curl, _, python = printed[printed.index("curl ") :].partition("# or in Python (pip install openai)\n")
+        try:
+            for argv in (["bash", "-c", curl], [sys.executable, "-c", python]):
+                run = subprocess.run(argv, env=env | {KEY_VARIABLE: environment.get("PASTED", "")}, capture_output=True,
+                                     text=True, timeout=60, check=False)  # fmt: skip
+                assert "1891" in run.stdout, run.stdout + run.stderr
+        finally:
+            process.terminate()
+            printed += process.stdout.read()
+    return printed, (folder / "stderr").read_text()
+
+
+@pytest.mark.parametrize("way", ["flag", "environment", "file"])
+def test_a_key_is_nowhere_printed_nor_stored_and_the_snippets_work(
+    settings: ServeSettings, tmp_path: Path, way: str
+) -> None:
+    key_file = tmp_path / "my key.txt"
+    key_file.write_text(f" {SECRET}\n")
+    key_file.chmod(0o600)
+    arguments = {"flag": ["--api-key", SECRET], "environment": [], "file": ["--api-key-file", str(key_file)]}[way]
+    environment = {"flag": {}, "environment": {KEY_VARIABLE: SECRET}, "file": {KEY_VARIABLE: "another"}}[way]
+    pasted = {} if way == "file" else {"PASTED": SECRET}
+    printed, errors = serve_command(settings, tmp_path, *arguments, **environment, **pasted)
+    assert SECRET not in printed + errors and ("warning: --api-key shows the key" in errors) == (way == "flag")
+    logs = {path.name: path for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+    assert {path.stat().st_mode & 0o777 for path in logs.values()} == {0o600} and len(logs) == 2
+    assert not [name for name, path in logs.items() if SECRET in path.read_text()]
 
 
 def test_a_server_with_a_key_that_fails_while_it_warms_up_says_why(
