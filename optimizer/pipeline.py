@@ -134,7 +134,7 @@ class Steps:
         able = await probe_layouts(task, settings.layouts or tuple(LAYOUTS), splits.train[0], self.client)
         if fresh:  # what an earlier part of the run paid for is scored already
             calls = self.allowance.total.calls
-            refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held)
+            refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
         identity = self.client.endpoint.identity
         self.study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
         growth = self._growth(task, pace)

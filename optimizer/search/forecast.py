@@ -21,14 +21,16 @@ def max_test_calls(rows: int, *, dspy: bool) -> int:
     return (PROMPT_PASSES + DSPY_PASSES * dspy) * rows
 
 
-def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int) -> None:
+def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int, *, dspy: bool) -> None:
     """Raises `UserError` where `--max-calls` leaves too few, beside those held for test, to score one prompt."""
     first = len(blocks(dev)[0])
     if limit is not None and (left := limit - held - spent) < first:
         raise UserError(
             f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt needs {first}.",
             f"Test takes up to {held} calls, set aside; {spent} are spent.",
-            "Allow more calls, give fewer test rows, or leave DSPy's default out of them (--no-dspy).",
+            "Allow more calls, give fewer test rows, or leave DSPy's default out of them (--no-dspy)."
+            if dspy
+            else "Allow more calls, or give fewer test rows.",
         )
 
 

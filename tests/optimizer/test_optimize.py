@@ -210,6 +210,9 @@ def test_a_limit_too_small_to_score_a_prompt_is_refused(tmp_path: Path) -> None:
             assert done.returncode == 2 and left in done.stderr
             assert (tmp_path / "runs").exists() == bool(spent), "it is known before a run folder or an engine is needed"
             assert sum(fake.calls.values()) == spent, "the layouts are probed first, where there is room for more"
+            assert "(--no-dspy)" in done.stderr
+        done = run(command(fake, tmp_path, "--max-calls", "10", "--no-dspy"), tmp_path)
+    assert done.returncode == 2 and "--no-dspy" not in done.stderr, "what was done is no advice"
 
 
 def test_a_wrong_key_ends_with_two_and_a_dead_endpoint_with_one(tmp_path: Path) -> None:
