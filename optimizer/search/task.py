@@ -51,7 +51,8 @@ class SearchTask:
 
     def starters(self) -> list[Candidate]:
         """The first candidates: the baseline prompt, what has served small models best (demos, raw text), the recipe's
-        own instructions, each with the demos of the second candidate, and the other layouts.
+        own instructions, each with the demos of the second candidate, and the other layouts; where the recipe has none
+        of its own, a second set of demos instead.
 
         Of many instructions the first `MAX_OWN` are among them; the others are in the space, as proposed ones are.
         """
