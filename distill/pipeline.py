@@ -270,9 +270,8 @@ def draw_report(folder: DistilledFolder, say: Say, *, running: bool = False) -> 
     """Renew report.html, or say that it could not be drawn."""
 
     def draw() -> None:
-        from distill.report.page import (
-            write_report,  # loads Matplotlib, for which a distillation need not wait to begin
-        )
+        # It loads Matplotlib, for which a distillation need not wait to begin.
+        from distill.report.page import write_report
 
         write_report(folder, running=running)
 
