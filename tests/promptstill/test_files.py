@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,17 +37,15 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_a_file_follows_the_umask_and_a_private_one_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
-    for number, write in enumerate((
-        lambda path, private: write_bytes(path, b"x", private=private),
-        lambda path, private: write_text(path, "x", private=private),
-        lambda path, private: write_json(path, {}, private=private),
-        lambda path, private: write_jsonl(path, [1], private=private),
-    )):  # fmt: skip
-        shared, private = tmp_path / f"{number}", tmp_path / f"{number} private"
-        write(shared, False)
-        write(private, True)
-        assert (mode(shared), mode(private)) == (0o666 & ~umask, 0o600)
+@pytest.mark.parametrize(
+    ("write", "content"), [(write_bytes, b"x"), (write_text, "x"), (write_json, {}), (write_jsonl, [1])]
+)
+def test_a_file_follows_the_umask_and_a_private_one_is_its_owners_alone(
+    write: Callable[..., None], content: object, tmp_path: Path, umask: int
+) -> None:
+    write(tmp_path / "shared", content)
+    write(tmp_path / "private", content, private=True)
+    assert (mode(tmp_path / "shared"), mode(tmp_path / "private")) == (0o666 & ~umask, 0o600)
 
 
 def test_a_private_file_that_exists_stays_as_it_is(tmp_path: Path, umask: int) -> None:
