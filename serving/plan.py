@@ -11,11 +11,13 @@ from pathlib import Path
 
 from promptstill.engine import vllm
 from promptstill.engine.machine import Machine
+from promptstill.engine.markers import read_markers
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions
 from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.shell import short_path
+from promptstill.text import plural
 from serving.settings import KEY_VARIABLE, MiddlewareSettings, ServeSettings
 from serving.variants import LORA_RANKS, ServedModels, load_variants
 
@@ -72,7 +74,20 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         max_concurrency=settings.max_concurrency,
         log_inputs=str(Path(settings.log_inputs).resolve()) if settings.log_inputs else None,
     )
-    return ServePlan(served, find_base_model(served, settings.model, say), find_adapters(served), middleware, settings)
+    model = find_base_model(served, settings.model, say)
+    warn_of_markers(served, model, say)
+    return ServePlan(served, model, find_adapters(served), middleware, settings)
+
+
+def warn_of_markers(served: ServedModels, model: Model, say: Say) -> None:
+    """Tell of variants that leave chat markers of this model whole: made at another endpoint, or by hand."""
+    for variant in served.variants.values():
+        missing = set(read_markers(model)) - set(variant.prompt.markers)
+        if missing:
+            say(
+                f"{variant.name} leaves {plural(len(missing), 'chat marker')} of {served.base} in inputs as they are "
+                f"({min(missing)}, …): clients can write structure. Write its file again with optimize or distill."
+            )
 
 
 def read_key(path: Path, say: Say) -> str:

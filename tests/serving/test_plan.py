@@ -226,3 +226,17 @@ def test_the_client_says_what_went_wrong() -> None:
             client.models()
     with Client(fake.base_url) as client, pytest.raises(InfrastructureError, match="does not answer"):
         client.models()
+
+
+def test_a_prompt_that_leaves_markers_of_its_model_whole_is_told(best: Path, model_dir: Path) -> None:
+    said: list[str] = []
+    settings = ServeSettings(artifacts=(best,), model=str(model_dir))
+    plan_server(settings, CPU, said.append)
+    assert said == []
+    added = [{"content": text, "special": True} for text in ("<|im_start|>", "<|im_end|>")]
+    (model_dir / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    plan_server(settings, CPU, said.append)
+    assert said == [
+        "qa-prompt leaves 2 chat markers of smollm2-135m in inputs as they are (<|im_end|>, …): clients can write "
+        "structure. Write its file again with optimize or distill."
+    ]
