@@ -17,6 +17,7 @@ CHAT_PATH = "/v1/chat/completions"
 HEALTH_PATHS = ("/health", "/ping")
 METRICS_PATH = "/metrics"
 KEYLESS_PATHS = (*HEALTH_PATHS, METRICS_PATH)
+CHOICE_FIELDS = ("n", "best_of")  # how many replies one request asks for
 BODILESS_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -27,10 +28,14 @@ def request_path(scope: Scope) -> str:
 
 
 class Admission:
-    """The checks of one server. With `key` None everyone may use it; `seeds` says whether a request may have a seed."""
+    """The checks of one server.
 
-    def __init__(self, served: ServedModels, key: str | None, *, seeds: bool) -> None:
-        self.served, self.seeds = served, seeds
+    With `key` None everyone may use it. seeds: whether a request may have a seed. max_n: the most replies that one
+    request may ask for.
+    """
+
+    def __init__(self, served: ServedModels, key: str | None, *, seeds: bool, max_n: int) -> None:
+        self.served, self.seeds, self.max_n = served, seeds, max_n
         self._key_hash = hashlib.sha256(key.encode()).digest() if key else None
 
     def check_key(self, scope: Scope) -> None:
@@ -56,7 +61,17 @@ class Admission:
         if not self.seeds and (has_value(body, "seed") or has_value(body.get("sampling_params"), "seed")):
             # A seeded request whose prompt is prefilled in chunks kills vLLM 0.32's CPU worker.
             raise Refusal(400, "invalid", "This server has no GPU and so accepts no seed. Leave seed out.", "seed")
+        self._check_choices(body)
+        self._check_choices(body.get("sampling_params"))
         return variant
+
+    def _check_choices(self, fields: object) -> None:
+        for key in CHOICE_FIELDS if isinstance(fields, dict) else ():
+            count = fields.get(key)
+            # vLLM also takes "9" and 9.0 for a whole number, so whatever is none is refused here.
+            if count is not None and not (type(count) is int and count <= self.max_n):
+                message = f"{key} must be a whole number of at most {self.max_n}, the limit of this server."
+                raise Refusal(400, "invalid", message, key)
 
     def _find_variant(self, path: str, name: object) -> Variant | None:
         if name is None or name in ("", self.served.base):

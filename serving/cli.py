@@ -20,7 +20,7 @@ from serving import serve as start_server
 from serving.banner import FROM_ENVIRONMENT, banner_text, from_file
 from serving.plan import DRAIN_S, plan_server, shell_command
 from serving.server import RunningServer
-from serving.settings import BODY_LIMIT, KEY_VARIABLE
+from serving.settings import BODY_LIMIT, CHOICES_LIMIT, KEY_VARIABLE, MOST_CHOICES
 
 MODELS, ADDRESS, LIMITS, INSTEAD = "What to serve", "Address and key", "Limits and logs", "Instead of serving"
 EXAMPLES = """
@@ -58,6 +58,8 @@ CODES = (
         help="Largest number of requests at once. Others are refused (429).")  # fmt: skip
 @option(LIMITS, "--max-body", rare=True, type=click.IntRange(1024), metavar="BYTES", default=BODY_LIMIT,
         show_default=True, help="Largest request body.")  # fmt: skip
+@option(LIMITS, "--max-n", rare=True, type=click.IntRange(1, MOST_CHOICES), metavar="N", default=CHOICES_LIMIT,
+        show_default=True, help="Largest number of replies to one request (its n).")  # fmt: skip
 @option(LIMITS, "--log-inputs", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl",
         help="Append the inputs to this file, as rows for optimize and distill.")  # fmt: skip
 @option(LIMITS, "--runs", rare=True, type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",

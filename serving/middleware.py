@@ -63,7 +63,7 @@ class Variants:
     def __init__(self, app: App, setup: Setup | None = None) -> None:
         setup = setup or Setup.from_environment()
         self.app, self.served, self.settings, self.key = app, setup.served, setup.settings, setup.key
-        self.admission = Admission(setup.served, setup.key, seeds=setup.settings.seeds)
+        self.admission = Admission(setup.served, setup.key, seeds=setup.settings.seeds, max_n=setup.settings.max_n)
         self.readers = {name: RequestReader(variant) for name, variant in setup.served.variants.items()}
         self.metrics = Metrics(self.readers)
         self.warmup = Warmup(list(self.readers))

@@ -71,6 +71,7 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         seeds=bool(machine.gpus),
         keyed=settings.api_key is not None,
         max_body=settings.max_body,
+        max_n=settings.max_n,
         max_concurrency=settings.max_concurrency,
         log_inputs=str(Path(settings.log_inputs).resolve()) if settings.log_inputs else None,
     )

@@ -7,6 +7,7 @@ fields that a client may set. Any other field is refused by name, unless it repe
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,7 @@ from serving.asgi import Refusal
 from serving.variants import Variant
 
 INT64 = 2**63 - 1
-MAX_TOKENS = 2**31 - 1
-MAX_CHOICES = 128
+LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 DECODING_FIELDS = ("temperature", "stop", "structured_outputs", "response_format")  # may be repeated, not changed
 Check = Callable[[Any], bool]
 
@@ -39,7 +39,7 @@ class VariantRequest:
     wants_parsed: bool
 
 
-def whole_number(low: int, high: int) -> Check:
+def whole_number(low: int, high: float = math.inf) -> Check:
     """A check for whole numbers in this range. A boolean is not a number."""
     return lambda value: type(value) is int and low <= value <= high
 
@@ -53,9 +53,9 @@ def is_usage_option(value: object) -> bool:
 
 
 SETTABLE: dict[str, tuple[Check, str]] = {
-    "max_tokens": (whole_number(1, MAX_TOKENS), "a whole number from 1"),
-    "max_completion_tokens": (whole_number(1, MAX_TOKENS), "a whole number from 1"),
-    "n": (whole_number(1, MAX_CHOICES), f"a whole number from 1 to {MAX_CHOICES}"),
+    "max_tokens": (whole_number(1), "a whole number from 1"),
+    "max_completion_tokens": (whole_number(1), "a whole number from 1"),
+    "n": (whole_number(1), "a whole number from 1"),  # Admission has the upper limit, which holds for every model
     "seed": (whole_number(-INT64 - 1, INT64), "a whole number of 64 bits"),
     "logprobs": (is_flag, "true or false"),
     "top_logprobs": (whole_number(0, 20), "a whole number from 0 to 20"),
@@ -169,5 +169,13 @@ def client_settings(request: Mapping[str, Any], prompt_request: Mapping[str, Any
         if not is_valid(value):
             raise Refusal(400, "invalid", f"{key} must be {expected}.", key)
         settings[key] = value
-    limit = settings.pop("max_completion_tokens", None)
-    return settings | ({"max_tokens": limit} if limit else {})
+    check_length(settings, prompt_request["max_tokens"], name)
+    length = settings.pop("max_completion_tokens", None)
+    return settings | ({"max_tokens": length} if length else {})
+
+
+def check_length(settings: Mapping[str, Any], limit: int, name: str) -> None:
+    """Refuse replies longer than the artifact's own, which would cost what nobody has measured. Raises `Refusal`."""
+    for key in LENGTH_FIELDS:
+        if settings.get(key, 0) > limit:
+            raise Refusal(400, "invalid", f"{key} must be at most {limit}, the limit of {name}.", key)

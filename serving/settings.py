@@ -18,6 +18,8 @@ from promptstill.errors import UserError
 SETTINGS_VARIABLE = "PROMPTSTILL_SERVE"
 KEY_VARIABLE = "VLLM_API_KEY"
 BODY_LIMIT = 2**20
+CHOICES_LIMIT = 8  # replies to one request
+MOST_CHOICES = 128  # the most that --max-n takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,8 @@ class ServeSettings:
     model: folder or hub id of the base model; None is the model that the artifacts name.
     port: 0 takes any free one. api_key: the key that clients must send; None asks for none. api_key_file: the file that
     holds it, in a line.
-    max_concurrency: requests at once; others are refused (429). max_body: bytes of a request.
+    max_concurrency: requests at once; others are refused (429). max_body: bytes of a request. max_n: replies that one
+    request may ask for.
     log_inputs: the JSON-lines file that gets the inputs of all requests. vllm_args: more arguments for vLLM, as a shell
     would read them.
     """
@@ -43,6 +46,7 @@ class ServeSettings:
     insecure: bool = False
     max_concurrency: int | None = None
     max_body: int = BODY_LIMIT
+    max_n: int = CHOICES_LIMIT
     log_inputs: str | Path | None = None
     vllm_args: str = ""
 
@@ -58,6 +62,12 @@ class ServeSettings:
                 "No request would get through.",
                 f"max_concurrency is {self.max_concurrency}, and max_body {self.max_body} bytes.",
                 "Allow one request or more, of 1024 bytes or more.",
+            )
+        if not 1 <= self.max_n <= MOST_CHOICES:
+            raise UserError(
+                f"max_n is {self.max_n}.",
+                "It is how many replies one request may ask for.",
+                f"Choose 1 to {MOST_CHOICES}.",
             )
         check_vllm_args(self.vllm_args)
         self._check_key()
@@ -113,7 +123,8 @@ class MiddlewareSettings:
     """Absolute paths of artifacts (best.json files) and adapters (distilled folders), and the limits.
 
     `seeds` says whether requests may have a seed. `keyed` says that KEY_VARIABLE must hold a key: a command printed for
-    a server with a key never starts one without. `max_body` is in bytes. `access_log` None is standard output.
+    a server with a key never starts one without. `max_body` is in bytes, `max_n` in replies to one request.
+    `access_log` None is standard output.
     """
 
     artifacts: tuple[str, ...]
@@ -121,6 +132,7 @@ class MiddlewareSettings:
     seeds: bool
     keyed: bool
     max_body: int = BODY_LIMIT
+    max_n: int = CHOICES_LIMIT
     max_concurrency: int | None = None
     access_log: str | None = None
     log_inputs: str | None = None

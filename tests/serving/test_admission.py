@@ -62,6 +62,19 @@ def test_the_base_takes_no_template_and_no_seed(served: ServedModels, access_log
     assert upstream.bodies == []
 
 
+@pytest.mark.parametrize("field", ["n", "best_of"])
+@pytest.mark.parametrize("count", [4, 128, 10**400, "4", 4.0, True, [4]])
+def test_the_base_answers_only_so_many_times(served: ServedModels, access_log: Path, field: str, count: Any) -> None:
+    upstream = Upstream()
+    app = middleware(served, upstream, access_log, max_n=3)
+    for fields in ({field: count}, {"sampling_params": {field: count}}):
+        refused = post(app, {"model": "fake"} | fields, "/any")
+        assert refused.status_code == 400
+        assert error_message(refused) == f"{field} must be a whole number of at most 3, the limit of this server."
+    assert upstream.bodies == []
+    assert post(app, {"model": "fake", field: 3, "sampling_params": {field: None}}, "/any").status_code == 200
+
+
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic sesame", KEY, f"Bearer {KEY} "])
 @pytest.mark.parametrize("name", ["qa_raw-prompt", "fake"])
 def test_every_route_needs_the_key(

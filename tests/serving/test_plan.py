@@ -121,6 +121,18 @@ def test_limits_that_let_no_request_through_are_refused(limits: dict[str, Any]) 
         ServeSettings(artifacts=(), **limits).check()
 
 
+@pytest.mark.parametrize("max_n", [0, 129])
+def test_a_number_of_replies_that_no_server_gives_is_refused(max_n: int) -> None:
+    with pytest.raises(UserError, match=rf"max_n is {max_n}\..*\n.*\nChoose 1 to 128\."):
+        ServeSettings(max_n=max_n).check()
+
+
+def test_the_middleware_gets_the_limits(best: Path, model_dir: Path) -> None:
+    settings = make_plan(best, model_dir, max_n=2, max_body=2048, max_concurrency=5).middleware
+    assert (settings.max_n, settings.max_body, settings.max_concurrency) == (2, 2048, 5)
+    assert MiddlewareSettings.from_environment(settings.to_environment()) == settings
+
+
 def test_the_key_is_not_shown_with_the_settings() -> None:
     assert "sesame" not in repr(ServeSettings(api_key="sesame"))
 

@@ -145,7 +145,7 @@ def test_the_base_is_stock_vllm(server: Server) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_the_engine(server: Server, stream: bool) -> None:
-    body = chat_body("story-prompt", STORY, stream=stream, max_tokens=2000)
+    body = chat_body("story-prompt", STORY, stream=stream)
     counter = 'promptstill_errors_total{kind="disconnected",variant="story-prompt"}'
     before = metric_values(server).get(counter, 0)
     headers = {"Authorization": f"Bearer {KEY}"}

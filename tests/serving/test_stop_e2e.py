@@ -54,7 +54,7 @@ def test_a_killed_engine_ends_in_503_and_exit_code_1(story_server: Server) -> No
     processes = story_server.child_processes()
     core = next(process for process in processes if "EngineCore" in " ".join(process.cmdline()))
     with ThreadPoolExecutor(8) as pool:
-        requests = [pool.submit(story_server.ask, "story-prompt", STORY, max_tokens=2000) for _ in range(8)]
+        requests = [pool.submit(story_server.ask, "story-prompt", STORY) for _ in range(8)]
         assert eventually(lambda: running_requests(story_server) == 8)
         core.kill()
         replies = [request.result(60) for request in requests]

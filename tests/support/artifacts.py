@@ -69,7 +69,7 @@ def pick_prompt(model: str = "smollm2-135m") -> Prompt:
 
 def story_prompt(model: str = "smollm2-135m") -> Prompt:
     """A prompt whose replies are long."""
-    task = Task(AnswerFromContext, model, 400, single_line=False)
+    task = Task(AnswerFromContext, model, 2000, single_line=False)
     return build_prompt(task, "chat", "Write the beginning of a long novel. Do not stop.")
 
 
