@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from serving.variants import ServedModels
-from tests.serving.conversation import QA, error_message, middleware, post
+from tests.serving.conversation import QA, error_message, middleware, post, run_with_client
 from tests.serving.upstream import Upstream
 from tests.support import artifacts
 from tests.support.bodies import chat_body
+
+DEEP = "[" * 600 + "]" * 600  # json.loads reads it; whoever walks it, one call a level, fails
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -54,7 +57,11 @@ def test_a_seed_reaches_an_engine_with_a_gpu(served: ServedModels, access_log: P
         ({"seed": 1}, "accepts no seed"),
         ({"max_tokens": 0}, "max_tokens must be a whole number from 1"),
         ({"max_tokens": True}, "max_tokens must be"),
-        ({"n": 10**400}, "n must be a whole number from 1 to 128"),
+        ({"max_tokens": 17}, "max_tokens must be at most 16, the limit of qa_raw-prompt"),
+        ({"max_completion_tokens": 2**31 - 1}, "max_completion_tokens must be at most 16"),
+        ({"n": 0}, "n must be a whole number from 1"),
+        ({"n": 9}, "n must be a whole number of at most 8"),
+        ({"n": 10**400}, "n must be a whole number of at most 8"),
         ({"stream": "yes"}, "stream must be true or false"),
         ({"stream_options": {"continuous_usage_stats": True}}, "stream_options must be"),
         ({"parsed": True, "stream": True}, "parsed needs the whole reply"),
@@ -109,6 +116,8 @@ def test_messages_without_the_inputs_are_refused(
         ('{"thing": "ice"}', "ice"),
         ('{"other": "ice"}', '{"other": "ice"}'),
         ("5", "5"),
+        (DEEP, DEEP),
+        ('{"thing": 1e999}', '{"thing": 1e999}'),
         ([{"type": "text", "text": "the "}, {"type": "text", "text": "sun"}], "the sun"),
     ],
 )
@@ -125,6 +134,35 @@ def test_inputs_of_another_type_are_refused(served: ServedModels, access_log: Pa
     app = middleware(served, Upstream(), access_log)
     refused = post(app, chat_body("pick-prompt", {"words": ["a", 5], "limit": 3}))
     assert refused.status_code == 400 and error_message(refused) == "Input words: 5 is not of type 'string'."
+
+
+PICK, QUESTION = '{"words": %s, "limit": 3}', '{"context": "x", "question": %s}'
+
+
+@pytest.mark.parametrize(("name", "inputs"), [("pick-prompt", PICK), ("qa_raw-prompt", QUESTION)])
+@pytest.mark.parametrize(("value", "expected"), [(DEEP, "nested too deeply"), ("1e999", "1e999 is too large a number")])
+def test_a_value_that_python_alone_can_read_is_refused(
+    served: ServedModels, access_log: Path, name: str, inputs: str, value: str, expected: str
+) -> None:
+    upstream = Upstream()
+    body = {"model": name, "messages": [{"role": "user", "content": inputs % value}]}
+    refused = post(middleware(served, upstream, access_log), body)
+    assert refused.status_code == 400 and expected in error_message(refused)
+    assert upstream.bodies == []
+
+
+def test_a_body_that_python_alone_can_read_is_refused(served: ServedModels, access_log: Path) -> None:
+    upstream = Upstream()
+    app, replies = middleware(served, upstream, access_log), []
+
+    async def send(client: httpx.AsyncClient) -> None:
+        for value in (DEEP, "1e999"):
+            raw = f'{{"model": "feel-prompt", "messages": {value}}}'
+            replies.append(await client.post("/v1/chat/completions", content=raw))
+
+    run_with_client(app, send)
+    assert [reply.status_code for reply in replies] == [400, 400] and upstream.bodies == []
+    assert "nested too deeply" in error_message(replies[0]) and "too large a number" in error_message(replies[1])
 
 
 def test_a_clients_headers_do_not_change_a_variants_request(served: ServedModels, access_log: Path) -> None:
