@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from serving.asgi import (
     read_body,
     replay_body,
 )
+from serving.connections import CONNECTIONS, ConnectionWatch, report_failure
 from serving.exchange import HttpExchange, call_engine
 from serving.metrics import Metrics
 from serving.request import RequestReader, VariantRequest
@@ -70,7 +72,7 @@ class Variants:
         self.access_log = JsonLines(setup.settings.access_log)
         self.inputs_log = JsonLines(setup.settings.log_inputs) if setup.settings.log_inputs else None
         self.running_requests, self.stopping = 0, False
-        self._warmup_task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -81,28 +83,36 @@ class Variants:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on the application's start and end, and start the warm-up in between."""
+        """Pass on the application's start and end, and start what runs beside the requests in between."""
 
         async def send_and_start(message: Message) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
-                state = {"app": scope["app"]} if "app" in scope else {}
-                self._handle_signals(scope.get("app"))
-                run = self.warmup.run(self.app, self.served.variants, state, self.key)
-                self._warmup_task = asyncio.create_task(run)
-                self._warmup_task.add_done_callback(self.warmup.record_failure)
+                self._start_tasks({"app": scope["app"]} if "app" in scope else {})
 
         try:
             await self.app(scope, receive, send_and_start)
         finally:
-            if self._warmup_task:
-                self._warmup_task.cancel()
+            for task in self._tasks:
+                task.cancel()
 
-    def _handle_signals(self, app: Any) -> None:
+    def _start_tasks(self, state: dict[str, Any]) -> None:
+        """Start the warm-up; under uvicorn also the watch of its connections, and take its signals."""
+        server = getattr(getattr(state.get("app"), "state", None), "server", None)
+        if server is not None:
+            self._handle_signals(server)
+            watch = ConnectionWatch(server, most=CONNECTIONS + (self.settings.max_concurrency or 0))
+            self._start_task(watch.run(), report_failure)
+        run = self.warmup.run(self.app, self.served.variants, state, self.key)
+        self._start_task(run, self.warmup.record_failure)
+
+    def _start_task(self, run: Coroutine[Any, Any, None], at_end: Callable[[asyncio.Task[None]], None]) -> None:
+        task = asyncio.create_task(run)
+        task.add_done_callback(at_end)
+        self._tasks.append(task)
+
+    def _handle_signals(self, server: Any) -> None:
         """Let uvicorn stop the server: it lets running requests finish. vLLM's own handler would end them."""
-        server = getattr(getattr(app, "state", None), "server", None)
-        if server is None:
-            return
 
         def stop() -> None:
             server.force_exit = self.stopping  # the second signal stops at once
