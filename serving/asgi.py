@@ -6,8 +6,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+A, B = TypeVar("A"), TypeVar("B")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -74,6 +75,11 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
                     return b"".join(parts)
     except TimeoutError as error:
         raise Refusal(408, "invalid", f"The request's body did not arrive within {BODY_TIMEOUT_S:.0f} s.") from error
+
+
+async def call(function: Callable[[A], B], value: A, *, in_thread: bool) -> B:
+    """`function(value)`. In a thread it keeps no other request waiting, but takes about 0.1 ms more."""
+    return await asyncio.to_thread(function, value) if in_thread else function(value)
 
 
 def too_large_refusal(limit: int) -> Refusal:

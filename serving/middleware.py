@@ -26,6 +26,7 @@ from serving.asgi import (
     Refusal,
     Scope,
     Send,
+    call,
     drop_headers,
     header,
     read_body,
@@ -34,7 +35,7 @@ from serving.asgi import (
 from serving.connections import CONNECTIONS, ConnectionWatch, report_failure
 from serving.exchange import HttpExchange, call_engine
 from serving.metrics import Metrics
-from serving.request import RequestReader, VariantRequest
+from serving.request import INLINE_BYTES, RequestReader, VariantRequest
 from serving.response import ClientStream, client_reply, stopping_refusal
 from serving.settings import KEY_VARIABLE, MiddlewareSettings
 from serving.variants import ServedModels, load_variants
@@ -162,21 +163,24 @@ class Variants:
             if not raw:
                 await self._pass_through(exchange, replay_body(raw, exchange.receive))
                 return
-            body = read_json_object(raw)
+            body = await call(read_json_object, raw, in_thread=len(raw) > INLINE_BYTES)
             exchange.variant = self.admission.check_body(path, body)
             exchange.model = exchange.variant.name if exchange.variant else self.served.base
             if exchange.variant:
-                await self._answer_variant(exchange, self.readers[exchange.variant.name], body)
+                reader = self.readers[exchange.variant.name]
+                await self._answer_variant(exchange, reader, body, in_thread=reader.is_slow(len(raw)))
             else:
                 await self._pass_through(exchange, replay_body(raw, exchange.receive))
         finally:
             self.running_requests -= 1
 
-    async def _answer_variant(self, exchange: HttpExchange, reader: RequestReader, body: dict[str, Any]) -> None:
+    async def _answer_variant(
+        self, exchange: HttpExchange, reader: RequestReader, body: dict[str, Any], *, in_thread: bool
+    ) -> None:
         content_type = (header(exchange.scope, b"content-type") or "").split(";")[0].strip().lower()
         if content_type != "application/json":
             raise Refusal(400, "invalid", "Send JSON, with the header Content-Type: application/json.")
-        request = reader.read(body)
+        request = await call(reader.read, body, in_thread=in_thread)
         if self.inputs_log:
             self.inputs_log.write(request.inputs)
         exchange.stream = request.stream

@@ -18,6 +18,7 @@ from serving.asgi import Refusal
 from serving.variants import Variant
 
 INT64 = 2**63 - 1
+INLINE_BYTES = 16 * 1024  # the largest body that is read without a thread: a fraction of a millisecond
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 DECODING_FIELDS = ("temperature", "stop", "structured_outputs", "response_format")  # may be repeated, not changed
 Check = Callable[[Any], bool]
@@ -81,6 +82,10 @@ class RequestReader:
         names = ", ".join(f'"{name}": …' for name in self.fields)
         text = f", or the text of {self._plain_text_field}" if self._plain_text_field else ""
         return f"one user message whose content is the JSON object {{{names}}}{text}"
+
+    def is_slow(self, size: int) -> bool:
+        """Whether reading a body of `size` bytes can take long: of a large one, or of any where demos are picked."""
+        return self.variant.prompt.nearest is not None or size > INLINE_BYTES
 
     def read(self, request: dict[str, Any]) -> VariantRequest:
         """Check a request and make the engine's. Raises `Refusal` (400) that names what is wrong."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from starlette.routing import Route
 
 from serving.asgi import Message
 from serving.middleware import Setup, Variants
+from serving.request import INLINE_BYTES, RequestReader, VariantRequest
 from serving.settings import MiddlewareSettings
-from serving.variants import ServedModels
+from serving.variants import ServedModels, Variant
 from tests.serving.conversation import KEY, QA, error_message, get, middleware, run_with_client
 from tests.serving.upstream import Upstream
 from tests.support import bodies
@@ -117,6 +119,39 @@ def test_requests_over_the_limit_are_refused(served: ServedModels, access_log: P
         upstream.release.set()
         assert [(await task).status_code for task in running] == [200, 200]
         assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+
+    run_with_client(app, send)
+
+
+class BlockedReader(RequestReader):
+    """Reads a request once it may."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(variant)
+        self.at_work, self.may_go_on = threading.Event(), threading.Event()
+
+    def read(self, request: dict[str, Any]) -> VariantRequest:
+        self.at_work.set()
+        assert self.may_go_on.wait(10), "the event loop waits for this thread"
+        return super().read(request)
+
+
+@pytest.mark.parametrize(("name", "length"), [("near_turns-prompt", 1), ("qa_raw-prompt", INLINE_BYTES)])
+def test_a_request_that_takes_long_to_read_holds_up_no_other(
+    served: ServedModels, access_log: Path, name: str, length: int
+) -> None:
+    app = middleware(served, Upstream(), access_log)
+    reader = app.readers[name] = BlockedReader(served.variants[name])
+
+    async def send(client: httpx.AsyncClient) -> None:
+        body = chat_body(name, QA | {"context": "x" * length})
+        slow = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+        while not reader.at_work.is_set():
+            await asyncio.sleep(0.01)
+        other = await client.post("/v1/chat/completions", json=chat_body("feel-prompt", {"thing": "ice"}))
+        assert other.status_code == 200 and not slow.done()
+        reader.may_go_on.set()
+        assert (await slow).status_code == 200
 
     run_with_client(app, send)
 

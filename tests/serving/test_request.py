@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from promptstill.prompt.layouts import LAYOUTS, Layout
+from serving.request import INLINE_BYTES, RequestReader
 from serving.variants import ServedModels
 from tests.serving.conversation import QA, error_message, middleware, post, run_with_client
 from tests.serving.upstream import Upstream
@@ -163,6 +164,22 @@ def test_a_body_that_python_alone_can_read_is_refused(served: ServedModels, acce
     run_with_client(app, send)
     assert [reply.status_code for reply in replies] == [400, 400] and upstream.bodies == []
     assert "nested too deeply" in error_message(replies[0]) and "too large a number" in error_message(replies[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "slow"),
+    [("qa_raw", INLINE_BYTES, False), ("qa_raw", INLINE_BYTES + 1, True), ("near_turns", 1, True), ("feel", 1, False)],
+)
+def test_a_large_body_and_nearest_demos_take_a_thread(served: ServedModels, name: str, size: int, slow: bool) -> None:
+    assert RequestReader(served.variants[f"{name}-prompt"]).is_slow(size) is slow
+
+
+@pytest.mark.parametrize("name", ["near_turns", "near_inside"])
+def test_the_engine_gets_the_nearest_demos(served: ServedModels, access_log: Path, name: str) -> None:
+    upstream = Upstream()
+    assert post(middleware(served, upstream, access_log), chat_body(f"{name}-prompt", QA)).status_code == 200
+    assert upstream.bodies == [artifacts.prompts("fake")[name].request(QA) | {"model": "fake"}]
+    assert "1740" in json.dumps(upstream.bodies)  # of the demo about another mill
 
 
 def test_a_clients_headers_do_not_change_a_variants_request(served: ServedModels, access_log: Path) -> None:

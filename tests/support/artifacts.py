@@ -15,6 +15,7 @@ from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.parts import NearestDemos
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 
@@ -67,6 +68,12 @@ def pick_prompt(model: str = "smollm2-135m") -> Prompt:
     return build_prompt(Task(Pick, model, 24), "json", "Pick a number below the limit for each word.")
 
 
+def nearest_prompt(layout: Layout, model: str = "smollm2-135m") -> Prompt:
+    """The demos of each input are picked; `chat` sends them as earlier turns, `inline` inside the one message."""
+    pool = NearestDemos(("question",), tuple(DEMOS))
+    return build_prompt(Task(AnswerFromContext, model, 16), layout, INSTRUCTION, pool, k=2)
+
+
 def story_prompt(model: str = "smollm2-135m") -> Prompt:
     """A prompt whose replies are long."""
     task = Task(AnswerFromContext, model, 2000, single_line=False)
@@ -78,9 +85,10 @@ def student_prompt(model: str = "smollm2-135m") -> Prompt:
 
 
 def prompts(model: str = "smollm2-135m") -> dict[str, Prompt]:
-    """A prompt in every layout, and of the typed tasks, by recipe name."""
+    """A prompt in every layout, two with nearest demos, and those of the typed tasks, by recipe name."""
     by_layout = {f"qa_{layout.replace('-', '_')}": qa_prompt(layout, model) for layout in LAYOUTS}
-    return by_layout | {"feel": feel_prompt(model), "pick": pick_prompt(model)}
+    nearest = {"near_turns": nearest_prompt("chat", model), "near_inside": nearest_prompt("inline", model)}
+    return by_layout | nearest | {"feel": feel_prompt(model), "pick": pick_prompt(model)}
 
 
 def artifact(name: str, prompt: Prompt, sha256: str | None = None) -> dict[str, Any]:
