@@ -73,12 +73,17 @@ class Admission:
                 message = f"{key} must be a whole number of at most {self.max_n}, the limit of this server."
                 raise Refusal(400, "invalid", message, key)
 
+    def check_bodiless(self) -> None:
+        """Refuse a request that names no model where the base may not answer it. Raises `Refusal`."""
+        if not self.served.with_base:
+            raise Refusal(400, "invalid", "Send a JSON object that names a model.", "model")
+
     def _find_variant(self, path: str, name: object) -> Variant | None:
-        if name is None or name in ("", self.served.base):
+        if self.served.with_base and (name is None or name in ("", self.served.base)):
             return None
         variant = self.served.variants.get(name) if isinstance(name, str) else None
         if variant is None:
-            message = f"There is no model {repr(name)[:80]}. This server has {self.served.names}."
+            message = f"There is no model {repr(name)[:80]}. This server has {', '.join(self.served.names)}."
             raise Refusal(404, "invalid", message, "model")
         if path != CHAT_PATH:
             message = f"{variant.name} answers at {CHAT_PATH} only, where its prompt is applied."

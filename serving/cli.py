@@ -44,6 +44,8 @@ CODES = (
         help="Folder that distill wrote. May be repeated.")  # fmt: skip
 @option(MODELS, "--model", metavar="MODEL", shell_complete=complete_files,
         help="Folder or hub id of the base model.  [default: as the artifacts say]")  # fmt: skip
+@option(MODELS, "--no-base", "with_base", is_flag=True, flag_value=False, default=True,
+        help="Refuse requests for the base model: clients see the variants alone.")  # fmt: skip
 @option(ADDRESS, "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @option(ADDRESS, "--port", type=click.IntRange(1, 65535), metavar="N", default=8000, show_default=True,
         help="Port to listen on.")  # fmt: skip

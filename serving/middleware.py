@@ -11,7 +11,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Setup:
         """The setup that `serve` put into the environment."""
         settings = MiddlewareSettings.from_environment(os.environ)
         served = load_variants([Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters])
-        return cls(served, settings, os.environ.get(KEY_VARIABLE) or None)
+        return cls(replace(served, with_base=settings.with_base), settings, os.environ.get(KEY_VARIABLE) or None)
 
 
 class Variants:
@@ -161,6 +161,7 @@ class Variants:
         try:
             raw = await read_body(exchange.scope, exchange.receive, self.settings.max_body)
             if not raw:
+                self.admission.check_bodiless()
                 await self._pass_through(exchange, replay_body(raw, exchange.receive))
                 return
             body = await call(read_json_object, raw, in_thread=len(raw) > INLINE_BYTES)
@@ -226,7 +227,7 @@ class Variants:
             await self._pass_through(exchange, exchange.receive)
 
     async def _answer_models(self, exchange: HttpExchange) -> None:
-        """List the variants and the base model. A client cannot use the adapter names in vLLM's own list."""
+        """List what a client can name, which the adapters in vLLM's own list are not."""
         response = BufferedResponse()
         await self.app(exchange.scope, exchange.receive, response.send)
         if response.status != 200:
@@ -235,7 +236,8 @@ class Variants:
         listed = json.loads(response.body)
         base = next(model for model in listed["data"] if model["id"] == self.served.base)
         base = {key: value for key, value in base.items() if key != "root"} | {"promptstill": {"kind": "base"}}
-        models = [*(base | self._model_entry(name) for name in self.served.variants), base]
+        models = [base | self._model_entry(name) for name in self.served.variants]
+        models += [base] if self.served.with_base else []
         await response.forward(exchange.send, json.dumps(listed | {"data": models}).encode())
 
     def _model_entry(self, name: str) -> dict[str, Any]:
@@ -243,7 +245,8 @@ class Variants:
         cached, prompt_tokens = self.warmup.cached.get(name, (0, 0))
         warm = {"prompt_tokens": prompt_tokens, "cached_tokens": cached}
         card = {**self.served.variants[name].card, "warm": warm}
-        return {"id": name, "parent": self.served.base, "owned_by": "promptstill", "promptstill": card}
+        parent = {"parent": self.served.base} if self.served.with_base else {}
+        return {"id": name, **parent, "owned_by": "promptstill", "promptstill": card}
 
     async def _answer_metrics(self, exchange: HttpExchange) -> None:
         """vLLM's metrics in plain text, followed by ours."""

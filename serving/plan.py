@@ -57,7 +57,7 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         replace(settings, api_key=key, api_key_file=None).check()
         settings = replace(settings, api_key=key)
     artifacts, adapters = [Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters]
-    served = load_variants(artifacts, adapters)
+    served = replace(load_variants(artifacts, adapters), with_base=settings.with_base)
     recipes = {variant.recipe for variant in served.variants.values()}
     if settings.log_inputs and len(recipes) > 1:
         raise UserError(
@@ -70,6 +70,7 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         adapters=tuple(str(path.resolve()) for path in adapters),
         seeds=bool(machine.gpus),
         keyed=settings.api_key is not None,
+        with_base=settings.with_base,
         max_body=settings.max_body,
         max_n=settings.max_n,
         max_concurrency=settings.max_concurrency,

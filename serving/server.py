@@ -40,9 +40,8 @@ class RunningServer:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The names that a client can ask for; the base model's is the last."""
-        served = self.plan.served
-        return (*served.variants, served.base)
+        """The names that a client can ask for; the base model's, where it can be, is the last."""
+        return self.plan.served.names
 
     def client(self) -> Client:
         """A new client of this server, which sends its key."""

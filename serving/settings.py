@@ -27,7 +27,8 @@ class ServeSettings:
     """What to serve, and how: the options of the command by their names.
 
     artifacts: best.json files, and folders with a merged student. adapters: folders that distill wrote.
-    model: folder or hub id of the base model; None is the model that the artifacts name.
+    model: folder or hub id of the base model; None is the model that the artifacts name. with_base: whether clients can
+    use it without a prompt.
     port: 0 takes any free one. api_key: the key that clients must send; None asks for none. api_key_file: the file that
     holds it, in a line.
     max_concurrency: requests at once; others are refused (429). max_body: bytes of a request. max_n: replies that one
@@ -39,6 +40,7 @@ class ServeSettings:
     artifacts: tuple[str | Path, ...] = ()
     adapters: tuple[str | Path, ...] = ()
     model: str | None = None
+    with_base: bool = True
     host: str = "127.0.0.1"
     port: int = 8000
     api_key: str | None = field(default=None, repr=False)
@@ -122,15 +124,16 @@ def is_public(host: str) -> bool:
 class MiddlewareSettings:
     """Absolute paths of artifacts (best.json files) and adapters (distilled folders), and the limits.
 
-    `seeds` says whether requests may have a seed. `keyed` says that KEY_VARIABLE must hold a key: a command printed for
-    a server with a key never starts one without. `max_body` is in bytes, `max_n` in replies to one request.
-    `access_log` None is standard output.
+    `with_base` says whether clients can use the base model, `seeds` whether requests may have a seed. `keyed` says that
+    KEY_VARIABLE must hold a key: a command printed for a server with a key never starts one without. `max_body` is in
+    bytes, `max_n` in replies to one request. `access_log` None is standard output.
     """
 
     artifacts: tuple[str, ...]
     adapters: tuple[str, ...]
     seeds: bool
     keyed: bool
+    with_base: bool = True
     max_body: int = BODY_LIMIT
     max_n: int = CHOICES_LIMIT
     max_concurrency: int | None = None

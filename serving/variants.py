@@ -90,17 +90,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class ServedModels:
-    """One base model, and all its variants by name. `folder` has the base model's weights, if it is known."""
+    """One base model, and all its variants by name.
+
+    folder: has the base model's weights, if it is known. with_base: whether clients can name the base model too.
+    """
 
     base: str
     base_sha256: str | None
     variants: Mapping[str, Variant]
     folder: Path | None = None
+    with_base: bool = True
 
     @property
-    def names(self) -> str:
-        """The names of all models, as part of a message to the client."""
-        return ", ".join([*self.variants, self.base])
+    def names(self) -> tuple[str, ...]:
+        """The names that a client can ask for; the base model's is the last."""
+        return (*self.variants, self.base) if self.with_base else tuple(self.variants)
 
 
 def load_variants(artifacts: Sequence[Path], adapters: Sequence[Path]) -> ServedModels:

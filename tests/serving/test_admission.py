@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,28 @@ def test_the_base_answers_only_so_many_times(served: ServedModels, access_log: P
         assert error_message(refused) == f"{field} must be a whole number of at most 3, the limit of this server."
     assert upstream.bodies == []
     assert post(app, {"model": "fake", field: 3, "sampling_params": {field: None}}, "/any").status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"model": None}, {"model": ""}, {"model": "fake"}, {"model": "qa-distilled@x"}])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/tokenize", "/invocations"])
+def test_a_hidden_base_is_an_unknown_model(
+    served: ServedModels, access_log: Path, path: str, body: dict[str, Any]
+) -> None:
+    upstream = Upstream()
+    app = middleware(replace(served, with_base=False), upstream, access_log)
+    refused = post(app, body | {"prompt": "Hello", "messages": []}, path)
+    assert refused.status_code == 404 and refused.json()["error"]["param"] == "model"
+    assert error_message(refused).endswith("feel-prompt, pick-prompt.")
+    assert post(app, chat_body("qa_raw-prompt", QA)).status_code == 200
+    assert [sent["model"] for sent in upstream.bodies] == ["fake"], "the variant's own request alone"
+
+
+def test_a_request_without_a_body_does_not_reach_a_hidden_base(served: ServedModels, access_log: Path) -> None:
+    upstream = Upstream()
+    refused = post(middleware(replace(served, with_base=False), upstream, access_log), None, "/v1/completions")
+    assert refused.status_code == 400 and "names a model" in error_message(refused)
+    assert upstream.bodies == []
+    assert post(middleware(served, upstream, access_log), None, "/v1/completions").status_code == 200
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic sesame", KEY, f"Bearer {KEY} "])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.asgi import Message
+from serving.banner import banner_text
 from serving.middleware import Setup, Variants
 from serving.request import INLINE_BYTES, RequestReader, VariantRequest
 from serving.settings import MiddlewareSettings
@@ -35,6 +37,13 @@ def test_models_are_the_variants_and_the_base(served: ServedModels, access_log: 
     assert listed[0]["promptstill"]["score"] == {"mean": 0.44, "low": 0.37, "high": 0.5, "n": 120}
     assert listed[-1]["promptstill"] == {"kind": "base"} and listed[0]["max_model_len"] == 512
     assert "/somewhere" not in json.dumps(listed)
+
+
+def test_a_hidden_base_is_in_no_list(served: ServedModels, access_log: Path) -> None:
+    reply = get(middleware(replace(served, with_base=False), Upstream(), access_log), "/v1/models")
+    listed = reply.json()["data"]
+    assert [model["id"] for model in listed] == list(served.variants) and "fake" not in reply.text
+    assert banner_text(replace(served, with_base=False), listed, "http://h/v1", None).count("fake") == 0
 
 
 def test_large_bodies_are_refused(served: ServedModels, access_log: Path) -> None:

@@ -128,7 +128,8 @@ def test_a_number_of_replies_that_no_server_gives_is_refused(max_n: int) -> None
 
 
 def test_the_middleware_gets_the_limits(best: Path, model_dir: Path) -> None:
-    settings = make_plan(best, model_dir, max_n=2, max_body=2048, max_concurrency=5).middleware
+    settings = make_plan(best, model_dir, max_n=2, max_body=2048, max_concurrency=5, with_base=False).middleware
+    assert not settings.with_base
     assert (settings.max_n, settings.max_body, settings.max_concurrency) == (2, 2048, 5)
     assert MiddlewareSettings.from_environment(settings.to_environment()) == settings
 

@@ -193,6 +193,15 @@ def test_a_server_with_a_key_that_fails_while_it_warms_up_says_why(
     assert caught.value.why.startswith("TypeError: the JSON object must be str")
 
 
+def test_a_hidden_base_answers_through_its_variants_alone(settings: ServeSettings, tmp_path: Path) -> None:
+    with serve(replace(settings, with_base=False), runs=tmp_path / "runs") as server, server.client() as client:
+        assert server.models == ("qa-prompt",) == tuple(model["id"] for model in client.models())
+        assert repr(server) == f"<server at {server.base_url}: qa-prompt>"
+        assert client.ask("qa-prompt", **QA) == {"answer": "1891"}
+        with pytest.raises(RequestRefused, match=r"There is no model 'fake'\. This server has qa-prompt\."):
+            client.ask("fake", **QA)
+
+
 def test_a_mistake_starts_nothing_and_leaves_no_folder(settings: ServeSettings, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         serve(replace(settings, artifacts=(tmp_path / "none.json",)), runs=tmp_path / "runs")
