@@ -13,7 +13,6 @@ from serving.asgi import App
 from serving.middleware import Setup, Variants
 from serving.settings import MiddlewareSettings
 from serving.variants import ServedModels
-from tests.serving.upstream import Upstream
 
 QA = {"context": "The mill {answer} was built in 1891.", "question": "When?"}
 KEY = "sesame"
@@ -21,7 +20,7 @@ ClientTest = Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]
 
 
 def middleware(
-    served: ServedModels, upstream: Upstream, access_log: Path, key: str | None = None, **changes: Any
+    served: ServedModels, upstream: App, access_log: Path, key: str | None = None, **changes: Any
 ) -> Variants:
     """The middleware over `upstream`; `changes` are settings."""
     defaults: dict[str, Any] = {"artifacts": (), "adapters": (), "seeds": False, "keyed": False}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,26 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.asgi import Message
+from promptstill.strict_json import parse_json
+from serving.asgi import BufferedResponse, Message, Receive, Scope, Send, read_body, replay_body
 from serving.banner import banner_text
 from serving.middleware import Setup, Variants
 from serving.request import INLINE_BYTES, RequestReader, VariantRequest
-from serving.settings import MiddlewareSettings
+from serving.settings import CHOICES_LIMIT, MiddlewareSettings
 from serving.variants import ServedModels, Variant
 from tests.serving.conversation import KEY, QA, error_message, get, middleware, run_with_client
 from tests.serving.upstream import Upstream
-from tests.support import bodies
+from tests.support import artifacts, bodies
 from tests.support.bodies import chat_body
+from tests.support.loopback import loopback_only
+
+FORM = artifacts.form_prompt().instruction
 
 
 def test_models_are_the_variants_and_the_base(served: ServedModels, access_log: Path) -> None:
@@ -205,51 +211,87 @@ def test_the_engine_learns_that_a_client_has_left(served: ServedModels, access_l
     assert json.loads(access_log.read_text())["error"] == "disconnected"
 
 
-@pytest.fixture
-def memory() -> Callable[[], int]:
-    process = psutil.Process()
-    return lambda: process.memory_info().rss
+def check_costs(body: dict[str, Any]) -> None:
+    """What reaches the engine asks for few replies, and no client's text in it is a marker of the tokenizer."""
+    assert all(count is None or count <= CHOICES_LIMIT for count in (body.get("n"), body.get("best_of")))
+    text = json.dumps(body.get("messages"))
+    assert FORM not in text or not any(marker in text for marker in bodies.MARKERS)
 
 
-def test_5000_hostile_bodies(served: ServedModels, access_log: Path, memory: Callable[[], int]) -> None:
-    """No status of 500 or more, no exception, and no more memory when the same bodies are sent again."""
-    app = middleware(served, Upstream(record=False), access_log, max_body=100_000)
-    statuses: list[int] = []
-    tried: list[bytes] = []
+class Hostile:
+    """Sends hostile bodies to the middleware, and keeps them, their statuses, and the variants that answered."""
 
-    async def send_in_parts(body: bytes) -> int:
-        at = len(body) // 3
+    def __init__(self, served: ServedModels, access_log: Path) -> None:
+        self.upstream = Upstream(record=False)
+        self.app = middleware(served, self.check_and_answer, access_log, max_body=100_000)
+        self.tried: list[bytes] = []
+        self.statuses: Counter[int] = Counter()
+        self.answered: set[bytes] = set()
+
+    async def check_and_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = await read_body(scope, receive, 2**30)
+        check_costs(parse_json(raw) if raw else {})
+        await self.upstream(scope, replay_body(raw, receive), send)
+
+    async def send(self, body: bytes) -> None:
+        """In two parts, with a length that is wrong on purpose."""
+        at, sent = len(body) // 3, BufferedResponse()
         messages: list[Message] = [
             {"type": "http.request", "body": part, "more_body": more}
             for part, more in ((body[:at], True), (body[at:], False))
         ]
-        sent: list[Message] = []
 
         async def receive() -> Message:
             return messages.pop(0)
 
-        async def send(message: Message) -> None:
-            sent.append(message)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"12")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+        await self.app(scope, receive, sent.send)
+        self.statuses[sent.status] += 1
+        assert sent.status < 500
+        if sent.status == 200:
+            self.answered |= {value for name, value in sent.headers if name == b"x-promptstill-variant"}
 
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"12")]  # wrong on purpose
-        await app({"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}, receive, send)
-        return int(sent[0]["status"])
+    def run(self, count: int, number: int) -> int:
+        """Send `count` bodies, and the same again; returns the bytes of memory that this second time took."""
+        self.tried.clear()
+        with asyncio.Runner() as runner, loopback_only():
 
-    runner = asyncio.Runner()
+            @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @seed(number)
+            @given(bodies.bodies)
+            def hostile(body: bytes) -> None:
+                runner.run(self.send(body))
+                self.tried.append(body)
 
-    @settings(
-        max_examples=5000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
-    @given(bodies.bodies)
-    def hostile(body: bytes) -> None:
-        statuses.append(runner.run(send_in_parts(body)))
-        assert statuses[-1] < 500
-        tried.append(body)
+            hostile()
+            process = psutil.Process()
+            before = process.memory_info().rss
+            for body in self.tried:
+                runner.run(self.send(body))
+            return int(process.memory_info().rss - before)
 
-    with runner:
-        hostile()
-        before = memory()
-        for body in tried:
-            runner.run(send_in_parts(body))
-        assert memory() - before < 5 * 2**20
-    assert len(statuses) >= 5000 and {200, 400, 404} <= set(statuses)
+    def check(self, count: int) -> None:
+        """Each kind of body was among them."""
+        assert self.statuses.total() >= 2 * count and {200, 400, 404} <= set(self.statuses)
+        assert self.answered == {name.encode() for name in bodies.INPUTS}
+
+
+def test_hostile_bodies(served: ServedModels, access_log: Path) -> None:
+    """No status of 500 or more, no exception, and no more memory when the same bodies are sent again."""
+    hostile = Hostile(served, access_log)
+    assert hostile.run(2500, 0) < 5 * 2**20
+    hostile.check(2500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_50000_hostile_bodies(served: ServedModels, access_log: Path) -> None:
+    hostile = Hostile(served, access_log)
+    assert sum(hostile.run(5000, number) for number in range(1, 11)) < 5 * 2**20
+    hostile.check(50_000)
+
+
+def test_a_connection_to_another_machine_is_noticed() -> None:
+    with pytest.raises(AssertionError, match=r"192\.0\.2\.1"), loopback_only(), contextlib.suppress(OSError):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, seed, settings
 
 from tests.support import bodies
 from tests.support.bodies import chat_body
@@ -68,36 +68,32 @@ def test_template_and_seed_are_refused(server: Server, name: str, fields: dict[s
     assert server.get("/health").status_code == 200
 
 
-def is_skipped(body: bytes) -> bool:
-    """Whether a body is for the base model, where vLLM chooses the status, or is valid and asks for many tokens."""
+def is_for_base(body: bytes) -> bool:
+    """Whether a body is for the base model, where vLLM chooses the status."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return False
-    tokens = [value.get(key) for key in ("max_tokens", "max_completion_tokens")] if isinstance(value, dict) else []
-    return isinstance(value, dict) and (
-        any(isinstance(number, int) and number > 64 for number in tokens)
-        or value.get("model") in (None, "", "smollm2-135m")
-    )
+    return isinstance(value, dict) and value.get("model") in (None, "", "smollm2-135m")
 
 
-def test_hostile_bodies_never_cause_a_500(server: Server) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_hostile_bodies_never_cause_a_500(server: Server, count: int) -> None:
     statuses: list[int] = []
     with httpx.Client(timeout=60, trust_env=False) as client:
 
-        @settings(
-            max_examples=200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-        )
+        @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @seed(count)
         @given(bodies.bodies)
         def hostile(body: bytes) -> None:
-            assume(not is_skipped(body))
+            assume(not is_for_base(body))
             headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
             reply = client.post(f"{server.url}/v1/chat/completions", content=body, headers=headers)
             statuses.append(reply.status_code)
-            assert reply.status_code < 500, (body, reply.text)
+            assert reply.status_code < 500, (body[:2000], reply.text)
 
         hostile()
-    assert len(statuses) >= 200 and server.get("/health").status_code == 200
+    assert len(statuses) >= count and {200, 400} <= set(statuses) and server.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("length", ["5", "100000", "-1", "x"])

@@ -54,6 +54,13 @@ class Pick(dspy.Signature):
     reason: str = dspy.OutputField()
 
 
+class Form(dspy.Signature):
+    """Count what was filled in."""
+
+    entries: dict[str, Any] = dspy.InputField()
+    count: int = dspy.OutputField()
+
+
 def qa_prompt(layout: Layout, model: str = "smollm2-135m") -> Prompt:
     return build_prompt(Task(AnswerFromContext, model, 16), layout, INSTRUCTION, DEMOS, k=len(DEMOS))
 
@@ -66,6 +73,12 @@ def feel_prompt(model: str = "smollm2-135m") -> Prompt:
 
 def pick_prompt(model: str = "smollm2-135m") -> Prompt:
     return build_prompt(Task(Pick, model, 24), "json", "Pick a number below the limit for each word.")
+
+
+def form_prompt(model: str = "smollm2-135m") -> Prompt:
+    """A prompt that knows the markers of its model's tokenizer; its input is an object with any keys and values."""
+    task = Task(Form, model, 8, markers=("<|im_start|>", "<|im_end|>"))
+    return build_prompt(task, "chat", "Count what was filled in.")
 
 
 def nearest_prompt(layout: Layout, model: str = "smollm2-135m") -> Prompt:
@@ -88,7 +101,8 @@ def prompts(model: str = "smollm2-135m") -> dict[str, Prompt]:
     """A prompt in every layout, two with nearest demos, and those of the typed tasks, by recipe name."""
     by_layout = {f"qa_{layout.replace('-', '_')}": qa_prompt(layout, model) for layout in LAYOUTS}
     nearest = {"near_turns": nearest_prompt("chat", model), "near_inside": nearest_prompt("inline", model)}
-    return by_layout | nearest | {"feel": feel_prompt(model), "pick": pick_prompt(model)}
+    typed = {"form": form_prompt(model), "feel": feel_prompt(model), "pick": pick_prompt(model)}
+    return by_layout | nearest | typed
 
 
 def artifact(name: str, prompt: Prompt, sha256: str | None = None) -> dict[str, Any]:

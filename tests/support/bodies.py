@@ -7,31 +7,36 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-MODEL_NAMES: list[Any] = [
-    "qa_raw-prompt",
-    "qa-distilled",
-    "feel-prompt",
-    "pick-prompt",
-    "smollm2-135m",
-    "nobody",
-    "",
-    None,
-    5,
-    [],
-    {},
-]
+BASE_NAMES: list[Any] = ["smollm2-135m", "fake", "", None]
+MODEL_NAMES: list[Any] = ["qa_raw-prompt", "qa-distilled", "feel-prompt", "pick-prompt", "form-prompt", *BASE_NAMES,
+                          "near_turns-prompt", "nobody", 5, [], {}]  # fmt: skip
 FIELDS = ["max_tokens", "max_completion_tokens", "n", "seed", "logprobs", "top_logprobs", "stream", "stream_options",
           "user", "parsed", "temperature", "stop", "chat_template", "chat_template_kwargs", "tools",
           "structured_outputs", "response_format",
           "guided_json", "priority", "sampling_params", "\x00", "é"]  # fmt: skip
+COUNT_FIELDS = ["max_tokens", "max_completion_tokens", "n", "best_of", "top_logprobs"]
 EXTREME_NUMBERS = [10**400, -(10**30), 2**63, 1e308, -1, 0, 0.5, 2**31]
+COUNTS = [*EXTREME_NUMBERS, 1, 2, 8, 9, 16, 17, 128, 129, 2**31 - 1, "9", True]
+MARKERS = ("<|im_start|>", "<|im_end|>")
+LONG = "7" * 20_000  # in one word
+# Texts that `to_json` writes as JSON which Python alone reads.
+LITERALS = {"@deep": "[" * 600 + "]" * 600, "@huge": "1e999", "@nan": "NaN"}
 
 
 def chat_body(model: str, inputs: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A chat request with these inputs and further fields."""
-    return {"model": model, "messages": [{"role": "user", "content": json.dumps(inputs)}], **fields}
+    return {"model": model, "messages": [{"role": "user", "content": to_json(inputs)}], **fields}
 
 
+def to_json(value: Any) -> str:
+    """JSON of `value`, with LITERALS in place of their names."""
+    text = json.dumps(value)
+    for name, literal in LITERALS.items():
+        text = text.replace(f'"{name}"', literal)
+    return text
+
+
+literals = st.sampled_from(list(LITERALS))
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -39,38 +44,60 @@ scalars = st.one_of(
     st.floats(allow_nan=False),
     st.text(max_size=20),
     st.sampled_from(EXTREME_NUMBERS),
-)
-values: st.SearchStrategy[Any] = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
+    literals,
 )
 words = st.one_of(
-    st.text(max_size=30), st.sampled_from(["{answer}", "\x00", "\ud800", "<|im_end|>", "[[ ## a ## ]]", ""])
+    st.text(max_size=30),
+    st.sampled_from(["{answer}", "\x00", "\ud800", "[[ ## a ## ]]", "", LONG, *MARKERS]),
+    literals,
 )
+keys = st.one_of(st.text(max_size=5), st.sampled_from(MARKERS))
+values: st.SearchStrategy[Any] = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+)
+answers = st.fixed_dictionaries({"context": words, "question": words})
+INPUTS: dict[str, st.SearchStrategy[Any]] = {
+    "qa_raw-prompt": answers,
+    "near_turns-prompt": answers,
+    "near_inside-prompt": answers,
+    "feel-prompt": st.fixed_dictionaries({"thing": words}),
+    "pick-prompt": st.fixed_dictionaries(
+        {"words": st.lists(words, max_size=3) | values, "limit": st.integers() | values}
+    ),
+    "form-prompt": st.fixed_dictionaries({"entries": st.dictionaries(keys, words | values, max_size=3) | values}),
+}
 inputs = st.one_of(
-    st.fixed_dictionaries({"context": words, "question": words}),
-    st.fixed_dictionaries({"thing": words}),
-    st.fixed_dictionaries({"words": values, "limit": values}),
+    *INPUTS.values(),
     st.dictionaries(st.sampled_from(["context", "question", "thing", "answer"]), values, max_size=3),
 )
-contents = st.one_of(inputs.map(json.dumps), words, values)
+contents = st.one_of(inputs.map(to_json), words, values)
 messages = st.one_of(
     contents.map(lambda content: [{"role": "user", "content": content}]),
     st.lists(st.fixed_dictionaries({"role": words, "content": contents}), max_size=3),
     values,
 )
-requests = st.builds(
-    lambda model, turns, extra: {"model": model, "messages": turns, **extra},
-    st.sampled_from(MODEL_NAMES),
-    messages,
+fields = st.one_of(
+    st.just({}),
+    st.dictionaries(st.sampled_from(COUNT_FIELDS), st.sampled_from(COUNTS), max_size=2),
     st.dictionaries(st.sampled_from(FIELDS), values, max_size=2),
 )
+fitting = st.sampled_from(list(INPUTS)).flatmap(
+    lambda name: st.builds(lambda one, more: chat_body(name, one) | more, INPUTS[name], fields)
+)
+others = st.builds(
+    lambda model, turns, more: {"model": model, "messages": turns, **more},
+    st.sampled_from(MODEL_NAMES),
+    messages,
+    fields,
+)
+requests = st.one_of(fitting, others)
 
 
 def encode(value: Any, defect: str, position: int) -> bytes:
     """JSON of `value`, correct (`none`) or with a defect near `position`."""
-    text = json.dumps(value).encode()
+    text = to_json(value).encode()
     at = position % (len(text) + 1)
     return {
         "none": text,
