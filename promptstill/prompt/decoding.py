@@ -22,10 +22,10 @@ class Decoding(FrozenModel):
     one-line answer, would leave that answer empty.
     """
 
-    temperature: float = Attribute(0.0, ge=0, le=2)
+    temperature: float = Attribute(default=0.0, ge=0, le=2)
     max_tokens: int = Attribute(ge=1, le=MOST_TOKENS)
-    min_tokens: int = Attribute(0, ge=0, le=MOST_TOKENS)
-    stop: list[Stop] = Attribute([], max_length=16)  # pydantic copies it; a factory would change the ids of prompts
+    min_tokens: int = Attribute(default=0, ge=0, le=MOST_TOKENS)
+    stop: list[Stop] = Attribute(default=[], max_length=16)  # pydantic copies it; a factory would change the ids of prompts
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
 

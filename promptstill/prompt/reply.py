@@ -23,7 +23,7 @@ class ReplyFormat(FrozenModel):
     """How a reply is read. `prefix` is the beginning of the reply that the prompt itself ends with."""
 
     style: Literal["text", "labels", "markers", "json"]
-    prefix: str = Attribute("", max_length=1000)
+    prefix: str = Attribute(default="", max_length=1000)
 
     def read(self, outputs: list[Field], text: str) -> dict[str, Any]:
         """The raw values of the outputs that the reply holds. Raises `ReplyError`."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, StringConstraints, TypeAdapter
 from pydantic import Field as Attribute
 
 from promptstill.prompt.schema import check_schema, check_value
+from tests.support.artifacts import doubled
 
 
 class Part(BaseModel):
@@ -42,12 +43,6 @@ def test_what_pydantic_writes_is_a_type_that_is_checked() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             check_value(WHOLE, value | change)
-
-
-def doubled(depth: int) -> dict[str, Any]:
-    """A type whose check doubles with each of its definitions."""
-    inner = {f"A{i}": {"anyOf": [{"$ref": f"#/$defs/A{i - 1}"}] * 2} for i in range(1, depth)}
-    return {"$ref": f"#/$defs/A{depth - 1}", "$defs": inner | {"A0": {"type": "string"}}}
 
 
 @pytest.mark.parametrize(
