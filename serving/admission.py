@@ -61,12 +61,13 @@ class Admission:
         if not self.seeds and (has_value(body, "seed") or has_value(body.get("sampling_params"), "seed")):
             # A seeded request whose prompt is prefilled in chunks kills vLLM 0.32's CPU worker.
             raise Refusal(400, "invalid", "This server has no GPU and so accepts no seed. Leave seed out.", "seed")
-        self._check_choices(body)
-        self._check_choices(body.get("sampling_params"))
+        for fields in (body, body.get("sampling_params")):
+            if isinstance(fields, dict):
+                self._check_choices(fields)
         return variant
 
-    def _check_choices(self, fields: object) -> None:
-        for key in CHOICE_FIELDS if isinstance(fields, dict) else ():
+    def _check_choices(self, fields: dict[str, Any]) -> None:
+        for key in CHOICE_FIELDS:
             count = fields.get(key)
             # vLLM also takes "9" and 9.0 for a whole number, so whatever is none is refused here.
             if count is not None and not (type(count) is int and count <= self.max_n):

@@ -45,7 +45,8 @@ def loopback_only() -> Iterator[None]:
 
         return connect
 
-    with patch.multiple(socket.socket, **{name: guarded(name) for name in wires}):
+    guards: dict[str, Any] = {name: guarded(name) for name in wires}
+    with patch.multiple(socket.socket, **guards):
         yield
     assert not strangers, f"connected to {strangers}"
 
