@@ -19,9 +19,14 @@ def parse_json(text: bytes | str) -> Any:
         value = json.loads(text, parse_float=parse_float, parse_constant=refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if is_too_deep(value):
+    if count_brackets(text) > MAX_DEPTH and is_too_deep(value):
         raise ValueError("nested too deeply")
     return value
+
+
+def count_brackets(text: bytes | str) -> int:
+    """Of opening brackets and braces: no value is deeper."""
+    return text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
 
 
 def is_too_deep(value: object) -> bool:
