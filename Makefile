@@ -46,8 +46,8 @@ UV_COMPILE = .venv-lock/bin/uv pip compile pyproject.toml -q --universal --pytho
 lock: ## Renew locks/*.txt from pyproject.toml
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q -q uv
-	$(UV_COMPILE) --extra cpu --excludes locks/cpu-excluded.txt --override locks/cpu-overrides.txt -o locks/cpu.txt
-	$(UV_COMPILE) --extra cuda --excludes locks/cuda-excluded.txt --constraint locks/cuda-constraints.txt -o locks/cuda.txt
+	$(UV_COMPILE) --extra local --extra distill --excludes locks/cpu-excluded.txt --override locks/cpu-overrides.txt -o locks/cpu.txt
+	$(UV_COMPILE) --extra cuda --extra distill --excludes locks/cuda-excluded.txt --constraint locks/cuda-constraints.txt -o locks/cuda.txt
 	rm -rf .venv-lock
 
 clean: ## Remove .venv and what builds and tools left

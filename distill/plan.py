@@ -16,6 +16,7 @@ from promptstill.engine.markers import chat_markers
 from promptstill.engine.models import Model, find_model
 from promptstill.errors import UserError
 from promptstill.events import Say
+from promptstill.extras import require
 from promptstill.prompt.artifact import read_best
 from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.prompt import Prompt
@@ -71,6 +72,7 @@ class DistillPlan:
 
 def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     """Open and check all inputs. Raises `UserError`; no model is asked, but the embedded one may be converted."""
+    require("distill", ("distill",), "torch", "transformers", "peft", "accelerate", "safetensors")
     refuse_parallel_search(settings)
     path = Path(settings.from_prompt)
     artifact = read_best(path)

@@ -24,6 +24,7 @@ from platformdirs import user_cache_path
 
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
+from promptstill.extras import require
 from promptstill.files import digest, file_digest, hidden_path, share_files, write_text
 
 EMBEDDED = "smollm2-135m"
@@ -108,6 +109,7 @@ def _folder_digest(folder: Path, weights: list[Path]) -> str:
 
 def _embedded_model(say: Say) -> Model:
     gguf = _gguf_path()
+    require("The embedded model", ("local",), "torch", "transformers", "gguf")
     models = cache_root() / "models"
     folder = models / f"{EMBEDDED}-{file_digest(gguf)[:12]}"
     if not (folder / WEIGHTS_DIGEST).is_file():

