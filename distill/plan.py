@@ -11,7 +11,6 @@ from typing import Any
 from distill.settings import DistillSettings
 from distill.teach.leakage import drop_leaks
 from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
-from distill.train.adapter import check_hyper
 from promptstill.engine.markers import chat_markers
 from promptstill.engine.models import Model, find_model
 from promptstill.errors import UserError
@@ -73,6 +72,8 @@ class DistillPlan:
 def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     """Open and check all inputs. Raises `UserError`; no model is asked, but the embedded one may be converted."""
     require("distill", ("distill",), "torch", "transformers", "peft", "accelerate", "safetensors")
+    from distill.train.adapter import check_hyper
+
     refuse_parallel_search(settings)
     path = Path(settings.from_prompt)
     artifact = read_best(path)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES = 9_999
 Groups = Sequence[str] | None  # the group of each row; None: all rows are independent
@@ -117,7 +116,9 @@ def gain_interval(difference: np.ndarray, groups: Groups = None) -> tuple[float,
 
 def t_quantile(values: np.ndarray, groups: Groups = None) -> float:
     """Student's t at 97.5 %, with one degree of freedom less than there are groups or, without them, rows."""
-    return float(stats.t.ppf(0.975, max(len(values if groups is None else set(groups)) - 1, 1)))
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(len(values if groups is None else set(groups)) - 1, 1), 0.975))
 
 
 def sign_flip_p_value(difference: np.ndarray, seed: int, groups: Groups = None) -> float:
@@ -125,7 +126,9 @@ def sign_flip_p_value(difference: np.ndarray, seed: int, groups: Groups = None) 
     sums = difference if groups is None else np.bincount(group_numbers(groups), weights=difference)
     if not sums.any() or len(sums) == 1:
         return 1.0
-    test = stats.permutation_test(
+    from scipy.stats import permutation_test
+
+    test = permutation_test(
         (sums,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=np.random.default_rng(seed)
     )
     return float(test.pvalue)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from distill.train.encode import EncodedExample
-from distill.train.logprobs import logprobs
 
 ITEMS = Path(__file__).with_name("offtask.jsonl")
 
@@ -51,6 +50,8 @@ def measure_retention(adapted: Any, tokenizer: Any) -> Retention:
 
 def _score_items(model: Any, tokenizer: Any, items: list[dict[str, str]]) -> list[bool]:
     """Whether the model is right, by item."""
+    from distill.train.logprobs import logprobs
+
     rows = [_encode(tokenizer, item["prompt"], item[side]) for item in items for side in ("right", "wrong")]
     totals = [sum(values) for values in logprobs(model, rows)]
     return [right > wrong for right, wrong in zip(totals[::2], totals[1::2], strict=True)]

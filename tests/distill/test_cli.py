@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ from promptstill.errors import UserError
 from tests.support.codes import run
 
 
-def run_distill(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, "-m", "distill", *arguments], folder)
+def run_distill(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-m", "distill", *arguments], folder, **environment)
 
 
 def test_report_writes_the_page_again(distilled: DistilledFolder, unfinished: DistilledFolder, tmp_path: Path) -> None:
@@ -56,10 +57,12 @@ def test_resume_of_a_finished_distillation_shows_it_and_measures_nothing(
     assert not distilled.finished, "weights that were lost are made again, not shown as if they were there"
 
 
-def test_resume_of_a_result_without_its_work_is_refused(distilled: DistilledFolder, tmp_path: Path) -> None:
+def test_resume_of_a_result_without_its_work_is_refused_at_once(distilled: DistilledFolder, tmp_path: Path) -> None:
     distilled.settings_path.unlink()
-    done = run_distill(tmp_path, "--resume", str(distilled.path))
+    done = run_distill(tmp_path, "--resume", str(distilled.path), PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 2 and "is no distillation to go on with." in done.stderr
+    loaded = set(re.findall(r"^import time: .*\| +(\w+)$", done.stderr, re.MULTILINE))
+    assert "distill" in loaded and not {"torch", "transformers", "peft"} & loaded, "what trains takes seconds to load"
 
 
 def test_resume_takes_no_other_option() -> None:
