@@ -14,8 +14,9 @@ from optimizer.run.folder import RunFolder
 from promptstill.engine import models
 from promptstill.engine import vllm as engines
 
-if TYPE_CHECKING:  # a heavy import: torch
+if TYPE_CHECKING:  # heavy imports: torch, aiohttp's server
     from tests.support import tiny
+    from tests.support.finished import FinishedRun
 from tests.support.terminal import tell
 
 
@@ -53,16 +54,17 @@ def fake_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """The folder of a run against a fake endpoint; for looking at only."""
-    from tests.support.codes import command, knows_with_demos, run
-    from tests.support.fake import FakeEndpoint
+def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run against a fake endpoint; for looking at only."""
+    from tests.support.finished import finish_run
 
-    folder = tmp_path_factory.mktemp("finished")
-    with FakeEndpoint(knows_with_demos) as fake:
-        done = run(command(fake, folder), folder)
-    assert done.returncode == 0, done.stderr
-    return RunFolder(next((folder / "runs").iterdir()))
+    return finish_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(finished: FinishedRun) -> RunFolder:
+    """The folder of that run."""
+    return finished.run
 
 
 @pytest.fixture(scope="session")

@@ -64,10 +64,10 @@ def run(fast: bool) -> None:
         cell("growth", {"what": "pool", "size": rows}, partial(measure_size, "pool", rows, 0), folder=folder)
 
 
-def measure_size(what: str, size: int, trials: int) -> dict[str, Any]:
+def measure_size(what: str, size: int, trials: int, *, processes: int = PROCESSES) -> dict[str, Any]:
     """The figures of one size, each the least of several new processes: other load on the machine only adds."""
     argv = [sys.executable, "-m", "benchmarks.speed.growth", "--measure", what, str(size), str(trials)]
-    lines = [subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout for _ in range(PROCESSES)]
+    lines = [subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout for _ in range(processes)]
     found = [json.loads(line.splitlines()[-1]) for line in lines]
     return {name: min(one[name] for one in found) for name in found[0]}
 

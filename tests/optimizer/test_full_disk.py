@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.codes import best, command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
+from tests.support.finished import FinishedRun
 
 
 @pytest.fixture
@@ -26,13 +27,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture
+def undisturbed(finished: FinishedRun) -> dict[str, Any]:
     """best.json of a run that no disk stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    with FakeEndpoint(knows_with_demos) as fake:
-        assert run(command(fake, folder), folder).returncode == 0
-    return best(folder)
+    return best(finished.work)
 
 
 def resize(folder: Path, kib: int) -> None:

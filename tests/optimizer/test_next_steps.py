@@ -19,6 +19,7 @@ from promptstill.endpoint.allowance import Limit
 from tests.support import ROOT
 from tests.support.codes import command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
+from tests.support.finished import FinishedRun
 from tests.support.waiting import eventually
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
@@ -53,12 +54,12 @@ def on_a_terminal(argv: list[str], folder: Path, **environment: str) -> str:
     return written.decode()
 
 
-def test_colour_is_for_terminals_and_no_color_is_heeded(tmp_path: Path) -> None:
+def test_colour_is_for_terminals_and_no_color_is_heeded(finished: FinishedRun, tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:
         argv = command(fake, tmp_path, "--trials", "2", "--proposer", "none", "--layout", "chat")
         assert COLOUR.search(on_a_terminal(argv, tmp_path))
         plain = on_a_terminal(argv, tmp_path, NO_COLOR="1")
-        piped = run(argv, tmp_path)
+    piped = finished.done
     assert "winner over baseline" in plain and not COLOUR.search(plain)
     assert "\x1b" not in piped.stdout + piped.stderr
 

@@ -21,25 +21,23 @@ from promptstill.endpoint.stores import file_url, open_calls
 from tests.support import ROOT
 from tests.support.codes import RECIPE, best, command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
+from tests.support.finished import FinishedRun
 
 
-def test_a_run_finds_measures_and_ships(tmp_path: Path) -> None:
-    with FakeEndpoint(knows_with_demos) as fake:
-        done = run(command(fake, tmp_path), tmp_path)
-    assert done.returncode == 0, done.stderr
-    made = best(tmp_path)
+def test_a_run_finds_measures_and_ships(finished: FinishedRun) -> None:
+    done, fake = finished.done, finished.fake
+    made = best(finished.work)
     test = made["scores"]["test"]
     assert made["shipped"] == "winner" and test["gains"]["over_baseline"]["low"] > 0
     assert test["winner"]["score"]["n"] == test["baseline"]["score"]["n"] == test["dspy"]["score"]["n"] == 40
     assert set(fake.calls.values()) == {1}
     assert made["search"]["rows_evaluated"] < made["search"]["rows_of_full_evaluation"]
     assert "DSPy default" in done.stdout and "it is shipped" in done.stdout
-    folder = next((tmp_path / "runs").iterdir())
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in finished.run.path.iterdir()}
     assert {"run.json", "recipe.py", "pools.json", "study.log", "calls.db", "trials.jsonl", "best.json"} <= names
     sent = {json.dumps(body, sort_keys=True) for body in fake.bodies}
     row = {"word": "w1 odd 1"}
-    prompt = Prompt.load(tmp_path / "best.json")
+    prompt = Prompt.load(finished.work / "best.json")
     rows = [{"word": f"w{i} {'even' if i % 2 == 0 else 'odd'} {i % 7}"} for i in range(120)]
     rendered = {json.dumps(prompt.request(one), sort_keys=True) for one in rows}
     assert len(rendered & sent) >= 80, "dev and test must have been sent byte for byte as best.json renders them"
@@ -58,11 +56,13 @@ def test_no_dspy_leaves_its_default_out_of_test_and_of_all_that_is_said(tmp_path
     assert "DSPy default" not in page and page.count("<svg") >= 2
 
 
-def test_no_gain_ships_the_baseline(tmp_path: Path) -> None:
+def test_no_gain_ships_the_baseline_with_its_dev_scores_even_if_it_lost_its_race(tmp_path: Path) -> None:
     with FakeEndpoint(lambda body: "c0") as fake:
         done = run(command(fake, tmp_path), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert best(tmp_path)["shipped"] == "baseline" and "does not beat the baseline prompt" in done.stdout
+    made = best(tmp_path)
+    assert made["shipped"] == "baseline" and "does not beat the baseline prompt" in done.stdout
+    assert len(made["scores"]["dev"]["shipped_rows"]) == 40, "optimize --gate compares with them"
 
 
 def test_cut_replies_are_told_at_the_end_and_in_the_page(tmp_path: Path) -> None:

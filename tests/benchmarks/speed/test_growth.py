@@ -24,7 +24,7 @@ def test_sizes_that_add_too_few_calls_are_left_out() -> None:
 
 
 def test_the_calls_of_real_runs_are_counted() -> None:
-    small, large = growth.measure_size("dev", 20, 2), growth.measure_size("dev", 40, 2)
+    small, large = growth.measure_size("dev", 20, 2, processes=1), growth.measure_size("dev", 40, 2)
     assert small["calls"] < large["calls"] and small["cpu_s"] > 0 and small["files_mib"] > 0
 
 

@@ -89,12 +89,3 @@ def test_a_seed_prompt_without_dev_scores_is_refused(finished_run: RunFolder, tm
     scores["dev"]["shipped_rows"] = {}
     done, fake = gate(moved(finished_run, tmp_path / "moved", scores=scores, shipped="baseline"), knows_with_demos)
     assert done.returncode == 2 and "holds no dev score of its prompt" in done.stderr and not fake.calls
-
-
-def test_best_json_holds_the_shipped_prompts_dev_scores_even_of_a_seed_that_lost_its_race(tmp_path: Path) -> None:
-    from tests.support.codes import best, command
-
-    with FakeEndpoint(lambda body: "c0") as fake:
-        assert run(command(fake, tmp_path), tmp_path).returncode == 0
-    made = best(tmp_path)
-    assert made["shipped"] == "baseline" and len(made["scores"]["dev"]["shipped_rows"]) == 40
