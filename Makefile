@@ -24,8 +24,11 @@ optimize: .venv/.installed ## Set up, then find the best prompt for RECIPE (reci
 demo: .venv/.installed ## The whole loop: optimize, distill, serve, and a question to both variants
 	$(BIN)/python -m scripts.demo $(RECIPE)
 
-test: .venv/.installed ## Run the tests, short ones with the real engine included
-	$(BIN)/python -m pytest -q -m "not slow"
+# The engine takes all cores, so its tests run alone. The others start many processes: with one thread each they do not
+# wait for each other's, and with bytecode on disk, whatever the environment says, they do not all compile the sources.
+test: .venv/.installed ## Run the tests but the long ones: two at a time, then those with the real engine
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -m "not slow and not e2e" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -m "e2e and not slow"
 
 test-slow: .venv/.installed ## Run the long tests: whole runs on the real engine, the record of searches, soaks
 	$(BIN)/python -m pytest -q -m slow

@@ -24,10 +24,10 @@ def test_sizes_that_add_too_few_calls_are_left_out() -> None:
 
 
 def test_the_calls_of_real_runs_are_counted() -> None:
-    small, large = growth.measure_size("dev", 20, 2, processes=1), growth.measure_size("dev", 40, 2)
+    small, large = (growth.measure_size("dev", size, 2, processes=1) for size in (20, 40))
     assert small["calls"] < large["calls"] and small["cpu_s"] > 0 and small["files_mib"] > 0
 
 
 def test_a_pool_renders_each_request() -> None:
-    got = growth.measure_pool(20)
+    got = growth.measure_size("pool", 20, 0)
     assert got["each_ms"] > 0 and got["once_ms"] > 0 and got["memory_mib"] >= 0
