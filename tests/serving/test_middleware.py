@@ -253,7 +253,7 @@ class Hostile:
             self.answered |= {value for name, value in sent.headers if name == b"x-promptstill-variant"}
 
     def run(self, count: int, number: int) -> int:
-        """Send `count` bodies, and the same again; returns the bytes of memory that this second time took."""
+        """Send `count` bodies, and the last 1,000 again; returns the bytes of memory that this second time took."""
         self.tried.clear()
         with asyncio.Runner() as runner, loopback_only():
 
@@ -267,13 +267,13 @@ class Hostile:
             hostile()
             process = psutil.Process()
             before = process.memory_info().rss
-            for body in self.tried:
+            for body in self.tried[-1000:]:
                 runner.run(self.send(body))
             return int(process.memory_info().rss - before)
 
     def check(self, count: int) -> None:
         """Each kind of body was among them."""
-        assert self.statuses.total() >= 2 * count and {200, 400, 404} <= set(self.statuses)
+        assert self.statuses.total() >= count and {200, 400, 404} <= set(self.statuses)
         assert self.answered == {name.encode() for name in bodies.INPUTS}
 
 
