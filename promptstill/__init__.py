@@ -9,6 +9,7 @@ from promptstill.task.judge import Judge
 from promptstill.task.metrics import contains, exact_match, token_f1
 from promptstill.task.recipe import Recipe, recipe
 from promptstill.task.rows import read_jsonl
+from promptstill.task.tables import read_csv
 
 __all__ = [
     "Judge",
@@ -18,6 +19,7 @@ __all__ = [
     "UserError",
     "contains",
     "exact_match",
+    "read_csv",
     "read_jsonl",
     "recipe",
     "token_f1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -18,7 +18,8 @@ class Recipe:
     """A task: its signature, its rows, its metric and the model that does it.
 
     signature: a `dspy.Signature` class; its docstring is the baseline prompt's instruction.
-    examples: rows as mappings with the signature's fields, and optionally `split`.
+    examples: rows with the signature's fields, and optionally `split`: what `read_csv` or `read_jsonl` returns, other
+    mappings, `dspy.Example` objects, a data frame (pandas, polars), or a data set of Hugging Face.
     metric: `f(example, prediction) -> float in [0, 1]`.
     model: "smollm2-135m", a local folder, a hub id, or a name that the remote endpoint knows.
     instructions: further instructions to try beside the signature's own.
@@ -29,7 +30,7 @@ class Recipe:
     """
 
     signature: type[Any]
-    examples: Sequence[Mapping[str, Any]]
+    examples: Any  # data frames and data sets have no type in common; promptstill/task/records.py checks them
     metric: Metric
     model: str = "smollm2-135m"
     instructions: Sequence[str] = ()

@@ -12,6 +12,7 @@ from promptstill.files import canonical_json, digest
 from promptstill.prompt.fields import Field
 from promptstill.task.examples import Example, to_example
 from promptstill.task.recipe import SPLITS, Recipe, SplitName
+from promptstill.task.records import to_rows
 from promptstill.text import plural
 
 
@@ -35,7 +36,7 @@ class Splits:
 
 def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field], seed: int) -> Splits:
     """Check every row and put it into its split. Raises `UserError`."""
-    examples = [to_example(row, n, recipe, inputs, outputs) for n, row in enumerate(recipe.examples, 1)]
+    examples = [to_example(row, n, recipe, inputs, outputs) for n, row in enumerate(to_rows(recipe.examples), 1)]
     if len(examples) < 2:
         raise UserError(
             f"The recipe has {plural(len(examples), 'row')}.",
@@ -46,6 +47,7 @@ def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Fi
     unique = list(by_content.values())[::-1]
     labelled = [example for example in unique if example.outputs]
     unlabelled = [example for example in unique if not example.outputs]
+    refuse_unlabelled(labelled, examples[0], outputs)
     named = any("split" in example.row for example in labelled)
     parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
     for name in SPLITS:
@@ -54,6 +56,16 @@ def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Fi
     refuse_overlap(splits)
     refuse_empty(splits)
     return splits
+
+
+def refuse_unlabelled(labelled: Sequence[Example], first: Example, outputs: Sequence[Field]) -> None:
+    """Refuse rows of which none has an output. Raises `UserError`."""
+    if not labelled:
+        raise UserError(
+            f"No row has the output {', '.join(field.name for field in outputs)}.",
+            f"The first row, {first.location}, has {', '.join(first.row)}.",
+            "Add it to the rows, or rename the signature's field.",
+        )
 
 
 def split_by_name(examples: Sequence[Example]) -> dict[str, list[Example]]:
