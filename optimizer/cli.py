@@ -43,7 +43,7 @@ LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_m
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
-    *("trials", "seed", "window", "dspy", "storage", "study"),
+    *("trials", "seed", "window", "dspy", "drop_leaks", "storage", "study"),
 )
 
 

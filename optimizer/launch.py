@@ -23,7 +23,9 @@ from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Listener, Say, teller
 from promptstill.files import write_text
 from promptstill.shell import command_line
+from promptstill.task.leakage import leak_warnings
 from promptstill.task.open import OpenTask
+from promptstill.task.spelling import spelling_warnings
 from promptstill.task.splits import describe_splits
 
 
@@ -73,8 +75,14 @@ def refuse_unserved(settings: SearchSettings, model: Model, say: Say) -> None:
 
 
 def data_lines(opened: OpenTask) -> list[str]:
-    """What the recipe's rows are, and what they can show."""
-    return [*describe_splits(opened.splits, opened.recipe), visible_gain_line(len(opened.splits.dev))]
+    """What the recipe's rows are, what looks wrong in them, and what they can show."""
+    splits = opened.splits
+    return [
+        *describe_splits(splits, opened.recipe),
+        *([] if splits.whole_train else leak_warnings(splits)),
+        *spelling_warnings([*splits.train, *splits.dev, *splits.test], opened.task.outputs),
+        visible_gain_line(len(splits.dev)),
+    ]
 
 
 @contextmanager

@@ -136,7 +136,8 @@ class Steps:
             calls = self.allowance.total.calls
             refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
         identity = self.client.endpoint.identity
-        self.study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed]))
+        leaks = ["without leaks"] if settings.drop_leaks else []
+        self.study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks]))
         growth = self._growth(task, pace)
         limit, growth_calls = settings.limits.calls, growth.max_calls()
         for line in forecast_lines(able, settings.trials, growth_calls, limit, splits, dspy=settings.dspy):

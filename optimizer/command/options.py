@@ -66,6 +66,7 @@ search = with_options(
         SEARCH, "--no-dspy", "dspy", is_flag=True, flag_value=False, default=True,
         help="Leave DSPy's default out of test.",
     ),
+    option(SEARCH, "--drop-leaks", is_flag=True, help="Leave out train rows that nearly equal a dev or test row."),
     option(SEARCH, "--storage", rare=True, metavar="URL", help="Optuna study to share.  [default: in the run folder]"),
     option(SEARCH, "--study", rare=True, metavar="NAME", help="Its name there.  [default: the recipe's]"),
     option(SEARCH, "--resume", type=FOLDER, metavar="RUN", help="Go on with a run; no stored call is repeated."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
@@ -12,6 +12,7 @@ from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
+from promptstill.task.leakage import leave_out_leaks
 from promptstill.task.open import OpenTask, open_task
 
 RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "limits")  # what a resumed run may have another of
@@ -19,7 +20,10 @@ RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "limits")  #
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default."""
+    """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default.
+
+    drop_leaks: whether train rows that nearly equal a dev or test row are left out.
+    """
 
     recipe: str
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -34,6 +38,7 @@ class SearchSettings:
     window: int = 64
     race: bool = True
     dspy: bool = True
+    drop_leaks: bool = False
     storage: str | None = None
     study: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -58,7 +63,8 @@ class SearchSettings:
     def open_task(self) -> OpenTask:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
-        return open_task(self.recipe, self.parameters, model=self.model, seed=self.seed)
+        opened = open_task(self.recipe, self.parameters, model=self.model, seed=self.seed)
+        return replace(opened, splits=leave_out_leaks(opened.splits)) if self.drop_leaks else opened
 
     def find_model(self, opened: OpenTask, say: Say) -> Model:
         """The model to ask: at a remote endpoint just a name, else weights found or converted."""

@@ -20,7 +20,8 @@ from promptstill.text import plural
 class Splits:
     """Disjoint rows: train to learn from, dev to choose by, test to report on. Unlabelled rows are in none of them.
 
-    duplicates: the number of rows that were left out because another equals them.
+    duplicates: the number of rows that were left out because another equals them. whole_train: train with the rows that
+    --drop-leaks left out of it, else None.
     """
 
     train: list[Example]
@@ -28,10 +29,12 @@ class Splits:
     test: list[Example]
     unlabelled: list[Example]
     duplicates: int
+    whole_train: list[Example] | None = None
 
     def digests(self) -> dict[str, str]:
-        """sha256 of the rows of each split, in their order."""
-        return {name: digest([dict(example.row) for example in getattr(self, name)]) for name in SPLITS}
+        """sha256 of the rows of each split as the recipe has them, in their order."""
+        parts = {"train": self.whole_train or self.train, "dev": self.dev, "test": self.test}
+        return {name: digest([dict(example.row) for example in parts[name]]) for name in SPLITS}
 
 
 def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field], seed: int) -> Splits:
@@ -147,6 +150,8 @@ def describe_splits(splits: Splits, recipe: Recipe) -> Iterable[str]:
     yield f"train {len(splits.train)}, dev {len(splits.dev)}, test {len(splits.test)} rows"
     if splits.duplicates:
         yield f"{plural(splits.duplicates, 'duplicate row')} left out"
+    if splits.whole_train and (leaks := len(splits.whole_train) - len(splits.train)):
+        yield f"{plural(leaks, 'train row')} left out by --drop-leaks: nearly equal to a dev or test row"
     if splits.unlabelled:
         yield f"{plural(len(splits.unlabelled), 'unlabelled row')}, for distillation"
     if recipe.split != Recipe.split and "split" in splits.test[0].row:

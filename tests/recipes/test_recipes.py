@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from distill.teach.leakage import find_leaks
+from promptstill.task.leakage import find_leaks
 from promptstill import UserError
 from promptstill.prompt.nearest import near_duplicate, words
 from promptstill.task.load import load_recipe

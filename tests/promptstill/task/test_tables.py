@@ -118,8 +118,13 @@ def test_cells_are_read_as_the_types_of_the_signature(tmp_path: Path) -> None:
     opened = open_task(write_table(tmp_path, data, text="str", **kinds, note="str | None", out="int"))
     [unlabelled] = opened.splits.unlabelled
     assert unlabelled.inputs == {
-        "text": "t3", "day": "2026-04-13", "count": 3, "share": 0.3,
-        "flag": True, "kind": "B", "note": None,
+        "text": "t3",
+        "day": "2026-04-13",
+        "count": 3,
+        "share": 0.3,
+        "flag": True,
+        "kind": "B",
+        "note": None,
     }
     assert unlabelled.location.endswith("rows.csv, line 5")
     assert {example.outputs["out"] for example in opened.splits.train} <= set(range(10))
