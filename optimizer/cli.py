@@ -30,7 +30,7 @@ EXAMPLES = """
 optimize recipes/qa.py                    # the embedded model: no key, no GPU
 optimize recipes/qa.py -p data=mine.jsonl --check
 optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
-optimize --new mine.py                    # a recipe of your own
+optimize --new mine.py --from mails.csv   # a recipe for your rows
 """
 CODES = (
     ("0", "done; also when a limit ended the search"),
@@ -62,9 +62,10 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         return
     options["recipe"] = to_recipe(options["targets"])
     if options["new"]:
-        write_scaffold(options["new"])
-        check = command_line("optimize", options["new"], "--check")
-        click.echo(f"{options['new']} is written. Put your rows into it, then: {check}")
+        write_recipe(options["new"], options["rows"])
+    elif options["rows"]:
+        way = command_line("optimize", "--new", "FILE.py", "--from", options["rows"])
+        raise UserError("--from needs --new.", "It says which rows the new recipe is for.", f"Try: {way}")
     elif options["show"]:
         click.echo(Prompt.load(options["show"]).to_markdown())
     elif options["report"]:
@@ -77,6 +78,23 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         raise UserError(
             "Which recipe?", "optimize takes a recipe file, or --resume RUN.", "Try: optimize recipes/qa.py"
         )
+
+
+def write_recipe(path: Path, rows: Path | None) -> None:
+    """A first recipe; for these rows, if any, with what was found in them and what its check says."""
+    findings = write_scaffold(path, rows)
+    check_line = command_line("optimize", path, "--check")
+    if rows is None:
+        click.echo(f"{path} is written. Put your rows into it, then: {check_line}")
+        return
+    from optimizer.launch import data_lines
+    from promptstill.task.open import open_task
+
+    for line in findings:
+        click.echo(line)
+    click.echo(f"{path} is written. Read it, change what does not fit, then: {check_line}")
+    for line in data_lines(open_task(str(path))):
+        click.echo(line)
 
 
 def compare(options: dict[str, Any], chosen: set[str]) -> None:

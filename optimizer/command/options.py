@@ -74,6 +74,7 @@ search = with_options(
 
 instead = with_options(
     option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
+    option(INSTEAD, "--from", "rows", type=FILE, metavar="ROWS", help="With --new: for these rows, .csv or .jsonl."),
     option(INSTEAD, "--check", is_flag=True, help="Check the recipe and its rows; ask no model."),
     option(INSTEAD, "--show", type=FILE, metavar="BEST.json", help="Print a prompt as Markdown."),
     option(INSTEAD, "--report", type=FOLDER, metavar="RUN", help="Make a run's report.html again."),

@@ -1,12 +1,21 @@
-"""`optimize --new FILE.py`: writes a first recipe, with comments, that passes `--check`. Overwrites nothing."""
+"""`optimize --new FILE.py`: writes a first recipe, with comments, that passes `--check`. Overwrites nothing.
+
+With `--from ROWS` it is a recipe for these rows.
+"""
 
 from __future__ import annotations
 
 import keyword
+import os
 from pathlib import Path
 
 from promptstill.errors import UserError
 from promptstill.shell import command_line
+from promptstill.task.draft.columns import find_columns
+from promptstill.task.draft.proposal import describe_proposal, propose
+from promptstill.task.draft.recipe_text import recipe_text
+from promptstill.task.rows import read_jsonl
+from promptstill.task.tables import read_csv
 
 SCAFFOLD = '''"""Tell whether a guest liked the stay. (Replace this line: say what your task is.)"""
 
@@ -52,17 +61,43 @@ def NAME(model: str = "smollm2-135m") -> Recipe:
 '''
 
 
-def write_scaffold(path: Path) -> None:
-    """Write the recipe to `path`; its function is named after the file. Raises `UserError`, also if it exists."""
+def write_scaffold(path: Path, data: Path | None = None) -> list[str]:
+    """Write the recipe to `path`; its function is named after the file. Raises `UserError`, also if it exists.
+
+    data: rows for which a task is proposed. Returns what was found in them, a line each.
+    """
     if path.suffix != ".py":
         correct = command_line("optimize", "--new", path.with_suffix(".py"))
         raise UserError(f"{path} is not a Python file.", "A recipe is a .py file.", f"Try: {correct}")
-    is_name = path.stem.isidentifier() and not keyword.iskeyword(path.stem)
+    refuse_existing(path)
+    name = path.stem if path.stem.isidentifier() and not keyword.iskeyword(path.stem) else "task"
+    text, findings = draft_recipe(path, name, data) if data else (SCAFFOLD.replace("NAME", name), [])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(SCAFFOLD.replace("NAME", path.stem if is_name else "task"))
-    except FileExistsError as error:
-        raise UserError(f"{path} exists already.", "It is left as it was.", "Choose another name.") from error
+            file.write(text)
+    except FileExistsError:
+        refuse_existing(path)
     except OSError as error:
         raise UserError(f"{path} could not be written.", str(error), "Choose another place.") from error
+    return findings
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises `UserError` where the file exists."""
+    if path.exists():
+        raise UserError(f"{path} exists already.", "It is left as it was.", "Choose another name.")
+
+
+def draft_recipe(path: Path, name: str, data: Path) -> tuple[str, list[str]]:
+    """The text of a recipe for the rows of a file, and what was found in them. Raises `UserError`."""
+    kind = data.suffix.casefold()
+    if kind not in (".csv", ".tsv", ".jsonl"):
+        raise UserError(
+            f"{data} is neither .csv nor .jsonl.", "", "Save the rows as CSV, or as one JSON object a line."
+        )
+    rows = read_jsonl(data) if kind == ".jsonl" else read_csv(data)
+    proposal = propose(find_columns(rows), str(data))
+    findings = list(describe_proposal(proposal, str(data)))
+    relative = Path(os.path.relpath(data, path.parent)).as_posix()
+    return recipe_text(proposal, name, relative, findings), findings

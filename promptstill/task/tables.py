@@ -63,8 +63,8 @@ def _text_lines(file: Iterable[str], path: Path) -> Iterator[str]:
 def _read_rows(
     lines: Iterator[str], path: Path, delimiter: str | None, rename: Mapping[str, str]
 ) -> Iterator[Mapping[str, Any]]:
-    head = _through_first_text(lines)
-    records = _records(chain(head, lines), path, delimiter or find_delimiter(head[-1] if head else ""))
+    head = _header_lines(lines)
+    records = _records(chain(head, lines), path, delimiter or find_delimiter(head))
     _, header = next(records, ("", []))
     names = _column_names(header, path, rename)
     for location, cells in records:
@@ -79,19 +79,19 @@ def _read_rows(
         yield row
 
 
-def _through_first_text(lines: Iterator[str]) -> list[str]:
-    """The empty lines that the file begins with, and the line after them, which is taken for the header."""
+def _header_lines(lines: Iterator[str]) -> list[str]:
+    """The empty lines that the file begins with, and the header, on as many lines as its quotes span."""
     head: list[str] = []
     for line in lines:
         head.append(line)
-        if line.strip():
+        if line.strip() and "".join(head).count('"') % 2 == 0:
             break
     return head
 
 
-def find_delimiter(header: str) -> str:
+def find_delimiter(header: Sequence[str]) -> str:
     """The one of DELIMITERS that splits the header into most columns; a comma where none does."""
-    return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
+    return max(DELIMITERS, key=lambda delimiter: sum(map(len, csv.reader(header, delimiter=delimiter))))
 
 
 def _records(lines: Iterable[str], path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
