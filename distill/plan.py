@@ -111,6 +111,7 @@ def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask
         )
     model, seed = artifact["model"]["name"], artifact["search"]["seed"]
     opened = open_task(f"{path}:{artifact['name']}", recorded["parameters"], model=model, seed=seed)
+    refuse_program(opened)
     if opened.recipe_file.sha256 != recorded["sha256"] or opened.splits.digests() != artifact["splits"]["sha256"]:
         what = "recipe" if opened.recipe_file.sha256 != recorded["sha256"] else "data"
         raise UserError(
@@ -119,6 +120,16 @@ def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask
             f"Restore the {what}, or make a new best.json: {command_line('optimize', path)}",
         )
     return opened
+
+
+def refuse_program(opened: OpenTask) -> None:
+    """Refuse the recipe of a program: its rows are no rows of the predictor. Raises `UserError`."""
+    if opened.program is not None:
+        raise UserError(
+            f"The recipe {opened.name} is of the program {opened.program.name}.",
+            "distill trains on rows of one prompt, and a program's rows are of all its predictors together.",
+            "Give the predictor rows of its own: Recipe(signature=…, examples=…)",
+        )
 
 
 def find_student(name: str, say: Say) -> Model:

@@ -41,7 +41,7 @@ def run_search(
     opened = settings.open_task()
     for line in data_lines(opened):
         say(line)
-    held = max_test_calls(len(opened.splits.test), dspy=settings.dspy)
+    held = max_test_calls(opened.test_calls, dspy=settings.dspy)
     refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held, dspy=settings.dspy)
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)

@@ -29,6 +29,7 @@ from promptstill.engine.models import Model
 from promptstill.events import GenerationEnded, Listener, Say, StepEnded, StepStarted, teller
 from promptstill.files import digest, write_json
 from promptstill.prompt.layouts import LAYOUTS
+from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.dspy_default import dspy_default
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
@@ -38,9 +39,11 @@ from promptstill.scoring.probe import constrains_outputs, probe_layouts
 from promptstill.scoring.rows import write_test_rows
 from promptstill.scoring.test_report import TestVerdict, compare_reports, evaluate_test, uncached_calls
 from promptstill.shell import command_line
-from promptstill.task.open import OpenTask
+from promptstill.task.open import OpenTask, limit_replies
+from promptstill.text import plural
 
 TRIALS_STEP = "trials"
+RECORDED_ROWS = 256  # of train, on which a program is run before its predictor is searched
 
 
 async def search_and_measure(
@@ -55,12 +58,13 @@ async def search_and_measure(
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
     endpoint, context = served
     with open_state(settings, run, opened.name) as state:
-        held = max_test_calls(len(opened.splits.test), dspy=settings.dspy)
+        held = max_test_calls(opened.test_calls, dspy=settings.dspy)
         spent, seconds = state.calls.totals() | run.judge_cost(), state.calls.working_seconds()
         allowance = Allowance(settings.limits, spent, held=held, seconds=seconds)
         try:
             async with Client(endpoint, state.calls, allowance) as client:
-                return await Steps(opened, settings, client, context, model, run, listener, worker, state.study).run()
+                steps = Steps(opened, settings, client, context, model, run, listener, worker, state.study)
+                return await (await steps.record_program()).run()
         finally:
             run.note(spent=allowance.record(), ended_at=now())
             if worker == 0:
@@ -110,6 +114,25 @@ class Steps:
     def say(self, text: str) -> None:
         teller(self.listener)(text)
 
+    async def record_program(self) -> Steps:
+        """The steps on the predictor's part of each train row, where the recipe is of a program; else these."""
+        opened = self.opened
+        if opened.program is None:
+            return self
+        from promptstill.scoring.program import record_rows
+
+        rows = opened.splits.train[:RECORDED_ROWS]
+        self.say(f"recording {opened.program.predictor} in {plural(len(rows), 'run')} of the program on train rows")
+        task = await self._describe_task()
+        own, instruction = task.own.demos if task.own else (), task.signature.instructions
+        prompt = build_prompt(task, "dspy-chat", instruction, own, k=len(own))
+        train = await record_rows(prompt, rows, opened.recipe.metric, self.client)
+        self.run_folder.note(example=dict(train[0].inputs))
+        labelled = [row for row in train if row.outputs]
+        self.say(f"of {len(rows)} runs {len(train)} asked it; {len(labelled)} answers are good enough for demos")
+        task = limit_replies(opened.task, labelled, opened.recipe.max_tokens)
+        return replace(self, opened=replace(opened, task=task, splits=replace(opened.splits, train=train)))
+
     async def run(self) -> RunResult:
         began = time.monotonic()
         pace = Pace(self.allowance)
@@ -131,7 +154,8 @@ class Steps:
         settings, splits = self.settings, self.opened.splits
         fresh = not self.allowance.total.calls
         task = await self._describe_task()
-        able = await probe_layouts(task, settings.layouts or tuple(LAYOUTS), splits.train[0], self.client)
+        layouts = settings.layouts or (("dspy-chat",) if task.in_program else tuple(LAYOUTS))
+        able = await probe_layouts(task, layouts, splits.train[0], self.client)
         if fresh:  # what an earlier part of the run paid for is scored already
             calls = self.allowance.total.calls
             refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
@@ -140,7 +164,7 @@ class Steps:
         self.study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks]))
         growth = self._growth(task, pace)
         limit, growth_calls = settings.limits.calls, growth.max_calls()
-        for line in forecast_lines(able, settings.trials, growth_calls, limit, splits, dspy=settings.dspy):
+        for line in forecast_lines(able, settings.trials, growth_calls, limit, self.opened, dspy=settings.dspy):
             self.say(line)
         empty = empty_space(splits.train, self.context, able.layouts, able.structured)
         space = await growth.start(empty)
@@ -157,7 +181,7 @@ class Steps:
             self._study_worker(),
             settings.race,
         )
-        if not fresh:
+        if not fresh and not task.in_program:  # of a program's calls none is known before its others have answered
             baseline = search_task.prompt(search_task.starters()[0])
             dspy = settings.dspy
             self.allowance.held = uncached_calls(task, baseline, splits.test, self.client, dspy=dspy)
@@ -169,7 +193,8 @@ class Steps:
     async def _describe_task(self) -> Task:
         """What all candidates share at this endpoint."""
         task = replace(self.opened.task, model=self.model.name)
-        structured = await constrains_outputs(self.client, task.model)
+        # What takes a predictor's place in a program is what DSPy sends, and that is without a grammar.
+        structured = not task.in_program and await constrains_outputs(self.client, task.model)
         return replace(task, structured=structured, markers=await find_markers(self.model, self.client))
 
     def _growth(self, task: Task, pace: Pace) -> SpaceGrowth:

@@ -9,7 +9,7 @@ from optimizer.search.race import blocks
 from promptstill.errors import UserError
 from promptstill.scoring.probe import Abilities
 from promptstill.stats import detectable_gain
-from promptstill.task.splits import Splits
+from promptstill.task.open import OpenTask
 from promptstill.text import plural
 
 PROMPT_PASSES = 2  # over test: baseline and winner
@@ -40,7 +40,7 @@ def visible_gain_line(dev: int) -> str:
 
 
 def forecast_lines(
-    able: Abilities, trials: int, growth_calls: int, allowed: int | None, splits: Splits, *, dspy: bool
+    able: Abilities, trials: int, growth_calls: int, allowed: int | None, opened: OpenTask, *, dspy: bool
 ) -> Iterator[str]:
     """What the endpoint cannot do, and the calls of the whole run at most; a line each.
 
@@ -48,9 +48,13 @@ def forecast_lines(
     """
     for layout, why in able.refused.items():
         yield f"layout {layout} is left out: {why}"
-    if not able.structured:
+    program = opened.program
+    if not able.structured and program is None:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
-    dev, test = len(splits.dev), len(splits.test)
+    each = program.calls_per_row if program else 1
+    if program:
+        yield f"each row takes some {each} calls, one for each predictor of the program; equal calls are asked once"
+    dev, test = each * len(opened.splits.dev), opened.test_calls
     on_dev = trials * dev
     held = max_test_calls(test, dspy=dspy)
     most = on_dev + growth_calls + MAX_CONTENDERS * dev + held

@@ -18,6 +18,7 @@ from promptstill.prompt.layouts.task import REASONING
 from promptstill.task.examples import Example
 
 NO_DEMOS = "none"
+OWN_DEMOS = "own"  # of a predictor that stood where the signature does
 FIXED_TOKENS = 1536  # of fixed demos; the prefix cache makes them cheap, but not free
 BYTES_PER_TOKEN = 4
 
@@ -94,7 +95,9 @@ class Space:
         return tuple(demos[: min(max(self.sizes), max(fitting, 1))])
 
     def demo_count(self, name: str, k: int) -> int:
-        """The number of demos that `k` means for a set."""
+        """The number of demos that `k` means for a set; a predictor's own are shown whole, as it had them."""
+        if name == OWN_DEMOS:
+            return len(self.demo_sets[name].demos)
         return min(k, self.most_nearest) if self.demo_sets[name].nearest else k
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optimizer.search.candidate import Candidate
 from optimizer.search.race import max_rows
-from optimizer.search.space import NO_DEMOS, Space
+from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
@@ -58,22 +58,32 @@ class SearchTask:
         """
         few, many = self.space.sizes[len(self.space.sizes) // 2], self.space.sizes[-1]
         layouts = self.space.layouts
-        nearest = self.nearest_set()
+        first, second = self.nearest_set() or "labeled-2", self.nearest_set() or "labeled-3"
         text: Layout = "raw" if "raw" in layouts else layouts[0]
         wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
-        wanted += [(layouts[0], nearest, many), (text, nearest, few)]
+        wanted += [(layouts[0], first, many), (text, second, few)]
         own = range(1, min(self.space.given, 1 + MAX_OWN))
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
         others += [] if own else [(text, "labeled-1", many)]
         return [
+            *self.own_candidate(few),
             *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted),
             *(Candidate(text, "labeled-0", few, instruction) for instruction in own),
             *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in others),
         ]
 
-    def nearest_set(self) -> str:
+    def own_candidate(self, k: int) -> list[Candidate]:
+        """The baseline prompt of a recipe that gave a predictor: what DSPy sends for it, as far as the layouts allow."""
+        if self.task.own is None:
+            return []
+        layout: Layout = "dspy-chat" if "dspy-chat" in self.space.layouts else self.space.layouts[0]
+        return [Candidate(layout, OWN_DEMOS if OWN_DEMOS in self.space.demo_sets else NO_DEMOS, k, instruction=0)]
+
+    def nearest_set(self) -> str | None:
         """The set of nearest demos to begin with, whatever the order of the inputs: by the shortest input that most
-        rows have to themselves, since there the question is asked; or else by all together."""
+        rows have to themselves, since there the question is asked; or else by all together. None without such sets."""
+        if "nearest" not in self.space.demo_sets:
+            return None
         own = {}
         for field in self.task.inputs:
             texts = [as_text(row.inputs[field.name]) for row in self.train]

@@ -1,7 +1,7 @@
 """A prompt's answer to inputs: the one place that renders a prompt, asks a model and reads its reply.
 
-A prompt may become a program of several calls, so callers build no request and read no reply. What stays apart: the
-probe of layouts and the check of an adapter, which alter the request, and `serve`, which has clients of its own.
+Callers build no request and read no reply. The prompt of one predictor of a program answers by way of program.py, as
+`evaluate.answer_row` finds. What stays apart: the probe of layouts and the check of an adapter, which alter the request, and `serve`, which has clients of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from promptstill.endpoint.store import Completion
 from promptstill.errors import ReplyError, RequestRefused
 from promptstill.prompt.prompt import Prompt
 
-Problem = Literal["refused", "unparsed"]
+Problem = Literal["refused", "unparsed", "failed"]
 NO_REPLY = Completion("", "", 0, 0, 0, 0.0)
 
 
@@ -24,14 +24,16 @@ NO_REPLY = Completion("", "", 0, 0, 0, 0.0)
 class ModelAnswer:
     """The answer to one row of inputs.
 
-    completion: empty where the endpoint refused the request. outputs: None where the reply cannot be used; `problem`
-    and `detail` then say why.
+    completion: empty where the endpoint refused the request; of a program all its calls together. outputs: None where
+    the reply cannot be used; `problem` and `detail` then say why. part: of a program, the inputs and outputs of the
+    predictor that is searched, where it was asked and answered.
     """
 
     completion: Completion
     outputs: Mapping[str, Any] | None
     problem: Problem | None = None
     detail: str = ""
+    part: Mapping[str, Any] | None = None
 
     @property
     def cut(self) -> bool:

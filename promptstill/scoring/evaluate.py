@@ -26,6 +26,7 @@ class ScoredRow:
 
     outputs: None where the reply could not be parsed. reason: why the row scored zero without a metric, else None.
     seconds: from the request to its reply. cut: whether the reply ended at max_tokens; where it parses, it is scored.
+    part: as in `ModelAnswer`.
     """
 
     example: Example
@@ -38,10 +39,16 @@ class ScoredRow:
     completion_tokens: int
     seconds: float
     cut: bool = False
+    part: Mapping[str, Any] | None = None
 
     @property
     def unparsed(self) -> bool:
         return self.outputs is None
+
+    @property
+    def answered(self) -> Mapping[str, Any]:
+        """What the prompt itself answered; of a program with the inputs that the prompt had. Empty without an answer."""
+        return (self.outputs if self.example.program is None else self.part) or {}
 
 
 async def score_rows(
@@ -74,20 +81,29 @@ async def gather_or_cancel(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[
 
 async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> ScoredRow:
     """Ask for one row and score the answer."""
-    given = await answer(prompt, example.inputs, client, role)
+    given = await answer_row(prompt, example, client, role)
     if given.outputs is None:
         return to_scored_row(example, given, 0.0, given.reason)
     try:
-        return to_scored_row(example, given, await score_async(metric, example, given.outputs, client))
+        return to_scored_row(example, given, await score_async(metric, example.whole or example, given.outputs, client))
     except ReplyError as error:
         return to_scored_row(example, given, 0.0, f"unjudged: {error}")
+
+
+async def answer_row(prompt: Prompt, example: Example, client: Client, role: str) -> ModelAnswer:
+    """The prompt's answer, or that of the program in which it is one predictor's."""
+    if example.program is None:
+        return await answer(prompt, example.inputs, client, role)
+    from promptstill.scoring.program import answer_by_program
+
+    return await answer_by_program(example.program, prompt, example.whole or example, client, role)
 
 
 def to_scored_row(example: Example, given: ModelAnswer, score: float, reason: str | None = None) -> ScoredRow:
     """The result of a row from its answer."""
     reply = given.completion
     usage = (reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens, reply.seconds)
-    return ScoredRow(example, score, reply.text, given.outputs, reason, *usage, given.cut)
+    return ScoredRow(example, score, reply.text, given.outputs, reason, *usage, given.cut, given.part)
 
 
 async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any], client: Client) -> float:
@@ -103,6 +119,13 @@ async def score_async(metric: Metric, example: Example, outputs: Mapping[str, An
     if is_judge(metric):
         return await asyncio.get_running_loop().run_in_executor(client.threads, score)
     return score()
+
+
+def best_answers(results: Sequence[ScoredRow]) -> list[ScoredRow]:
+    """The results that score in full. Where none does, as with many metrics, the best quarter of those above zero."""
+    answered = [result for result in results if result.score > 0 and result.answered]
+    ranked = sorted(answered, key=lambda result: -result.score)
+    return [result for result in answered if result.score >= 1.0] or ranked[: -(-len(ranked) // 4)]
 
 
 def mean_score(results: Sequence[ScoredRow]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptstill.errors import ReplyError, UserError
 from promptstill.files import canonical_json, digest
@@ -17,13 +17,17 @@ from promptstill.task.cells import likely_value, read_cell
 from promptstill.task.recipe import Recipe
 from promptstill.task.rows import Row, TableRow
 
+if TYPE_CHECKING:
+    from promptstill.task.program import Program
+
 
 @dataclass(frozen=True)
 class Example:
     """One row: its inputs, its outputs (none where it is unlabelled), and the whole row for the metric.
 
     location: file and line, for messages. group: the value of the recipe's group field, or else the inputs; rows of one
-    group are not independent.
+    group are not independent. program: what answers the row, with the prompt in place of one of its predictors; None
+    where the prompt answers. whole: the program's row, where this row is the predictor's part of it.
     """
 
     id: str
@@ -32,6 +36,8 @@ class Example:
     outputs: Mapping[str, Any]
     row: Mapping[str, Any]
     group: str
+    program: Program | None = None
+    whole: Example | None = None
 
     @property
     def group_id(self) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from promptstill.errors import UserError
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts.task import Task
+from promptstill.task.examples import Example
 from promptstill.task.load import RecipeFile, load_recipe
 from promptstill.task.metrics import apply_metric, is_judge
+from promptstill.task.program import Program, program_example
 from promptstill.task.recipe import Recipe
-from promptstill.task.splits import Splits, split_examples
+from promptstill.task.splits import Splits, split_examples, split_rows
+from promptstill.task.subject import Subject, read_subject
 
 LONGEST_REPLY = 512  # tokens, where the recipe sets no limit
 
@@ -23,6 +26,7 @@ class OpenTask:
     recipe_file: RecipeFile
     task: Task
     splits: Splits
+    program: Program | None = None
 
     @property
     def name(self) -> str:
@@ -31,6 +35,11 @@ class OpenTask:
     @property
     def recipe(self) -> Recipe:
         return self.recipe_file.recipe
+
+    @property
+    def test_calls(self) -> int:
+        """Calls that one prompt takes on the test rows: one a row, but for a program."""
+        return len(self.splits.test) * (self.program.calls_per_row if self.program else 1)
 
 
 def open_task(
@@ -43,26 +52,38 @@ def open_task(
     """
     recipe_file = load_recipe(target, parameters or {})
     recipe = recipe_file.recipe
-    task = Task(recipe.signature, model or recipe.model, recipe.max_tokens or LONGEST_REPLY)
+    subject = read_subject(recipe.signature)
+    limit = recipe.max_tokens or LONGEST_REPLY
+    task = Task(subject.signature, model or recipe.model, limit, own=subject.own)
     if not task.inputs or not task.outputs:
         raise UserError(
-            f"The signature {recipe.signature.__name__} has no {'input' if not task.inputs else 'output'} field.",
+            f"The signature {subject.signature.__name__} has no {'input' if not task.inputs else 'output'} field.",
             "",
             "Declare it: answer: str = dspy.OutputField()",
         )
-    splits = split_examples(recipe, task.inputs, task.outputs, seed)
+    splits = read_splits(recipe, subject, task, seed)
     if not is_judge(recipe.metric):
         for example in splits.dev:
             apply_metric(recipe.metric, example, example.outputs)
-    return OpenTask(recipe_file, limit_replies(task, splits, recipe.max_tokens), splits)
+    if subject.program is None:
+        task = limit_replies(task, splits.train, recipe.max_tokens)
+    return OpenTask(recipe_file, task, splits, subject.program)
 
 
-def limit_replies(task: Task, splits: Splits, max_tokens: int | None) -> Task:
+def read_splits(recipe: Recipe, subject: Subject, task: Task, seed: int) -> Splits:
+    """The rows in their splits: of the task, or of the whole program. Raises `UserError`."""
+    if (program := subject.program) is None:
+        return split_examples(recipe, task.inputs, task.outputs, seed)
+    rows = [program_example(row, number, recipe, program) for number, row in enumerate(recipe.examples, 1)]
+    return split_rows(rows, recipe, seed)
+
+
+def limit_replies(task: Task, train: Sequence[Example], max_tokens: int | None) -> Task:
     """The task with the limits of its replies, from the outputs of train: their length, and whether they are one line.
 
     max_tokens: the recipe's own limit, where it sets one.
     """
-    outputs = [[as_text(value) for value in example.outputs.values()] for example in splits.train]
+    outputs = [[as_text(value) for value in example.outputs.values()] for example in train]
     longest = max(sum(map(len, texts)) for texts in outputs)  # characters
     single_line = not any("\n" in text for texts in outputs for text in texts)
     limit = max_tokens or min(LONGEST_REPLY, 16 + 8 * (longest // 16))

@@ -17,7 +17,9 @@ Function = TypeVar("Function", bound=Callable[..., "Recipe"])
 class Recipe:
     """A task: its signature, its rows, its metric and the model that does it.
 
-    signature: a `dspy.Signature` class; its docstring is the baseline prompt's instruction.
+    signature: a `dspy.Signature` class, or its text ("question -> answer"); its docstring is the baseline prompt's
+    instruction. A `dspy.Predict` or `dspy.ChainOfThought` is its own baseline, demos included. `from_program` is for
+    one predictor of several.
     examples: rows with the signature's fields, and optionally `split`: what `read_csv` or `read_jsonl` returns, other
     mappings, `dspy.Example` objects, a data frame (pandas, polars), or a data set of Hugging Face.
     metric: `f(example, prediction) -> float in [0, 1]`.
@@ -29,7 +31,7 @@ class Recipe:
     max_row_bytes: a row whose inputs are longer is refused before any call.
     """
 
-    signature: type[Any]
+    signature: Any
     examples: Any  # data frames and data sets have no type in common; promptstill/task/records.py checks them
     metric: Metric
     model: str = "smollm2-135m"
@@ -38,6 +40,31 @@ class Recipe:
     split: tuple[float, float, float] = (0.5, 0.2, 0.3)
     max_tokens: int | None = None
     max_row_bytes: int = 32_768
+
+    @classmethod
+    def from_program(
+        cls, program: Any, *, predictor: str, examples: Sequence[Any], metric: Metric, **settings: Any
+    ) -> Recipe:
+        """The search for a better prompt of one predictor of a DSPy program; the others stay as they are.
+
+        program: a `dspy.Module`. predictor: its name in the program, as `named_predictors` has it. examples: rows of
+        the whole program, as mappings or `dspy.Example`s: the inputs of its `forward`, and what the metric needs.
+        metric: of the program's own output. settings: `Recipe`'s other fields.
+
+        Raises `UserError` for a predictor that the program does not have.
+        """
+        from promptstill.task.program import to_program, to_rows
+
+        rows = to_rows(examples)
+        return cls(signature=to_program(program, predictor, rows), examples=rows, metric=metric, **settings)
+
+    def program_with(self, prompt: Any) -> Any:
+        """A copy of the program with `prompt` (a `Prompt`) in place of the predictor, ready for `save`. Raises
+        `UserError` where the recipe is of no program, or the prompt cannot be written as a `dspy.Predict`.
+        """
+        from promptstill.task.program import place_prompt
+
+        return place_prompt(self.signature, prompt)
 
 
 def recipe(function: Function) -> Function:

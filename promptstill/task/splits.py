@@ -40,6 +40,11 @@ class Splits:
 def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field], seed: int) -> Splits:
     """Check every row and put it into its split. Raises `UserError`."""
     examples = [to_example(row, n, recipe, inputs, outputs) for n, row in enumerate(to_rows(recipe.examples), 1)]
+    return split_rows(examples, recipe, seed)
+
+
+def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits:
+    """Put checked rows into their splits. Raises `UserError`."""
     if len(examples) < 2:
         raise UserError(
             f"The recipe has {plural(len(examples), 'row')}.",

@@ -18,7 +18,7 @@ from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.layouts.task import REASONING
-from promptstill.scoring.evaluate import ScoredRow, score_rows
+from promptstill.scoring.evaluate import ScoredRow, best_answers, score_rows
 from promptstill.task.examples import Example
 
 BOOTSTRAPPED_SETS = 4
@@ -62,7 +62,7 @@ class BootstrapSource:
         shown = spread(others, BOOTSTRAP_DEMOS, f"{seed}-shown")
         prompt = build_prompt(task, layout, task.signature.instructions, shown, k=BOOTSTRAP_DEMOS)
         best = best_answers(await score_rows(prompt, rows, self.context.metric, client))
-        demos: list[Demo] = [{**to_demo(one.example), **(one.outputs or {})} for one in best]
+        demos: list[Demo] = [{**to_demo(one.example), **one.answered} for one in best]
         names = [f"bootstrapped-{i}" for i in range(BOOTSTRAPPED_SETS)] if demos else []
         most = min(max(space.sizes), len(demos))
         return {name: DemoSet(space.cut(random.Random(f"{seed}-{name}").sample(demos, most))) for name in names}
@@ -77,10 +77,3 @@ class BootstrapSource:
         demos = [to_demo(one.example, as_text((one.outputs or {}).get(REASONING, ""))) for one in best]
         sets = {NONE_REASONED: DemoSet(reasoning=True)}
         return sets | ({REASONED: DemoSet(space.cut(demos), reasoning=True)} if demos else {})
-
-
-def best_answers(results: Sequence[ScoredRow]) -> list[ScoredRow]:
-    """The results that score in full. Where none does, as with many metrics, the best quarter of those above zero."""
-    answered = [result for result in results if result.score > 0 and result.outputs]
-    ranked = sorted(answered, key=lambda result: -result.score)
-    return [result for result in answered if result.score >= 1.0] or ranked[: -(-len(ranked) // 4)]

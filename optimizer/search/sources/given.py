@@ -11,6 +11,7 @@ from optimizer.search.space import (
     BYTES_PER_TOKEN,
     FIXED_TOKENS,
     NO_DEMOS,
+    OWN_DEMOS,
     Addition,
     DemoSet,
     Space,
@@ -53,7 +54,7 @@ class GivenSource:
     ) -> Addition:
         task, train = self.context.task, self.context.train
         labeled = labeled_sets(train, max(space.sizes), self.context.seed)
-        sets = {NO_DEMOS: DemoSet(), **labeled, **nearest_sets(task)}
+        sets = {NO_DEMOS: DemoSet(), **labeled, **nearest_sets(task), **own_set(task)}
         return Addition((task.signature.instructions, *self.context.instructions), sets)
 
 
@@ -71,13 +72,23 @@ def empty_space(train: Sequence[Example], context: int, layouts: tuple[Layout, .
 
 def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
     """The numbers of demos that train can fill and that stay within so many tokens."""
-    size = mean(demo_bytes(to_demo(example)) for example in train) / BYTES_PER_TOKEN
+    size = mean(demo_bytes(to_demo(example)) for example in train if example.outputs) / BYTES_PER_TOKEN
     fitting = tuple(k for k in KS if k <= len(train) and k * size <= tokens)
     return fitting or (1,)
 
 
+def own_set(task: Task) -> dict[str, DemoSet]:
+    """What the predictor that stood where the signature does shows of itself; nothing where that is no demo."""
+    own = task.own
+    return {OWN_DEMOS: DemoSet(own.demos, reasoning=own.reasons)} if own and (own.demos or own.reasons) else {}
+
+
 def nearest_sets(task: Task) -> dict[str, DemoSet]:
-    """Nearest by all inputs together, and by each one alone where there are several."""
+    """Nearest by all inputs together, and by each one alone where there are several. A predictor of a program has
+    none: `dspy.Predict` shows each input the same demos.
+    """
+    if task.in_program:
+        return {}
     names = tuple(field.name for field in task.inputs)
     sets = {"nearest": DemoSet(nearest=names)}
     if len(names) > 1:
@@ -94,7 +105,8 @@ def spread(examples: Sequence[Example], most: int, seed: str) -> tuple[Demo, ...
     """Up to `most` demos in random order, taking the outputs in turn so that no label crowds out another."""
     rng = random.Random(seed)
     by_output: dict[str, list[Example]] = {}
-    for example in rng.sample(examples, len(examples)):
+    labelled = [example for example in examples if example.outputs]
+    for example in rng.sample(labelled, len(labelled)):
         by_output.setdefault(canonical_json(example.outputs), []).append(example)
     picked: list[Example] = []
     while by_output and len(picked) < most:
@@ -108,7 +120,7 @@ def spread(examples: Sequence[Example], most: int, seed: str) -> tuple[Demo, ...
 def demo_pool(train: Sequence[Example]) -> tuple[Demo, ...]:
     """The rows that nearest demos are picked from, bounded in number and size since best.json carries them."""
     pool, size = [], 0
-    for example in train[:POOL_ROWS]:
+    for example in [one for one in train if one.outputs][:POOL_ROWS]:
         demo = to_demo(example)
         size += len(canonical_json(demo))
         if size > POOL_BYTES:

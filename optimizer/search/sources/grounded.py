@@ -16,14 +16,15 @@ import dspy
 from dspy.propose.dataset_summary_generator import create_dataset_summary
 from dspy.propose.grounded_proposer import TIPS, GroundedProposer
 
-from optimizer.search.sources.dspy_engine import ClientEngine, to_dspy_lm
 from optimizer.search.sources.proposals import filter_proposals
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
 from promptstill.endpoint.client import Client
+from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow
 
+REPLY_TOKENS = 160
 ROWS_SHOWN = 10
 SUMMARY_CALLS = 6  # of a summary of the rows: DSPy describes them and sums that up, with a second try for each
 PROPOSAL_CALLS = 3  # what one proposal takes at most: DSPy asks again where a reply does not parse
@@ -51,11 +52,12 @@ class GroundedSource:
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         context, signature = self.context, self.context.task.signature
-        examples = random.Random(context.seed).sample(context.train, min(ROWS_SHOWN, len(context.train)))
+        labelled = [example for example in context.train if example.outputs]
+        examples = random.Random(context.seed).sample(labelled, min(ROWS_SHOWN, len(labelled)))
         rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
         loop = asyncio.get_running_loop()
         samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
-        engines = [ClientEngine(client, self.model, sample, loop) for sample in samples]
+        engines = [ClientEngine(client, self.model, one, loop, "proposer", 1.0, REPLY_TOKENS) for one in samples]
         with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
             summary = await asyncio.to_thread(summarize, rows, engines[0]) if context.proposer else None
             asked = [
@@ -73,8 +75,8 @@ class GroundedSource:
 def summarize(rows: list[dspy.Example], engine: ClientEngine) -> str | None:
     """DSPy's summary of some train rows, or None where the model cannot write one."""
     try:
-        with dspy.context(lm=to_dspy_lm(engine)):
-            return str(create_dataset_summary(rows, ROWS_SHOWN, to_dspy_lm(engine)))
+        with dspy.context(lm=engine.to_lm()):
+            return str(create_dataset_summary(rows, ROWS_SHOWN, engine.to_lm()))
     except Exception as error:  # whatever DSPy makes of it; `fatal` keeps what must stop the run
         log.info("no dataset summary: %s", error)
         return None
@@ -87,9 +89,9 @@ def propose_one(
     program = dspy.Predict(signature)
     tip = list(TIPS.values())[index % len(TIPS)]
     try:
-        with dspy.context(lm=to_dspy_lm(engine)):
+        with dspy.context(lm=engine.to_lm()):
             proposer = GroundedProposer(
-                to_dspy_lm(engine),
+                engine.to_lm(),
                 program,
                 rows,
                 use_dataset_summary=False,

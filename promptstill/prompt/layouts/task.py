@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,11 +19,25 @@ REASONING_CHARS = 480  # so that a constrained answer still fits into the reply
 
 
 @dataclass(frozen=True)
+class OwnPredictor:
+    """The DSPy predictor that a recipe gave in place of a signature: what the baseline prompt shows of it.
+
+    reasons: whether it is a `dspy.ChainOfThought`. in_program: whether it is one of several; then a candidate must be
+    what `dspy.Predict` sends for the same fields, so that it can take the predictor's place.
+    """
+
+    demos: tuple[Mapping[str, Any], ...] = ()
+    reasons: bool = False
+    in_program: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """What all candidates of a run share.
 
     max_tokens: of a reply, without the layout's markers and labels. single_line: whether a line end ends the reply.
     structured: whether the engine can constrain outputs to a grammar. markers: the model's (see `Prompt`).
+    own: the predictor that stood where the signature does; None for a signature.
     """
 
     signature: type[dspy.Signature]
@@ -31,6 +46,7 @@ class Task:
     single_line: bool = True
     structured: bool = True
     markers: tuple[str, ...] = ()
+    own: OwnPredictor | None = None
 
     @cached_property
     def inputs(self) -> list[Field]:
@@ -41,9 +57,14 @@ class Task:
         return [to_field(name, info) for name, info in self.signature.output_fields.items()]
 
     @property
+    def in_program(self) -> bool:
+        """Whether the prompt is one predictor's of a program."""
+        return self.own is not None and self.own.in_program
+
+    @property
     def can_reason(self) -> bool:
-        """Whether a reasoning field can be added: the signature has none yet."""
-        return REASONING not in self.signature.output_fields
+        """Whether a reasoning field can be added: the signature has none yet, and its fields may change."""
+        return REASONING not in self.signature.output_fields and not self.in_program
 
     def reasoned(self) -> Task:
         """The task with a reasoning field before its outputs, as `dspy.ChainOfThought` has it."""

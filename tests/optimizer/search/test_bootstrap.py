@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 import pytest
 
-from optimizer.search.sources.bootstrap import REASONED, BootstrapSource, best_answers
+from optimizer.search.sources.bootstrap import REASONED, BootstrapSource
 from optimizer.search.sources.given import empty_space
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, Addition, demo_bytes

@@ -1,0 +1,159 @@
+"""Runs a DSPy program on a row with a prompt in place of one of its predictors.
+
+The prompt is rendered and its reply parsed as everywhere; the other predictors stay as they are, and ask the same model
+through the same client, so that every call is stored, counted and limited. A program that raises fails its row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import dspy
+from dspy.dsp.utils.settings import settings
+from pydantic import TypeAdapter
+
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.store import Completion
+from promptstill.errors import ReplyError, RequestRefused, UserError
+from promptstill.files import canonical_json
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.answer import ModelAnswer, Problem
+from promptstill.scoring.dspy_engine import ClientEngine
+from promptstill.scoring.evaluate import ScoredRow, best_answers, gather_or_cancel, score_row
+from promptstill.task.examples import Example
+from promptstill.task.program import Program, find_predictor, to_json
+from promptstill.task.recipe import Metric
+
+FROZEN_TOKENS = 512  # of a reply to another predictor, where that names no limit
+RUN = "promptstill_run"  # the key in DSPy's settings, which it hands to threads of its own
+
+
+@dataclass
+class ProgramRun:
+    """One run of a program. part: what the prompt was asked and answered last."""
+
+    prompt: Prompt
+    engine: ClientEngine
+    part: dict[str, Any] | None = None
+    problems: list[tuple[Problem, str]] = field(default_factory=list)
+
+    def predict(self, signature: Any, values: Mapping[str, Any]) -> Any:
+        """The prediction of the predictor whose place the prompt takes; its outputs have the signature's types."""
+        inputs = {name: to_json(info, values[name]) for name, info in signature.input_fields.items() if name in values}
+        try:
+            completion = self.engine.ask(self.prompt.request(inputs))
+            outputs = self.prompt.parse(completion.text)
+        except RequestRefused as error:
+            self.problems.append(("refused", str(error)))
+            raise
+        except ReplyError as error:
+            self.problems.append(("unparsed", str(error)))
+            raise
+        except UserError as error:  # inputs that the prompt does not take
+            self.engine.fatal.append(error)
+            raise
+        self.part = {**inputs, **outputs}
+        fields = signature.output_fields
+        typed = {name: TypeAdapter(fields[name].annotation).validate_python(outputs[name]) for name in fields}
+        return dspy.Prediction(**typed)
+
+
+@lru_cache(maxsize=8)
+def open_seam(program: Program) -> Any:
+    """A copy of the program whose predictors ask whatever model is set, and the searched one the run that is set."""
+    module = program.module.deepcopy()
+    for _, predictor in module.named_sub_modules(dspy.Predict):
+        predictor.lm = None
+    _, predictor = find_predictor(module, program.predictor)
+    signature = predictor.signature
+
+    def forward(**values: Any) -> Any:
+        run: ProgramRun = settings.get(RUN)
+        return run.predict(signature, values)
+
+    async def aforward(**values: Any) -> Any:
+        return await asyncio.to_thread(forward, **values)
+
+    predictor.forward, predictor.aforward = forward, aforward
+    return module
+
+
+async def answer_by_program(program: Program, prompt: Prompt, row: Example, client: Client, role: str) -> ModelAnswer:
+    """The program's answer to a row; see `Question.ask` for what is raised. It runs in one of the client's threads."""
+    loop = asyncio.get_running_loop()
+    run = ProgramRun(prompt, ClientEngine(client, prompt.model, 0, loop, role, 0.0, FROZEN_TOKENS))
+    return await loop.run_in_executor(client.threads, answer_in_thread, open_seam(program), run, row)
+
+
+def answer_in_thread(module: Any, run: ProgramRun, row: Example) -> ModelAnswer:
+    """The answer of one run; a failure of the whole run is raised, whatever the program made of it."""
+    engine = run.engine
+    try:
+        with dspy.context(lm=engine.to_lm(), disable_history=True, **{RUN: run}):
+            outputs = to_outputs(module(**row.inputs))
+    except Exception as error:  # the program is the user's code: on one reply or another it may raise anything
+        if engine.fatal:
+            raise engine.fatal[0] from error
+        problem, detail = run.problems[-1] if run.problems else ("failed", f"{type(error).__name__}: {error}")
+        return ModelAnswer(total_cost(engine.completions, ""), None, problem, detail[:500], run.part)
+    if engine.fatal:
+        raise engine.fatal[0]
+    reply = canonical_json({name: as_shown(value) for name, value in outputs.items()})
+    return ModelAnswer(total_cost(engine.completions, reply), outputs, part=run.part)
+
+
+def to_outputs(prediction: Any) -> dict[str, Any]:
+    """A program's output by field. Raises `TypeError` where it is no prediction."""
+    if isinstance(prediction, dspy.Prediction | Mapping):
+        return dict(prediction.items())
+    raise TypeError(f"forward returned {type(prediction).__name__}, not a dspy.Prediction")
+
+
+def as_shown(value: Any) -> Any:
+    """An output as reports show it."""
+    return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
+
+
+def total_cost(completions: Sequence[Completion], text: str) -> Completion:
+    """All calls of a run as one completion, whose text is the program's output."""
+    cut = any(one.finish_reason == "length" for one in completions)
+    return Completion(
+        text=text,
+        finish_reason="length" if cut else "stop",
+        prompt_tokens=sum(one.prompt_tokens for one in completions),
+        cached_tokens=sum(one.cached_tokens for one in completions),
+        completion_tokens=sum(one.completion_tokens for one in completions),
+        seconds=sum(one.seconds for one in completions),
+    )
+
+
+async def record_rows(prompt: Prompt, rows: Sequence[Example], metric: Metric, client: Client) -> list[Example]:
+    """The predictor's part of each row, from one run of the program with `prompt`; rows whose run never asked the
+    predictor are left out.
+
+    What a run answered stands as the row's outputs, for demos, where the run scored in full; where none did, where it
+    was among the best quarter above zero; where all scored zero, everywhere. Raises `UserError` where no run asked it.
+    """
+    results = await gather_or_cancel(score_row(prompt, row, metric, client, "recording") for row in rows)
+    asked = [result for result in results if result.part]
+    if not asked:
+        why = next((result.reason for result in results if result.reason), "it is never called")
+        raise UserError(
+            "No run of the program asked the predictor that is to be searched.",
+            f"On {rows[0].location}: {why}.",
+            "Mend the program, or name another predictor.",
+        )
+    good = best_answers(asked) or asked
+    return [to_part(result, prompt, shown=result in good) for result in asked]
+
+
+def to_part(result: ScoredRow, prompt: Prompt, *, shown: bool) -> Example:
+    """The predictor's part of a program's row; without outputs where its answer is not to be shown as a demo."""
+    part = result.part or {}
+    inputs = {one.name: part[one.name] for one in prompt.inputs}
+    outputs = {one.name: part[one.name] for one in prompt.outputs} if shown else {}
+    return replace(result.example, inputs=inputs, outputs=outputs, whole=result.example)
