@@ -165,7 +165,8 @@ def prompt_view(facts: RunFacts) -> dict[str, Any] | None:
     if "winner" not in facts.prompts:
         return None
     baseline, winner = facts.prompts["baseline"], facts.prompts["winner"]
-    sent = [m["content"] for row in facts.rows[:1] for m in winner.messages(row.inputs)]
+    rows = [row.inputs for row in facts.rows[:1] if row.inputs.keys() == {field.name for field in winner.inputs}]
+    sent = [message["content"] for row in rows for message in winner.messages(row)]  # none of a program's rows
     return {
         "pieces": word_diff(prompt_text(baseline), prompt_text(winner)),
         "plain": prompt_text(winner),

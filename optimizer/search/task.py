@@ -73,7 +73,7 @@ class SearchTask:
         ]
 
     def own_candidate(self, k: int) -> list[Candidate]:
-        """The baseline prompt of a recipe that gave a predictor: what DSPy sends for it, as far as the layouts allow."""
+        """The baseline prompt of a recipe that gave a predictor: what DSPy sends for it, where the layouts allow."""
         if self.task.own is None:
             return []
         layout: Layout = "dspy-chat" if "dspy-chat" in self.space.layouts else self.space.layouts[0]

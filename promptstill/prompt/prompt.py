@@ -218,6 +218,14 @@ class Prompt(FrozenModel):
             parts.append("" if slot is None else "{{ demos }}" if slot[0] == DEMOS_SLOT else "{{ " + slot[0] + " }}")
         return "".join(parts)
 
+    def to_dspy(self) -> Any:
+        """The prompt as a `dspy.Predict` with instruction and demos, which `save` writes. DSPy sends it in its own
+        layout. Raises `UserError` where the demos are picked for each input.
+        """
+        from promptstill.prompt.layouts.export import to_predictor
+
+        return to_predictor(self)
+
     def to_markdown(self) -> str:
         """The prompt as Markdown for a reader: each message under its role, with `{field}` for each input."""
         lines = [f"**layout** {self.layout} · **model** {self.model} · **id** {self.id[:12]}", ""]

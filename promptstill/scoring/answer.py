@@ -1,7 +1,8 @@
 """A prompt's answer to inputs: the one place that renders a prompt, asks a model and reads its reply.
 
-Callers build no request and read no reply. The prompt of one predictor of a program answers by way of program.py, as
-`evaluate.answer_row` finds. What stays apart: the probe of layouts and the check of an adapter, which alter the request, and `serve`, which has clients of its own.
+Callers build no request and read no reply. A prompt that is one predictor's of a program answers by way of program.py.
+What stays apart: the probe of layouts and the check of an adapter, which alter the request, and `serve`, which has
+clients of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from promptstill.endpoint.store import Completion
 from promptstill.errors import ReplyError, RequestRefused
 from promptstill.prompt.prompt import Prompt
 
-Problem = Literal["refused", "unparsed", "failed"]
+Problem = Literal["refused", "unparsed"]
 NO_REPLY = Completion("", "", 0, 0, 0, 0.0)
 
 

@@ -47,7 +47,7 @@ class ScoredRow:
 
     @property
     def answered(self) -> Mapping[str, Any]:
-        """What the prompt itself answered; of a program with the inputs that the prompt had. Empty without an answer."""
+        """What the prompt itself answered; of a program with the inputs that the prompt had. Empty without one."""
         return (self.outputs if self.example.program is None else self.part) or {}
 
 

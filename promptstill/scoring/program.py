@@ -1,14 +1,15 @@
 """Runs a DSPy program on a row with a prompt in place of one of its predictors.
 
 The prompt is rendered and its reply parsed as everywhere; the other predictors stay as they are, and ask the same model
-through the same client, so that every call is stored, counted and limited. A program that raises fails its row.
+through the same client, so that every call is stored, counted and limited. Where the program raises, its row scores
+zero.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,10 +19,10 @@ from pydantic import TypeAdapter
 
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion
-from promptstill.errors import ReplyError, RequestRefused, UserError
+from promptstill.errors import ReplyError, UserError
 from promptstill.files import canonical_json
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.answer import ModelAnswer, Problem
+from promptstill.scoring.answer import ModelAnswer, Problem, answer
 from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow, best_answers, gather_or_cancel, score_row
 from promptstill.task.examples import Example
@@ -34,30 +35,28 @@ RUN = "promptstill_run"  # the key in DSPy's settings, which it hands to threads
 
 @dataclass
 class ProgramRun:
-    """One run of a program. part: what the prompt was asked and answered last."""
+    """One run of a program.
+
+    part: what the prompt was asked and answered last. problem: why an answer of it could not be used, as the last did
+    not; None where all could.
+    """
 
     prompt: Prompt
     engine: ClientEngine
     part: dict[str, Any] | None = None
-    problems: list[tuple[Problem, str]] = field(default_factory=list)
+    problem: tuple[Problem | None, str] | None = None
 
     def predict(self, signature: Any, values: Mapping[str, Any]) -> Any:
         """The prediction of the predictor whose place the prompt takes; its outputs have the signature's types."""
         inputs = {name: to_json(info, values[name]) for name, info in signature.input_fields.items() if name in values}
-        try:
-            completion = self.engine.ask(self.prompt.request(inputs))
-            outputs = self.prompt.parse(completion.text)
-        except RequestRefused as error:
-            self.problems.append(("refused", str(error)))
-            raise
-        except ReplyError as error:
-            self.problems.append(("unparsed", str(error)))
-            raise
-        except UserError as error:  # inputs that the prompt does not take
-            self.engine.fatal.append(error)
-            raise
-        self.part = {**inputs, **outputs}
-        fields = signature.output_fields
+        engine = self.engine
+        given = engine.wait(answer(self.prompt, inputs, engine.client, engine.role))
+        engine.completions.append(given.completion)
+        if given.outputs is None:
+            self.problem = given.problem, given.detail
+            raise ReplyError(given.detail)
+        self.part = {**inputs, **given.outputs}
+        fields, outputs = signature.output_fields, given.outputs
         typed = {name: TypeAdapter(fields[name].annotation).validate_python(outputs[name]) for name in fields}
         return dspy.Prediction(**typed)
 
@@ -98,7 +97,8 @@ def answer_in_thread(module: Any, run: ProgramRun, row: Example) -> ModelAnswer:
     except Exception as error:  # the program is the user's code: on one reply or another it may raise anything
         if engine.fatal:
             raise engine.fatal[0] from error
-        problem, detail = run.problems[-1] if run.problems else ("failed", f"{type(error).__name__}: {error}")
+        raised = f"the program raised {type(error).__name__}: {error}"
+        problem, detail = run.problem or ("unparsed", raised)
         return ModelAnswer(total_cost(engine.completions, ""), None, problem, detail[:500], run.part)
     if engine.fatal:
         raise engine.fatal[0]

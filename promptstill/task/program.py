@@ -93,9 +93,10 @@ def program_inputs(module: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[str,
     named = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)][1:]
     if found := tuple(name for name in named if rows and name in rows[0]):
         return found
+    has = ", ".join(rows[0]) if rows else "none"
     raise UserError(
         f"No field of the rows is an input of the program {type(module).__name__}.",
-        f"Its forward takes {', '.join(named) or 'no named input'}; the rows have {', '.join(rows[0]) if rows else 'none'}.",
+        f"Its forward takes {', '.join(named) or 'no named input'}; the rows have {has}.",
         "Rename the fields, or give rows as dspy.Example(…).with_inputs(…).",
     )
 
@@ -137,7 +138,9 @@ def program_example(row: Mapping[str, Any], number: int, recipe: Recipe, program
     try:
         key, size = digest([inputs, gold])[:16], len(canonical_json(inputs).encode())
     except (TypeError, ValueError) as error:
-        raise UserError(f"{location}: a value has no JSON form.", str(error), "Give texts, numbers and lists.") from error
+        raise UserError(
+            f"{location}: a value has no JSON form.", str(error), "Give texts, numbers and lists."
+        ) from error
     if size > recipe.max_row_bytes:
         raise UserError(
             f"{location}: its inputs take {size:,} bytes, more than {recipe.max_row_bytes:,}.",

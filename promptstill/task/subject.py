@@ -55,7 +55,7 @@ def parse_signature(text: str) -> Any:
         raise UserError(
             f"The signature {text!r} cannot be read.",
             f"{type(error).__name__}: {error}",
-            'Write, for instance: signature="question -> answer", or "text -> label: Literal[\'yes\', \'no\']".',
+            "Write, for instance: signature=\"question -> answer\", or \"text -> label: Literal['yes', 'no']\".",
         ) from error
 
 
@@ -84,6 +84,6 @@ def refusal(given: Any) -> UserError:
     kind = given.__name__ if isinstance(given, type) else type(given).__name__
     return UserError(
         f"Recipe(signature=…) is {kind}, which is no signature.",
-        "It takes a dspy.Signature class, a text such as 'question -> answer', a dspy.Predict or a dspy.ChainOfThought.",
+        "It takes a dspy.Signature class, a text such as 'a -> b', a dspy.Predict or a dspy.ChainOfThought.",
         "For a program of several predictors write: Recipe.from_program(program, predictor=…, examples=…, metric=…)",
     )

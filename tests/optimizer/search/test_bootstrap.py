@@ -15,7 +15,7 @@ from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, Addition, demo_bytes
 from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts.task import Task
-from promptstill.scoring.evaluate import ScoredRow
+from promptstill.scoring.evaluate import ScoredRow, best_answers
 from promptstill.task.examples import Example
 from promptstill.task.metrics import exact_match
 from tests.support.client import run_with_client
