@@ -22,19 +22,32 @@ NO_REPLY = Completion("", "", 0, 0, 0, 0.0)
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one predictor of a program was asked last, and what it answered; None where that could not be used."""
+
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any] | None
+
+    @property
+    def demo(self) -> dict[str, Any]:
+        """Its values together; none without an answer."""
+        return {} if self.outputs is None else {**self.inputs, **self.outputs}
+
+
+@dataclass(frozen=True)
 class ModelAnswer:
     """The answer to one row of inputs.
 
     completion: empty where the endpoint refused the request; of a program all its calls together. outputs: None where
-    the reply cannot be used; `problem` and `detail` then say why. part: of a program, the inputs and outputs of the
-    predictor that is searched, where it was asked and answered.
+    the reply cannot be used; `problem` and `detail` then say why. part: of a program, that of the predictor that is
+    searched, where it was asked.
     """
 
     completion: Completion
     outputs: Mapping[str, Any] | None
     problem: Problem | None = None
     detail: str = ""
-    part: Mapping[str, Any] | None = None
+    part: Part | None = None
 
     @property
     def cut(self) -> bool:

@@ -11,7 +11,7 @@ from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.errors import ReplyError
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.answer import ModelAnswer, answer
+from promptstill.scoring.answer import ModelAnswer, Part, answer
 from promptstill.task.examples import Example
 from promptstill.task.judge import judge_paid_by
 from promptstill.task.metrics import apply_metric, is_judge
@@ -39,7 +39,7 @@ class ScoredRow:
     completion_tokens: int
     seconds: float
     cut: bool = False
-    part: Mapping[str, Any] | None = None
+    part: Part | None = None
 
     @property
     def unparsed(self) -> bool:
@@ -48,7 +48,9 @@ class ScoredRow:
     @property
     def answered(self) -> Mapping[str, Any]:
         """What the prompt itself answered; of a program with the inputs that the prompt had. Empty without one."""
-        return (self.outputs if self.example.program is None else self.part) or {}
+        if self.example.program is None:
+            return self.outputs or {}
+        return self.part.demo if self.part else {}
 
 
 async def score_rows(

@@ -22,7 +22,7 @@ from promptstill.endpoint.store import Completion
 from promptstill.errors import ReplyError, UserError
 from promptstill.files import canonical_json
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.answer import ModelAnswer, Problem, answer
+from promptstill.scoring.answer import ModelAnswer, Part, Problem, answer
 from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow, best_answers, gather_or_cancel, score_row
 from promptstill.task.examples import Example
@@ -43,7 +43,7 @@ class ProgramRun:
 
     prompt: Prompt
     engine: ClientEngine
-    part: dict[str, Any] | None = None
+    part: Part | None = None
     problem: tuple[Problem | None, str] | None = None
 
     def predict(self, signature: Any, values: Mapping[str, Any]) -> Any:
@@ -52,10 +52,10 @@ class ProgramRun:
         engine = self.engine
         given = engine.wait(answer(self.prompt, inputs, engine.client, engine.role))
         engine.completions.append(given.completion)
+        self.part = Part(inputs, given.outputs)
         if given.outputs is None:
             self.problem = given.problem, given.detail
             raise ReplyError(given.detail)
-        self.part = {**inputs, **given.outputs}
         fields, outputs = signature.output_fields, given.outputs
         typed = {name: TypeAdapter(fields[name].annotation).validate_python(outputs[name]) for name in fields}
         return dspy.Prediction(**typed)
@@ -147,13 +147,18 @@ async def record_rows(prompt: Prompt, rows: Sequence[Example], metric: Metric, c
             f"On {rows[0].location}: {why}.",
             "Mend the program, or name another predictor.",
         )
-    good = best_answers(asked) or asked
-    return [to_part(result, prompt, shown=result in good) for result in asked]
+    good = best_answers(asked) or [result for result in asked if result.answered]
+    if not good:
+        raise UserError(
+            "No run of the program had an answer of the predictor that can be read.",
+            f"On {asked[0].example.location}: {asked[0].reason}.",
+            "Give the predictor demos, so that the model sees the form of an answer; or take a larger model.",
+        )
+    return [to_part(result, shown=result in good) for result in asked]
 
 
-def to_part(result: ScoredRow, prompt: Prompt, *, shown: bool) -> Example:
+def to_part(result: ScoredRow, *, shown: bool) -> Example:
     """The predictor's part of a program's row; without outputs where its answer is not to be shown as a demo."""
-    part = result.part or {}
-    inputs = {one.name: part[one.name] for one in prompt.inputs}
-    outputs = {one.name: part[one.name] for one in prompt.outputs} if shown else {}
-    return replace(result.example, inputs=inputs, outputs=outputs, whole=result.example)
+    part = result.part or Part({}, None)
+    outputs = (part.outputs or {}) if shown else {}
+    return replace(result.example, inputs=part.inputs, outputs=outputs, whole=result.example)

@@ -55,7 +55,7 @@ def read_question(prompt: Prompt, text: str) -> dict[str, Any]:
     found = re.fullmatch(template_pattern(prompt.user), text, re.DOTALL)
     if found is None:
         raise ValueError(f"no question of this prompt: {text[:80]!r}")
-    return found.groupdict()
+    return whole_values(prompt, found.groupdict()) if len(prompt.inputs) > 1 else found.groupdict()
 
 
 def read_message(prompt: Prompt) -> list[dict[str, Any]]:
@@ -72,7 +72,16 @@ def read_message(prompt: Prompt) -> list[dict[str, Any]]:
     written = "".join(write_demo(prompt, demo) for demo in demos)
     if not shown.endswith(written) or f"\n\n{label}" in shown.removesuffix(written):
         raise ValueError("a demo holds what looks like the beginning of another")
-    return demos
+    return [whole_values(prompt, demo) for demo in demos]
+
+
+def whole_values(prompt: Prompt, demo: dict[str, str]) -> dict[str, str]:
+    """The values. Raises `ValueError` where one holds the label of a field, and may have been cut there or not."""
+    labels = "|".join(re.escape(field.label) for field in fields_of(prompt))
+    for name, value in demo.items():
+        if re.search(rf"^({labels}):", value, re.MULTILINE):
+            raise ValueError(f"{name} of a demo holds a line that begins like a field")
+    return demo
 
 
 def write_demo(prompt: Prompt, demo: Mapping[str, str]) -> str:
