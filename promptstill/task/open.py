@@ -13,6 +13,7 @@ from promptstill.task.load import RecipeFile, load_recipe
 from promptstill.task.metrics import apply_metric, is_judge
 from promptstill.task.program import Program, program_example
 from promptstill.task.recipe import Recipe
+from promptstill.task.records import to_rows
 from promptstill.task.splits import Splits, split_examples, split_rows
 from promptstill.task.subject import Subject, read_subject
 
@@ -74,7 +75,7 @@ def read_splits(recipe: Recipe, subject: Subject, task: Task, seed: int) -> Spli
     """The rows in their splits: of the task, or of the whole program. Raises `UserError`."""
     if (program := subject.program) is None:
         return split_examples(recipe, task.inputs, task.outputs, seed)
-    rows = [program_example(row, number, recipe, program) for number, row in enumerate(recipe.examples, 1)]
+    rows = [program_example(row, number, recipe, program) for number, row in enumerate(to_rows(recipe.examples), 1)]
     return split_rows(rows, recipe, seed)
 
 

@@ -6,7 +6,7 @@ Importing it loads no DSPy. What runs the program is promptstill/scoring/program
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example, refuse_broken_text
 from promptstill.task.load import did_you_mean
 from promptstill.task.recipe import Recipe
+from promptstill.task.records import to_rows
 from promptstill.task.rows import Row
 
 
@@ -107,18 +108,21 @@ class ProgramRow(Row):
     inputs: tuple[str, ...] = ()
 
 
-def to_rows(examples: Iterable[Any]) -> list[Mapping[str, Any]]:
-    """Rows from mappings or `dspy.Example`s."""
-    rows: list[Mapping[str, Any]] = []
-    for example in examples:
-        if isinstance(example, Mapping):
-            rows.append(example)
-            continue
-        row = ProgramRow(example.toDict())
-        marked = getattr(example, "_input_keys", None)  # `inputs()` raises where there are none
-        row.inputs = tuple(name for name in row if name in marked) if marked else ()
-        rows.append(row)
-    return rows
+def program_rows(examples: Any) -> list[Mapping[str, Any]]:
+    """The rows, as `to_rows` has them, with the inputs that a `dspy.Example` marks. Raises `UserError`."""
+    given = list(examples) if isinstance(examples, list | tuple) else examples
+    rows = to_rows(given)
+    return [marked_row(row, one) for row, one in zip(rows, given, strict=True)] if isinstance(given, list) else rows
+
+
+def marked_row(row: Mapping[str, Any], example: Any) -> Mapping[str, Any]:
+    """A row of a `dspy.Example` with the inputs that it marks; any other row as it is."""
+    marked = getattr(example, "_input_keys", None)  # `inputs()` raises where there are none
+    if not marked:
+        return row
+    made = ProgramRow(row)
+    made.inputs = tuple(name for name in row if name in marked)
+    return made
 
 
 def program_example(row: Mapping[str, Any], number: int, recipe: Recipe, program: Program) -> Example:

@@ -42,9 +42,7 @@ class Recipe:
     max_row_bytes: int = 32_768
 
     @classmethod
-    def from_program(
-        cls, program: Any, *, predictor: str, examples: Sequence[Any], metric: Metric, **settings: Any
-    ) -> Recipe:
+    def from_program(cls, program: Any, *, predictor: str, examples: Any, metric: Metric, **settings: Any) -> Recipe:
         """The search for a better prompt of one predictor of a DSPy program; the others stay as they are.
 
         program: a `dspy.Module`. predictor: its name in the program, as `named_predictors` has it. examples: rows of
@@ -53,9 +51,9 @@ class Recipe:
 
         Raises `UserError` for a predictor that the program does not have.
         """
-        from promptstill.task.program import to_program, to_rows
+        from promptstill.task.program import program_rows, to_program
 
-        rows = to_rows(examples)
+        rows = program_rows(examples)
         return cls(signature=to_program(program, predictor, rows), examples=rows, metric=metric, **settings)
 
     def program_with(self, prompt: Any) -> Any:

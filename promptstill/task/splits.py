@@ -40,6 +40,7 @@ class Splits:
 def split_examples(recipe: Recipe, inputs: Sequence[Field], outputs: Sequence[Field], seed: int) -> Splits:
     """Check every row and put it into its split. Raises `UserError`."""
     examples = [to_example(row, n, recipe, inputs, outputs) for n, row in enumerate(to_rows(recipe.examples), 1)]
+    refuse_unlabelled(examples, outputs)
     return split_rows(examples, recipe, seed)
 
 
@@ -55,7 +56,6 @@ def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits
     unique = list(by_content.values())[::-1]
     labelled = [example for example in unique if example.outputs]
     unlabelled = [example for example in unique if not example.outputs]
-    refuse_unlabelled(labelled, examples[0], outputs)
     named = any("split" in example.row for example in labelled)
     parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
     for name in SPLITS:
@@ -66,12 +66,12 @@ def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits
     return splits
 
 
-def refuse_unlabelled(labelled: Sequence[Example], first: Example, outputs: Sequence[Field]) -> None:
+def refuse_unlabelled(examples: Sequence[Example], outputs: Sequence[Field]) -> None:
     """Refuse rows of which none has an output. Raises `UserError`."""
-    if not labelled:
+    if len(examples) > 1 and not any(example.outputs for example in examples):
         raise UserError(
             f"No row has the output {', '.join(field.name for field in outputs)}.",
-            f"The first row, {first.location}, has {', '.join(first.row)}.",
+            f"The first row, {examples[0].location}, has {', '.join(examples[0].row)}.",
             "Add it to the rows, or rename the signature's field.",
         )
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from promptstill.task.leakage import find_leaks
 from promptstill import UserError
 from promptstill.prompt.nearest import near_duplicate, words
+from promptstill.task.leakage import find_leaks
 from promptstill.task.load import load_recipe
 from promptstill.task.open import OpenTask, open_task
 from tests.support import ROOT
