@@ -35,7 +35,8 @@ class Task(dspy.Signature):
 
 
 # The rows: one dict for each, with the fields above. These only show the form: replace them by 100 to 500 of your own.
-# To read them from a file with one JSON object a line, write read_jsonl("rows.jsonl"), imported from promptstill.
+# To read them from a file, write read_csv("rows.csv") or read_jsonl("rows.jsonl"), imported from promptstill.
+# For a recipe that fits such a file, run: optimize --new FILE.py --from rows.csv
 ROWS = [
     {"review": "Quiet room, and the owner lent us her own bicycles.", "liked": "yes"},
     {"review": "We left after one night because of the mould.", "liked": "no"},
