@@ -5,6 +5,7 @@ A number with a decimal comma is refused rather than read as thousands. A guess 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterator
@@ -59,14 +60,12 @@ def likely_value(field: Field, value: Any) -> str:
 def iso_days(text: str) -> Iterator[str]:
     """The days that a text in a local form may mean, in ISO form: 03/04/2026 may be two."""
     if match := ISO_LIKE.fullmatch(text):
-        found = [tuple(map(int, match.groups()))]
+        found = [(int(match[1]), int(match[2]), int(match[3]))]
     elif match := LOCAL_DAY.fullmatch(text):
-        first, second, year = (int(match[number]) for number in (1, 3, 4))
+        first, second, year = int(match[1]), int(match[3]), int(match[4])
         found = [(year, second, first)] + ([] if match[2] == "." else [(year, first, second)])
     else:
         return
     for year, month, day in found:
-        try:
+        with contextlib.suppress(ValueError):  # there is no such day
             yield date(year, month, day).isoformat()
-        except ValueError:
-            continue

@@ -113,10 +113,11 @@ def propose(columns: Sequence[Column], source: str) -> Proposal:
 def find_output(columns: Sequence[Column]) -> Column | None:
     """The column that is called as outputs are, else the one with the fewest labels, else the last with values."""
     able = [one for one in columns if one.kind not in ("empty", "mixed") and not one.is_named_code]
-    for words_of in (lambda name: [" ".join(name_words(name))], lambda name: name_words(name)[-1:]):
-        for wanted in OUTPUT_NAMES:
-            if named := [one for one in able if wanted in words_of(one.name) and not one.is_constant]:
-                return named[-1]
+    by_name = [{" ".join(name_words(one.name)): one for one in able if not one.is_constant}]
+    by_name.append({name.split()[-1]: one for name, one in by_name[0].items() if name})
+    for names in by_name:
+        if named := next((names[wanted] for wanted in OUTPUT_NAMES if wanted in names), None):
+            return named
     if labelled := [one for one in able if one.labels]:
         return min(reversed(labelled), key=lambda one: len(one.labels))
     return next((one for one in reversed(able) if not reason_to_omit(one)), None)
