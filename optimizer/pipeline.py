@@ -29,7 +29,6 @@ from promptstill.engine.models import Model
 from promptstill.events import GenerationEnded, Listener, Say, StepEnded, StepStarted, teller
 from promptstill.files import digest, write_json
 from promptstill.prompt.layouts import LAYOUTS
-from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.dspy_default import dspy_default
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
@@ -39,11 +38,9 @@ from promptstill.scoring.probe import constrains_outputs, probe_layouts
 from promptstill.scoring.rows import write_test_rows
 from promptstill.scoring.test_report import TestVerdict, compare_reports, evaluate_test, uncached_calls
 from promptstill.shell import command_line
-from promptstill.task.open import OpenTask, limit_replies
-from promptstill.text import plural
+from promptstill.task.open import OpenTask
 
 TRIALS_STEP = "trials"
-RECORDED_ROWS = 256  # of train, on which a program is run before its predictor is searched
 
 
 async def search_and_measure(
@@ -116,22 +113,13 @@ class Steps:
 
     async def record_program(self) -> Steps:
         """The steps on the predictor's part of each train row, where the recipe is of a program; else these."""
-        opened = self.opened
-        if opened.program is None:
+        if self.opened.program is None:
             return self
-        from promptstill.scoring.program import record_rows
+        from promptstill.scoring.program import record_program
 
-        rows = opened.splits.train[:RECORDED_ROWS]
-        self.say(f"recording {opened.program.predictor} in {plural(len(rows), 'run')} of the program on train rows")
-        task = await self._describe_task()
-        own, instruction = task.own.demos if task.own else (), task.signature.instructions
-        prompt = build_prompt(task, "dspy-chat", instruction, own, k=len(own))
-        train = await record_rows(prompt, rows, opened.recipe.metric, self.client)
-        self.run_folder.note(example=dict(train[0].inputs))
-        labelled = [row for row in train if row.outputs]
-        self.say(f"of {len(rows)} runs {len(train)} asked it; {len(labelled)} answers are good enough for demos")
-        task = limit_replies(opened.task, labelled, opened.recipe.max_tokens)
-        return replace(self, opened=replace(opened, task=task, splits=replace(opened.splits, train=train)))
+        recorded = await record_program(self.opened, await self._describe_task(), self.client, self.say)
+        self.run_folder.note(example=dict(recorded.splits.train[0].inputs))
+        return replace(self, opened=recorded)
 
     async def run(self) -> RunResult:
         began = time.monotonic()
@@ -274,7 +262,8 @@ class Steps:
         self, outcome: SearchOutcome, verdict: TestVerdict | None = None, artifact: dict[str, Any] | None = None
     ) -> RunResult:
         rows = len(self.opened.splits.dev)
-        return RunResult(self.run_folder, outcome, verdict, artifact, self.allowance, rows, self.settings, self.worker)
+        parts = (self.run_folder, outcome, verdict, artifact, self.allowance, rows, self.settings, self.worker)
+        return RunResult(*parts, in_program=self.opened.program is not None)
 
     def _study_worker(self) -> int:
         """This process's number in the study: in a shared storage, one that no other run has."""

@@ -118,8 +118,11 @@ def next_steps(result: RunResult, best_path: Path) -> list[str]:
         f"run folder   {short_path(result.run.path)}",
         f"look at it   {short_path(result.run.report_path)}",
         f"read it      {command_line('optimize', '--show', best_path)}",
-        *follow_up_commands(best_path, result.settings.base_url, result.settings.api_key_env),
     ]
+    if result.in_program:
+        lines.append(f'put it back  recipe.program_with(Prompt.load("{short_path(best_path)}")).save("program.json")')
+    else:
+        lines += follow_up_commands(best_path, result.settings.base_url, result.settings.api_key_env)
     if stopped := result.outcome.stopped:
         if result.outcome.unplayed:
             lines.append(

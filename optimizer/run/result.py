@@ -18,7 +18,8 @@ class RunResult:
     """What a run came to. Of several processes on one run, only `worker` 0 chooses, reads test and writes best.json.
 
     verdict: the comparison on test; None where a limit left test unread. best: the content of best.json.
-    dev_rows: how many rows a full evaluation of a trial takes.
+    dev_rows: how many rows a full evaluation of a trial takes. in_program: whether the prompt is one predictor's of a
+    program.
     """
 
     run: RunFolder
@@ -29,6 +30,7 @@ class RunResult:
     dev_rows: int
     settings: SearchSettings
     worker: int = 0
+    in_program: bool = False
 
     @property
     def prompt(self) -> Prompt | None:

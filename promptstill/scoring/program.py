@@ -20,15 +20,21 @@ from pydantic import TypeAdapter
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion
 from promptstill.errors import ReplyError, UserError
+from promptstill.events import Say
 from promptstill.files import canonical_json
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import ModelAnswer, Part, Problem, answer
 from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow, best_answers, gather_or_cancel, score_row
 from promptstill.task.examples import Example
+from promptstill.task.open import OpenTask, limit_replies
 from promptstill.task.program import Program, find_predictor, to_json
 from promptstill.task.recipe import Metric
+from promptstill.text import plural
 
+RECORDED_ROWS = 256  # of train, on which a program is run before its predictor is searched
 FROZEN_TOKENS = 512  # of a reply to another predictor, where that names no limit
 RUN = "promptstill_run"  # the key in DSPy's settings, which it hands to threads of its own
 
@@ -129,6 +135,20 @@ def total_cost(completions: Sequence[Completion], text: str) -> Completion:
         completion_tokens=sum(one.completion_tokens for one in completions),
         seconds=sum(one.seconds for one in completions),
     )
+
+
+async def record_program(opened: OpenTask, task: Task, client: Client, say: Say) -> OpenTask:
+    """The recipe of a program with the predictor's part of each train row in the row's place, and the limits of replies
+    that follow. The predictor is asked as it is. Raises as `record_rows` does.
+    """
+    rows, own = opened.splits.train[:RECORDED_ROWS], task.own.demos if task.own else ()
+    say(f"running the program on {plural(len(rows), 'train row')}, to record what its predictor is asked")
+    prompt = build_prompt(task, "dspy-chat", task.signature.instructions, own, k=len(own))
+    train = await record_rows(prompt, rows, opened.recipe.metric, client)
+    labelled = [row for row in train if row.outputs]
+    say(f"{len(train)} of {len(rows)} runs asked it; demos come from {plural(len(labelled), 'run')} that scored best")
+    task = limit_replies(opened.task, labelled, opened.recipe.max_tokens)
+    return replace(opened, task=task, splits=replace(opened.splits, train=train))
 
 
 async def record_rows(prompt: Prompt, rows: Sequence[Example], metric: Metric, client: Client) -> list[Example]:
