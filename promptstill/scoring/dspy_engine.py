@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion
 from promptstill.errors import PromptstillError
 
+LOOK_S = 1.0  # between two looks whether the thread is still wanted
 Result = TypeVar("Result")
 
 
@@ -24,7 +26,7 @@ class ClientEngine:
 
     sample: sets one proposal apart from another that asks the same. role: what its calls are counted as. temperature,
     max_tokens: of a call that names none. fatal: what must stop the run, though DSPy may hide it. completions: the
-    replies so far.
+    replies so far. stopped: whether what the thread works for was cancelled.
     """
 
     client: Client
@@ -36,6 +38,7 @@ class ClientEngine:
     max_tokens: int
     fatal: list[Exception] = field(default_factory=list)
     completions: list[Completion] = field(default_factory=list)
+    stopped: bool = False
 
     def complete(self, request: Request) -> Response:
         completion = self.ask(self.to_body(request))
@@ -50,9 +53,13 @@ class ClientEngine:
         return completion
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """What the coroutine returns in the event loop."""
+        """What the coroutine returns in the event loop. Raises `CancelledError` once nobody waits for this thread."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        while not wait([future], timeout=LOOK_S).done:  # a loop that has ended would leave the thread waiting for ever
+            if self.stopped:
+                raise CancelledError
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+            return future.result()
         except (LimitReached, PromptstillError) as error:
             self.fatal.append(error)
             raise

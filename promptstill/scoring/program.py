@@ -91,7 +91,11 @@ async def answer_by_program(program: Program, prompt: Prompt, row: Example, clie
     """The program's answer to a row; see `Question.ask` for what is raised. It runs in one of the client's threads."""
     loop = asyncio.get_running_loop()
     run = ProgramRun(prompt, ClientEngine(client, prompt.model, 0, loop, role, 0.0, FROZEN_TOKENS))
-    return await loop.run_in_executor(client.threads, answer_in_thread, open_seam(program), run, row)
+    try:
+        return await loop.run_in_executor(client.threads, answer_in_thread, open_seam(program), run, row)
+    except asyncio.CancelledError:
+        run.engine.stopped = True
+        raise
 
 
 def answer_in_thread(module: Any, run: ProgramRun, row: Example) -> ModelAnswer:

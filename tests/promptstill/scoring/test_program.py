@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ from promptstill.endpoint.allowance import LimitReached, Limits
 from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow, score_rows
 from promptstill.scoring.program import record_rows
 from promptstill.task.examples import Example
@@ -205,3 +208,19 @@ def test_the_program_comes_back_with_the_prompt_and_is_saved(tmp_path: Path) -> 
     other = build_prompt(Task(dspy.Signature("a -> b"), "fake", 8), "dspy-chat", "x")
     with pytest.raises(UserError, match="not of the predictor count"):
         recipe.program_with(other)
+
+
+def test_a_thread_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    """Its next call stands in a loop that runs no more."""
+    loop = asyncio.new_event_loop()
+
+    async def work(client: Client) -> ClientEngine:
+        return ClientEngine(client, "fake", 0, loop, "task", 0.0, 8)
+
+    engine = ask(FakeEndpoint(), tmp_path, work)
+    engine.stopped = True
+    call = asyncio.sleep(0)
+    with pytest.raises(CancelledError):
+        engine.wait(call)
+    call.close()
+    loop.close()
