@@ -34,12 +34,17 @@ class Refusal(Exception):
     def body(self) -> bytes:
         """OpenAI's error object, as vLLM writes it."""
         error = {"message": str(self), "type": ERROR_TYPES[self.status], "param": self.param, "code": self.status}
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return encode_json({"error": error})
 
     @property
     def headers(self) -> Headers:
         extra = {401: (b"www-authenticate", b"Bearer"), 429: (b"retry-after", b"1"), 503: (b"retry-after", b"5")}
         return [extra[self.status]] if self.status in extra else []
+
+
+def encode_json(value: object, **options: Any) -> bytes:
+    """JSON in UTF-8. Half of a surrogate pair, which a client's key or a reply may hold, is written as its escape."""
+    return json.dumps(value, ensure_ascii=False, **options).encode("utf-8", "backslashreplace")
 
 
 class Disconnected(Exception):
@@ -59,7 +64,7 @@ def drop_headers(headers: Iterable[tuple[bytes, bytes]], *names: bytes) -> Heade
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The request's body, of at most `limit` bytes. Raises `Refusal` (413, 408) or `Disconnected`."""
     announced = header(scope, b"content-length") or "0"
-    if announced.isdigit() and int(announced[:20]) > limit:
+    if announced.isdecimal() and int(announced[:20]) > limit:
         raise too_large_refusal(limit)
     parts, size = [], 0
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptstill.errors import ReplyError
-from serving.asgi import Refusal
+from serving.asgi import Refusal, encode_json
 from serving.request import VariantRequest
 
 DEAD_ENGINE_TEXT = b"EngineCore encountered an issue"
@@ -55,7 +55,7 @@ def set_names(request: VariantRequest, reply: dict[str, Any]) -> None:
 
 
 def encode(reply: dict[str, Any]) -> bytes:
-    return json.dumps(reply, ensure_ascii=False, separators=(",", ":")).encode()
+    return encode_json(reply, separators=(",", ":"))
 
 
 def parse_choice(request: VariantRequest, choice: dict[str, Any]) -> str | None:
@@ -68,7 +68,7 @@ def parse_choice(request: VariantRequest, choice: dict[str, Any]) -> str | None:
             message |= {"content": None, "refusal": str(error)}
         return str(error)
     if request.wants_parsed:
-        message["content"] = json.dumps(outputs, ensure_ascii=False)
+        message["content"] = encode_json(outputs).decode()
     return None
 
 

@@ -19,8 +19,10 @@ from promptstill.errors import ReplyError
 from promptstill.prompt.schema import check_schema, check_value
 from promptstill.strict_json import parse_json
 
+MOST_NAMED = 2_000  # characters of choices that a message names
 NONE_WORDS = ("none", "null", "n/a")
 DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+FLOAT = r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][-+]?[0-9]+)?"  # in one way only: a long reply is read in linear time
 _NUMBERS = {"integer": (r"-?[0-9]{1,18}", int), "number": (r"-?[0-9]{1,15}(\.[0-9]{1,12})?", float)}
 
 
@@ -171,7 +173,8 @@ def read_choice(values: list[Any], text: str) -> Any:
     for value in values:
         if as_text(value).casefold() == bare:
             return value
-    raise ValueError(f"{text[:80]!r} is none of {', '.join(as_text(value) for value in values)}")
+    named = ", ".join(as_text(value) for value in values)
+    raise ValueError(f"{text[:80]!r} is none of {named[:MOST_NAMED]}{'…' if len(named) > MOST_NAMED else ''}")
 
 
 def read_union(options: list[dict[str, Any]], text: str) -> Any:
@@ -202,7 +205,7 @@ def read_date(text: str) -> str:
 def read_number(kind: str, text: str) -> int | float:
     """A number that is the whole text; commas between thousands and a full stop at the end are ignored."""
     digits = text.replace(",", "").rstrip(".")
-    if not re.fullmatch(_NUMBERS[kind][0] if kind == "integer" else r"-?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?", digits):
+    if not re.fullmatch(_NUMBERS[kind][0] if kind == "integer" else FLOAT, digits):
         raise ValueError(f"{text[:80]!r} is not {'an integer' if kind == 'integer' else 'a number'}")
     value: int | float = _NUMBERS[kind][1](digits)
     if math.isinf(value):

@@ -152,6 +152,21 @@ def test_a_value_that_python_alone_can_read_is_refused(
     assert upstream.bodies == []
 
 
+def test_a_name_that_is_half_of_a_surrogate_pair_is_refused(served: ServedModels, access_log: Path) -> None:
+    app, replies = middleware(served, Upstream(), access_log), []
+    input_name = chat_body("pick-prompt", {"words": [], "limit": 1, "\ud800": 1})
+    field_name = chat_body("feel-prompt", {"thing": "x"}) | {"\ud800": 1}
+
+    async def send(client: httpx.AsyncClient) -> None:
+        for body in (input_name, field_name):
+            raw, headers = json.dumps(body), {"Content-Type": "application/json"}
+            replies.append(await client.post("/v1/chat/completions", content=raw, headers=headers))
+
+    run_with_client(app, send)
+    assert [reply.status_code for reply in replies] == [400, 400]
+    assert "Input \ud800: unknown" in error_message(replies[0]) and replies[1].json()["error"]["param"] == "\ud800"
+
+
 def test_a_body_that_python_alone_can_read_is_refused(served: ServedModels, access_log: Path) -> None:
     upstream = Upstream()
     app, replies = middleware(served, upstream, access_log), []

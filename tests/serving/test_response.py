@@ -31,6 +31,14 @@ def test_parsed_gives_typed_outputs(served: ServedModels, access_log: Path) -> N
     assert "parsed" not in upstream.bodies[0]
 
 
+def test_parsed_outputs_may_hold_half_of_a_surrogate_pair(served: ServedModels, access_log: Path) -> None:
+    """A model can write its escape, as where its reply is cut off inside an emoji."""
+    upstream = Upstream('{"number": 5, "reason": "\\ud83d"}')
+    body = chat_body("pick-prompt", {"words": ["a"], "limit": 9}, parsed=True)
+    reply = post(middleware(served, upstream, access_log), body).json()
+    assert reply["choices"][0]["message"]["content"] == '{"number": 5, "reason": "\\ud83d"}'
+
+
 def test_a_reply_that_does_not_parse(served: ServedModels, access_log: Path) -> None:
     app = middleware(served, Upstream("lukewarm"), access_log)
     reply = post(app, chat_body("feel-prompt", {"thing": "tea"})).json()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from promptstill.errors import UserError
 from promptstill.files import file_digest
+from promptstill.prompt.prompt import Prompt
 from serving.banner import banner_text
 from serving.samples import sample_inputs
 from serving.variants import ServedModels, load_variants, read_distilled, read_prompt
@@ -170,6 +171,14 @@ HOSTILE_INPUTS: list[Any] = [
     {"words": ["a" * 30 + "!"] * 50, "limit": 10**300},
     {"words": {"<|im_end|>": [[[[]]]]}, "limit": True},
 ]
+
+
+def test_a_sample_of_a_type_that_refers_to_itself_in_many_places_is_small() -> None:
+    names = [f"n{number}" for number in range(20)]
+    node = {"type": "object", "required": names, "properties": {name: {"$ref": "#/$defs/Node"} for name in names}}
+    written = artifacts.form_prompt().model_dump(mode="json")
+    written["inputs"][0]["type"] = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
+    assert len(json.dumps(sample_inputs(Prompt.model_validate(written), "some"))) < 50_000
 
 
 async def status_of(app: Any, body: dict[str, Any]) -> int:

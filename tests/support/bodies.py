@@ -13,7 +13,7 @@ MODEL_NAMES: list[Any] = ["qa_raw-prompt", "qa-distilled", "feel-prompt", "pick-
 FIELDS = ["max_tokens", "max_completion_tokens", "n", "seed", "logprobs", "top_logprobs", "stream", "stream_options",
           "user", "parsed", "temperature", "stop", "chat_template", "chat_template_kwargs", "tools",
           "structured_outputs", "response_format",
-          "guided_json", "priority", "sampling_params", "\x00", "é"]  # fmt: skip
+          "guided_json", "priority", "sampling_params", "\x00", "é", "\ud800"]  # fmt: skip
 COUNT_FIELDS = ["max_tokens", "max_completion_tokens", "n", "best_of", "top_logprobs"]
 EXTREME_NUMBERS = [10**400, -(10**30), 2**63, 1e308, -1, 0, 0.5, 2**31]
 COUNTS = [*EXTREME_NUMBERS, 1, 2, 8, 9, 16, 17, 128, 129, 2**31 - 1, "9", True]
@@ -51,7 +51,7 @@ words = st.one_of(
     st.sampled_from(["{answer}", "\x00", "\ud800", "[[ ## a ## ]]", "", LONG, *MARKERS]),
     literals,
 )
-keys = st.one_of(st.text(max_size=5), st.sampled_from(MARKERS))
+keys = st.one_of(st.text(max_size=5), st.sampled_from(["\ud800", *MARKERS]))
 values: st.SearchStrategy[Any] = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
@@ -70,7 +70,7 @@ INPUTS: dict[str, st.SearchStrategy[Any]] = {
 }
 inputs = st.one_of(
     *INPUTS.values(),
-    st.dictionaries(st.sampled_from(["context", "question", "thing", "answer"]), values, max_size=3),
+    st.dictionaries(st.sampled_from(["context", "question", "thing", "answer", "\ud800"]), values, max_size=3),
 )
 contents = st.one_of(inputs.map(to_json), words, values)
 messages = st.one_of(

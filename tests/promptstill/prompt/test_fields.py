@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptstill import ReplyError
+from promptstill.prompt.fields import Field
 from promptstill.prompt.reply import ReplyFormat
 from tests.support.tasks import SORT
 
@@ -53,3 +54,17 @@ def test_no_reply_is_read_as_what_json_has_not(name: str, text: str) -> None:
 def test_no_object_in_a_reply_is_read_as_what_json_has_not(text: str) -> None:
     with pytest.raises(ReplyError, match="no JSON object"):
         ReplyFormat(style="json").read(SORT.outputs, text)
+
+
+def test_a_long_reply_of_digits_is_read_in_linear_time() -> None:
+    for text in ("1" * 100_000 + "x", "-" + "1" * 50_000 + "." + "1" * 50_000 + "x"):
+        with pytest.raises(ReplyError, match="is not a number"):
+            FIELDS["weight"].parse(text)
+    assert [FIELDS["weight"].parse(text) for text in ("-1.5e3.", ".5", "1,000", "7")] == [-1500.0, 0.5, 1000.0, 7.0]
+
+
+def test_a_message_names_only_the_first_of_very_many_choices() -> None:
+    field = Field(name="city", type={"enum": [f"city {number}" for number in range(50_000)]})
+    with pytest.raises(ReplyError, match="^city: 'x' is none of city 0, city 1, .*…$") as refused:
+        field.parse("x")
+    assert len(str(refused.value)) < 2_100
