@@ -21,9 +21,7 @@ def sample_inputs(prompt: Prompt, text: str) -> dict[str, Any]:
     }
 
 
-def sample_value(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], left: Iterator[int], depth: int = 0
-) -> Any:
+def sample_value(schema: Mapping[str, Any], definitions: Mapping[str, Any], left: Iterator[int], depth: int = 0) -> Any:
     """A small value for a JSON schema. Bounds and patterns are ignored; a type without end ends with None.
 
     left: has an element for each value that may still be made; a type can refer to itself in several places.

@@ -25,7 +25,7 @@ class Decoding(FrozenModel):
     temperature: float = Attribute(default=0.0, ge=0, le=2)
     max_tokens: int = Attribute(ge=1, le=MOST_TOKENS)
     min_tokens: int = Attribute(default=0, ge=0, le=MOST_TOKENS)
-    # pydantic copies the default; a factory would change the ids of prompts.
+    # pydantic copies this default; a factory would change the ids of prompts.
     stop: list[Stop] = Attribute(default=[], max_length=16)
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from itertools import islice
@@ -27,8 +27,11 @@ from promptstill.files import canonical_json
 
 MAX_SUBSCHEMAS, MAX_SCHEMA = 2_000, 2**20  # schemas in a schema; characters of its JSON
 MAX_STEPS = 50_000  # up to half a second
+CHARACTERS_PER_STEP = 100
 MAX_PATTERN, MAX_PATTERN_COUNT = 200, 256  # characters; sum of the counts in braces
+MAX_PATTERNS = 1_000  # characters and counts of all patterns in a type: each takes up to 2 ms to compile
 MAX_PATTERN_TEXT = 10_000  # a longer text fits no pattern
+MAX_MESSAGE = 400  # characters
 # Keywords of JSON Schema 2020-12 that checks use; what no validator knows (title, examples, …) has no effect.
 ALLOWED = {
     *("$ref", "allOf", "anyOf", "oneOf", "const", "enum", "type", "format", "pattern", "minLength", "maxLength"),
@@ -41,6 +44,7 @@ REFUSED = (set(Draft202012Validator.VALIDATORS) - ALLOWED) | NAMES_OF_SCHEMAS
 LISTS, MAPS, SINGLE = ("allOf", "anyOf", "oneOf", "prefixItems"), ("properties", "$defs"), ("items", "propertyNames")
 DEFINITIONS = "#/$defs/"
 BRANCHES = ("$ref", "allOf", "anyOf", "oneOf")  # they cost more than other keywords, and one value can pass many
+WHOLE = ("const", "enum", "uniqueItems")  # they look at all that is inside a value
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 _steps: ContextVar[list[int]] = ContextVar("steps")
@@ -54,11 +58,14 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=256)
 def check_schema_text(text: str) -> None:
     """`check_schema` of its JSON, once for equal ones: it takes milliseconds."""
-    schema = json.loads(text)
+    schema, patterns = json.loads(text), set()
     for count, sub in enumerate(subschemas(schema)):
         if count == MAX_SUBSCHEMAS or len(text) > MAX_SCHEMA:
             raise ValueError(f"the type has more than {MAX_SUBSCHEMAS:,} parts or {MAX_SCHEMA:,} characters")
         check_keywords(sub, schema)
+        if "pattern" in sub:
+            patterns.add(sub["pattern"])
+            check_patterns(patterns)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -104,20 +111,35 @@ def check_keywords(schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
         raise ValueError("required names what is no text")
     if "enum" in schema and not schema["enum"]:
         raise ValueError("an enum is empty")
-    if "pattern" in schema:
-        pattern_of(schema["pattern"])
-
-
-@lru_cache(maxsize=256)
-def pattern_of(pattern: object) -> TypeAdapter[str]:
-    """A pattern that runs in linear time. Raises `ValueError` for any other: a group that repeats, lookaround, …"""
-    if not isinstance(pattern, str):
+    if not isinstance(schema.get("pattern", ""), str):
         raise ValueError("a pattern is no text")
-    bare = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern)  # without escapes and sets of characters
-    counts = sum(int(number[:6]) for number in re.findall("[0-9]+", " ".join(re.findall(r"\{[0-9, ]*\}", bare))))
-    is_simple = not re.search(r"\)[*+{]|\(\?(?!:)", bare)
+
+
+def check_patterns(patterns: Collection[str]) -> None:
+    """Refuse patterns that take long to compile together, before they are compiled. Raises `ValueError`."""
+    if sum(len(pattern) + min(counts_of(pattern), MAX_PATTERN_COUNT) for pattern in patterns) > MAX_PATTERNS:
+        raise ValueError(f"the type has patterns of more than {MAX_PATTERNS:,} characters and counts")
+    for pattern in patterns:
+        pattern_of(pattern)
+
+
+def without_sets(pattern: str) -> str:
+    """A pattern with an x in place of each escape and each set of characters."""
+    return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern)
+
+
+def counts_of(pattern: str) -> int:
+    """The sum of the counts in braces."""
+    braces = " ".join(re.findall(r"\{[0-9, ]*\}", without_sets(pattern)))
+    return sum(int(number[:6]) for number in re.findall("[0-9]+", braces))
+
+
+@lru_cache(maxsize=1024)
+def pattern_of(pattern: str) -> TypeAdapter[str]:
+    """A pattern that runs in linear time. Raises `ValueError` for any other: a group that repeats, lookaround, …"""
+    is_simple = not re.search(r"\)[*+{]|\(\?(?!:)", without_sets(pattern))
     try:
-        if not is_simple or len(pattern) > MAX_PATTERN or counts > MAX_PATTERN_COUNT:
+        if not is_simple or len(pattern) > MAX_PATTERN or counts_of(pattern) > MAX_PATTERN_COUNT:
             raise ValueError("it has a group that repeats, looks around, or is too long")
         return TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)])
     except (ValueError, PatternError) as error:
@@ -134,26 +156,51 @@ def check_value(schema: Mapping[str, Any], value: object) -> None:
     finally:
         _steps.reset(token)
     if error is not None:
-        raise ValueError(error.message[:400])
+        raise ValueError(error.message)
 
 
-def counting(check: Keyword, cost: int) -> Keyword:
-    """The keyword's check; it takes `cost` steps, and one for each part of its value and of the instance."""
+def counting(name: str, check: Keyword) -> Keyword:
+    """The keyword's check; it takes steps, one for each part of its value and of the instance, and for its errors."""
+    cost, weight = 20 if name in BRANCHES else 1, weight_of if name in WHOLE else own_weight
 
-    def count(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
-        left = _steps.get()
-        left[0] -= cost + sum(len(one) for one in (value, instance) if isinstance(one, list | dict))
-        if left[0] < 0:
-            raise ValueError("too large to check")
-        return check(validator, value, instance, schema)
+    def count(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        spend(cost + weight(value) + weight(instance))
+        for error in check(validator, value, instance, schema) or ():
+            spend(len(error.message) // CHARACTERS_PER_STEP)  # it holds the whole instance
+            error.message = error.message[:MAX_MESSAGE]
+            yield error
 
     return count
+
+
+def spend(steps: int) -> None:
+    """Take steps of those that the value's check has left. Raises `ValueError` where there are too few."""
+    left = _steps.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise ValueError("too large to check")
+
+
+def own_weight(value: object) -> int:
+    """The number of a value's own parts."""
+    return len(value) if isinstance(value, list | dict) else 0
+
+
+def weight_of(value: object, most: int = MAX_STEPS) -> int:
+    """The number of parts inside a value, at every depth; a long text counts as several. Above `most` it stops."""
+    waiting, weight = [value], 0
+    while waiting and weight <= most:
+        one = waiting.pop()
+        weight += 1 + (len(one) // CHARACTERS_PER_STEP if isinstance(one, str) else 0)
+        waiting += [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return weight
 
 
 def check_pattern(validator: Any, pattern: str, instance: object, schema: object) -> Iterator[ValidationError]:
     """JSON Schema's `pattern`."""
     if not isinstance(instance, str):
         return
+    spend(len(instance) // 10)
     try:
         if len(instance) > MAX_PATTERN_TEXT:
             raise ValueError("too long a text")
@@ -171,8 +218,5 @@ def check_unique(validator: Any, wanted: bool, instance: object, schema: object)
 OWN_KEYWORDS: dict[str, Keyword] = {"pattern": check_pattern, "uniqueItems": check_unique}
 CountingValidator = extend(
     Draft202012Validator,
-    {
-        name: counting(OWN_KEYWORDS.get(name, check), 20 if name in BRANCHES else 1)
-        for name, check in Draft202012Validator.VALIDATORS.items()
-    },
+    {name: counting(name, OWN_KEYWORDS.get(name, check)) for name, check in Draft202012Validator.VALIDATORS.items()},
 )

@@ -65,6 +65,6 @@ def test_a_long_reply_of_digits_is_read_in_linear_time() -> None:
 
 def test_a_message_names_only_the_first_of_very_many_choices() -> None:
     field = Field(name="city", type={"enum": [f"city {number}" for number in range(50_000)]})
-    with pytest.raises(ReplyError, match="^city: 'x' is none of city 0, city 1, .*…$") as refused:
+    with pytest.raises(ReplyError, match=r"^city: 'x' is none of city 0, city 1, .*…$") as refused:
         field.parse("x")
     assert len(str(refused.value)) < 2_100

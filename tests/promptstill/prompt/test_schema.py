@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -63,6 +64,10 @@ def test_what_pydantic_writes_is_a_type_that_is_checked() -> None:
         ({"pattern": "a" * 201}, "may not have the pattern"),
         ({"pattern": "["}, "may not have the pattern"),
         ({"pattern": 5}, "a pattern is no text"),
+        (
+            {"anyOf": [{"pattern": rf"\w{{60}}\w{{60}}\w{{60}}\w{{{n}}}"} for n in range(9)]},
+            "patterns of more than 1,000",
+        ),
         ({"enum": []}, "an enum is empty"),
         ({"type": ["string", "null"]}, "a type is one word"),
         ({"anyOf": [True]}, "True is no schema"),
@@ -89,12 +94,30 @@ def test_a_type_whose_check_has_no_bound_is_refused(schema: dict[str, Any], mess
         ({"type": "array", "items": {"type": "integer"}}, [1] * 300_000, "too large to check"),
         ({"type": "array", "uniqueItems": True}, [1, "a"] * 10_000, "it has non-unique elements"),
         ({"type": "string", "pattern": "a"}, "a" * 10_001, "does not match"),
+        ({"type": "array", "items": {"pattern": r"^\w{60}\w{60}"}}, ["é" * 10_000] * 100, "too large to check"),
+        ({"anyOf": [{"type": "integer"}] * 1990}, ["x" * 1_000_000], "too large to check"),
+        ({"allOf": [{"uniqueItems": True}] * 1990}, [[1] * 70_000], "too large to check"),
+        (
+            {"$defs": {"A": {"const": [[1] * 40_000]}}, "allOf": [{"$ref": "#/$defs/A"}] * 1980},
+            [[1] * 40_000],
+            "too large",
+        ),
     ],
 )
 def test_a_check_takes_a_bounded_number_of_steps(schema: dict[str, Any], value: object, message: str) -> None:
     check_schema(schema)
     with pytest.raises(ValueError, match=message):
         check_value(schema, value)
+
+
+def test_errors_hold_no_copies_of_a_large_value() -> None:
+    """Each branch that fits not has an error, which names the value."""
+    schema = {"anyOf": [{"type": "integer", "minimum": number} for number in range(1990)]}
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="too large to check"):
+        check_value(schema, ["x" * 1_000_000])
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
 
 
 def test_a_pattern_that_would_take_python_an_age_is_checked_in_linear_time() -> None:
