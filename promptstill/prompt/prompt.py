@@ -23,10 +23,12 @@ from promptstill.prompt.fields import Field, FrozenModel
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.nearest import NearestIndex
 from promptstill.prompt.reply import ReplyFormat
-from promptstill.prompt.template import DEMOS_SLOT, check_slots, defuse, fill, slots
+from promptstill.prompt.schema import weight_of
+from promptstill.prompt.template import DEMOS_SLOT, check_slots, defuse, fill, marker_pattern, slots
 from promptstill.strict_json import is_too_deep
 
 MOST_FIELDS = 64
+MOST_IN_POOL = 500_000  # values; indented, a deep one takes over 100 characters
 Marker = Annotated[str, Attribute(max_length=200)]
 RAW_TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
@@ -60,6 +62,8 @@ def check_nearest(nearest: Nearest, inputs: set[str], outputs: set[str]) -> None
         raise ValueError("nearest.fields names what is no input")
     if not all(needed <= row.keys() for row in nearest.pool):
         raise ValueError("a row of nearest.pool lacks a field")
+    if weight_of(nearest.pool, MOST_IN_POOL) > MOST_IN_POOL:
+        raise ValueError(f"nearest.pool has more than {MOST_IN_POOL:,} values")
 
 
 def problem_of(error: ValidationError | UnicodeEncodeError) -> str:
@@ -89,6 +93,12 @@ class Prompt(FrozenModel):
     decoding: Decoding
     _index: NearestIndex | None = PrivateAttr(default=None)
     _left_out: frozenset[int] = PrivateAttr(default=frozenset())
+
+    @field_validator("markers")
+    @classmethod
+    def _markers_are_few(cls, markers: list[str]) -> list[str]:
+        marker_pattern(tuple(markers))
+        return markers
 
     @field_validator("layout")
     @classmethod

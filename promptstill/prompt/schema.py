@@ -148,6 +148,8 @@ def pattern_of(pattern: str) -> TypeAdapter[str]:
 
 def check_value(schema: Mapping[str, Any], value: object) -> None:
     """Refuse a value that does not fit the schema, or that takes too many steps to check. Raises `ValueError`."""
+    if weight_of(value) > MAX_STEPS:
+        raise ValueError("too large to check")
     token = _steps.set([MAX_STEPS])
     try:
         error = best_match(islice(CountingValidator(schema, registry=Registry()).iter_errors(value), 20))

@@ -18,7 +18,9 @@ from promptstill.prompt.fields import as_json, as_text
 DEMOS_SLOT = "#demos"
 ZERO_WIDTH_SPACE = "\u200b"
 NUMBER = re.compile("[0-9]+")
-FAMILY = 10
+FAMILY, MAX_KINDS, MAX_FIRSTS = 10, 1_000, 100  # of equal markers but for numbers; kinds; their first characters
+DIGITS = "[0-9]{1,20}"  # bounded, as each of them may begin a marker
+Kind = tuple[str, ...]
 MAX_SLOTS = 4  # of one field
 
 
@@ -81,17 +83,39 @@ def _defuse(value: Any, pattern: re.Pattern[str]) -> Any:
 def marker_pattern(markers: tuple[str, ...]) -> re.Pattern[str] | None:
     """Finds the first character of each marker, so that markers which overlap are all found; None without markers.
 
-    Some tokenizers have thousands of numbered markers (`<unused17>`): of FAMILY or more, any number counts.
+    Some tokenizers have thousands of numbered markers (`<unused17>`): of FAMILY or more, any number counts. Raises
+    `ValueError` where there are more kinds of markers than a text is searched for.
     """
     shapes = Counter(NUMBER.sub("0", marker) for marker in markers)
-    rests: dict[str, set[str]] = {}
-    for marker in markers:
-        first, rest = marker[:1], marker[1:]
-        parts = NUMBER.split(rest) if shapes[NUMBER.sub("0", marker)] >= FAMILY else [rest]
-        if rest:
-            rests.setdefault(first, set()).add(NUMBER.pattern.join(map(re.escape, parts)))
-    found = [f"{re.escape(first)}(?={'|'.join(sorted(rest))})" for first, rest in rests.items()]
+    kinds = {marker_kind(marker, numbered=shapes[NUMBER.sub("0", marker)] >= FAMILY) for marker in markers}
+    rests: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        if len(kind) > 1:
+            rests.setdefault(kind[0], []).append(kind[1:])
+    if sum(map(len, rests.values())) > MAX_KINDS or len(rests) > MAX_FIRSTS:
+        raise ValueError(f"there are more than {MAX_KINDS:,} kinds of markers")
+    found = [f"{first}(?={any_of(kinds)})" for first, kinds in rests.items()]
     return re.compile("|".join(found)) if found else None
+
+
+def marker_kind(marker: str, *, numbered: bool) -> Kind:
+    """A pattern for each character; where markers are numbered, one for all digits in a row after the first."""
+    parts = re.split("([0-9]+)", marker[1:]) if numbered else [marker[1:]]
+    pieces = [re.escape(marker[:1])] if marker else []
+    for place, part in enumerate(parts):
+        pieces += [DIGITS] if place % 2 else map(re.escape, part)
+    return tuple(pieces)
+
+
+def any_of(kinds: Sequence[Kind]) -> str:
+    """A pattern for what begins with one of the kinds. Their common beginnings are looked at once, so it is fast."""
+    if () in kinds:
+        return ""
+    rests: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        rests.setdefault(kind[0], []).append(kind[1:])
+    branches = [first + any_of(rest) for first, rest in sorted(rests.items())]
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
 
 
 def escape_braces(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ def test_wrong_inputs_are_named() -> None:
         ({"nearest": {"k": 257}}, "nearest.k: Input should be less than or equal to 256."),
         ({"nearest": {"fields": ["answer"]}}, "nearest.fields names what is no input"),
         ({"nearest": {"pool": [{"context": "c", "question": "q"}]}}, "a row of nearest.pool lacks a field"),
+        (
+            {"nearest": {"pool": [{"context": [[[1]] * 300_000], "question": "q", "answer": "a"}]}},
+            "pool has more than 500",
+        ),
         ({"decoding": {"temperature": -1.0}}, "decoding.temperature: Input should be greater"),
         ({"decoding": {"max_tokens": 2**31}}, "decoding.max_tokens: Input should be less"),
         ({"decoding": {"stop": [""]}}, "decoding.stop.0: String should have at least 1 character"),
@@ -77,6 +82,10 @@ def test_wrong_inputs_are_named() -> None:
         ({"inputs": []}, "inputs: List should have at least 1 item"),
         ({"inputs": [{"name": "question", "type": {"$ref": "http://x/"}}]}, "inputs.0.type: Value error, a type may"),
         ({"instruction": "\ud800"}, "It holds half of a surrogate pair"),
+        (
+            {"markers": [f"<{word}>" for word in map("".join, product("abcdefghij", repeat=4))]},
+            "markers: Value error, th",
+        ),
         ({"markers": ["x" * 201]}, "markers.0: String should have at most 200"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,24 @@ def test_of_many_numbered_markers_every_number_counts() -> None:
     assert defuse("<unused7> <unused123456> <h1> <h2> <unused>", markers) == (
         f"<{ZERO_WIDTH_SPACE}unused7> <{ZERO_WIDTH_SPACE}unused123456> <{ZERO_WIDTH_SPACE}h1> <h2> <unused>"
     )
+
+
+def test_markers_that_share_a_beginning_are_all_found() -> None:
+    markers = ["<|a|>", "<|ab|>", "<|", "<|b", "<(a", "1x", "x" * 200, *(f"<{number}y" for number in range(20))]
+    for marker in markers:
+        assert defuse(f"-{marker}-", markers) == f"-{marker[0]}{ZERO_WIDTH_SPACE}{marker[1:]}-"
+
+
+def test_a_long_number_is_no_marker_at_each_of_its_digits() -> None:
+    text = "1" * 500_000
+    assert defuse(text, [f"1{number}a" for number in range(20)]) == text
+
+
+@pytest.mark.parametrize("shape", ["<{}>", "{}>"])
+def test_very_many_kinds_of_markers_are_refused(shape: str) -> None:
+    markers = [shape.format("".join(letters)) for letters in product("abcdefghij", repeat=4)]
+    with pytest.raises(ValueError, match="more than 1,000 kinds of markers"):
+        defuse("a", markers)
 
 
 @pytest.mark.parametrize("markers", [(), ("", "<")])
