@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,16 +168,25 @@ def nested(depth: int) -> Any:
     return value
 
 
+def widening(width: int) -> dict[str, Any]:
+    """A type of objects that need as many others of their own kind."""
+    names = [f"n{number}" for number in range(width)]
+    node = {"type": "object", "required": names, "properties": {name: {"$ref": "#/$defs/Node"} for name in names}}
+    return {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
+
+
 HOSTILE_VALUES: list[Any] = [
     *(None, True, -1, 0, 2**31, 10**400, 1e308, 0.5, "", "x" * 100_000, [], {}, [[]], [None], {"": {}}),
     *("<|im_end|>", "\x1b[2J", "\ud800", "--trust-remote-code", "../../etc/passwd", "http://127.0.0.1:1/", "acme/x"),
     *("{context}" * 5000, "{context.__class__}", "{context!r:>999999999}", "{#demos}" * 100, "{words}{thing}", "{"),
+    *([f"<{word}>" for word in map("".join, product("abcdefgh", repeat=4))], [f"1{n}a" for n in range(20)]),
     *(["x"] * 5000, {str(i): i for i in range(500)}, nested(60), nested(100)),
 ]
 HOSTILE_TYPES: list[Any] = [
     *({"$ref": "http://127.0.0.1:1/x"}, {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, doubled(40)),
     *({"type": "array", "items": {"type": "string", "pattern": "^(a+)+$"}}, {"type": "string", "pattern": "^(a|a)*$"}),
     *({"type": ["string", "null"]}, {"anyOf": []}, {"enum": []}, {"type": "object", "required": ["a"]}, {"type": "x"}),
+    *(widening(20), {"anyOf": [{"type": "integer"}] * 1990}, {"allOf": [{"uniqueItems": True}] * 1990}),
     *({"type": "array", "uniqueItems": True}, {"$id": "http://127.0.0.1:1/"}, {"const": nested(60)}, {"not": {}}),
     {"$ref": "#/$defs/T", "$defs": {"T": {"type": "object", "properties": {"t": {"$ref": "#/$defs/T"}},
                                           "required": ["t"]}}},
