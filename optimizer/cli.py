@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 from rich.console import Console
@@ -17,10 +17,11 @@ from rich.console import Console
 from optimizer.command.options import instead, search, task
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
-from promptstill.endpoint.allowance import LimitReached
+from promptstill.endpoint.allowance import LimitReached, Limits
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
+from promptstill.task.load import split_target
 from promptstill.task.scaffold import write_scaffold
 
 if TYPE_CHECKING:  # heavy: DSPy
@@ -60,14 +61,18 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     if options["compare"]:
         compare(options, chosen)
         return
+    if options["measure"]:
+        measure(options, chosen)
+        return
     options["recipe"] = to_recipe(options["targets"])
+    options |= one_model(options)
     if options["new"]:
         write_recipe(options["new"], options["rows"])
     elif options["rows"]:
         way = command_line("optimize", "--new", "FILE.py", "--from", options["rows"])
         raise UserError("--from needs --new.", "It says which rows the new recipe is for.", f"Try: {way}")
     elif options["show"]:
-        click.echo(Prompt.load(options["show"]).to_markdown())
+        show(Prompt.load(options["show"]), options["form"])
     elif options["report"]:
         report(options["report"])
     elif options["gate"]:
@@ -95,6 +100,61 @@ def write_recipe(path: Path, rows: Path | None) -> None:
     click.echo(f"{path} is written. Read it, change what does not fit, then: {check_line}")
     for line in data_lines(open_task(str(path))):
         click.echo(line)
+
+
+def show(prompt: Prompt, form: str | None) -> None:
+    """A prompt for reading, or as a file that reads back."""
+    if form is None:
+        click.echo(prompt.to_markdown())
+    else:
+        click.echo(prompt.to_own(cast("Literal['md', 'json']", form)), nl=False)
+
+
+def measure(options: dict[str, Any], chosen: set[str]) -> None:
+    """Prompts on test, without a search."""
+    from optimizer.command.measured import measured, next_steps
+    from optimizer.measure.measure import measure as score
+    from optimizer.measure.settings import MeasureSettings
+    from promptstill.command.listeners import terminal_listener
+
+    recipe, files = split_targets(options["targets"])
+    settings = MeasureSettings(
+        **{name: options[name] for name in ("models", "base_url", "api_key_env", "window")},
+        recipe=recipe,
+        files=files,
+        parameters=to_parameters(options["parameters"]),
+        seed=options["seed"] if "seed" in chosen else None,
+        limits=to_limits(options),
+    )
+    with terminal_listener(Console(stderr=True, highlight=False)) as listener:
+        made = score(settings, options["runs"], listener)
+    Console(highlight=False).print(measured(made), crop=False)
+    for line in next_steps(made):
+        click.echo(line)
+
+
+def split_targets(targets: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The recipe among the targets of --measure, and the files. Raises `UserError`."""
+    recipes = [target for target in targets if split_target(target)[0].suffix == ".py"]
+    if len(recipes) != 1:
+        what = f"--measure takes one recipe, not {len(recipes)}." if recipes else "Which recipe?"
+        raise UserError(what, "It has the rows and the metric.", "Try: optimize RECIPE.py --measure mine.md best.json")
+    return recipes[0], tuple(target for target in targets if target != recipes[0])
+
+
+def one_model(options: dict[str, Any]) -> dict[str, Any]:
+    """The one `--model`, its URL as `--base-url`. Raises `UserError` for several."""
+    from optimizer.measure.settings import split_model
+
+    models = options["models"]
+    if len(models) > 1:
+        raise UserError(
+            f"A search takes one --model, not {len(models)}.",
+            "",
+            "Search with one, then compare: optimize RECIPE.py --measure best.json --model A --model B",
+        )
+    name, url = split_model(models[0]) if models else (None, None)
+    return {"model": name, "base_url": url or options["base_url"]}
 
 
 def compare(options: dict[str, Any], chosen: set[str]) -> None:
@@ -205,16 +265,19 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
 def to_settings(options: dict[str, Any]) -> SearchSettings:
     """The run's settings, from the command line."""
     from optimizer.run.settings import SearchSettings
-    from promptstill.endpoint.allowance import Limits
 
-    limits = Limits(**{field: options[name] for name, field in LIMITS.items()}, price=to_price(options["price"]))
     return SearchSettings(
         **{name: options[name] for name in SETTINGS},
         parameters=to_parameters(options["parameters"]),
-        limits=limits,
+        limits=to_limits(options),
         layouts=tuple(options["layouts"]),
         race=not options["no_race"],
     )
+
+
+def to_limits(options: dict[str, Any]) -> Limits:
+    """What the command line allows."""
+    return Limits(**{field: options[name] for name, field in LIMITS.items()}, price=to_price(options["price"]))
 
 
 def to_recipe(targets: tuple[str, ...]) -> str | None:

@@ -18,7 +18,7 @@ from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import served_models
 from promptstill.engine.models import Model
-from promptstill.engine.source import open_endpoint
+from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Listener, Say, teller
 from promptstill.files import write_text
@@ -45,7 +45,7 @@ def run_search(
     refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held, dspy=settings.dspy)
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
-    refuse_unserved(settings, model, say)
+    refuse_unserved(settings.source, model, say)
     refuse_storage(settings, opened.name)
     if resume is not None:
         settings.refuse_changes(RunFolder.open(Path(resume)).settings())
@@ -60,11 +60,11 @@ def run_search(
     return result
 
 
-def refuse_unserved(settings: SearchSettings, model: Model, say: Say) -> None:
+def refuse_unserved(source: ModelSource, model: Model, say: Say) -> None:
     """Ask the user's endpoint for its models. Raises as `served_models` does, and where it lists others alone."""
-    if settings.base_url is None:
+    if source.base_url is None:
         return
-    with open_endpoint(settings.source, model, Path(), say) as (endpoint, _):
+    with open_endpoint(source, model, Path(), say) as (endpoint, _):
         names = [str(entry.get("id")) for entry in run_async(served_models(endpoint))]
     if names and model.name not in names:
         raise UserError(

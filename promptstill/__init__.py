@@ -4,6 +4,7 @@ Importing it is fast: DSPy, torch and vLLM are loaded only where they are used.
 """
 
 from promptstill.errors import ReplyError, UserError
+from promptstill.prompt.own.read import OwnPrompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.judge import Judge
 from promptstill.task.metrics import contains, exact_match, token_f1
@@ -13,6 +14,7 @@ from promptstill.task.tables import read_csv
 
 __all__ = [
     "Judge",
+    "OwnPrompt",
     "Prompt",
     "Recipe",
     "ReplyError",

@@ -17,7 +17,6 @@ from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.prompt import Prompt
-from promptstill.prompt.template import fill
 from promptstill.scoring.answer import ModelAnswer, Question
 from promptstill.task.examples import Example
 
@@ -94,9 +93,8 @@ def to_teacher_answer(example: Example, sample: int, given: ModelAnswer) -> Teac
 
 
 def fixed_text(prompt: Prompt) -> str:
-    """The text that is the same for every row: the fixed messages, and the last one with a line end in each slot."""
-    last = fill(prompt.user, {field.name: "\n" for field in prompt.inputs}, "\n")
-    return "\n".join([*(message.content for message in prompt.fixed), last])
+    """The text that is the same for every row, with a line end in each slot."""
+    return "\n".join(message["content"] for message in prompt.preview("\n"))
 
 
 def is_demo(fixed: str, inputs: Mapping[str, Any]) -> bool:

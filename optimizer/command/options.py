@@ -15,11 +15,13 @@ TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(1)
-MODEL = f"Not the recipe's but: {EMBEDDED}, a folder, a hub id, a remote name."
+MODEL = f"Not the recipe's but: {EMBEDDED}, a folder, a hub id, a remote name. Several for --measure."
 
 task = with_options(
     option(TASK, "-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe."),
-    option(TASK, "--model", metavar="MODEL", shell_complete=complete_files, help=MODEL),
+    option(
+        TASK, "--model", "models", multiple=True, metavar="MODEL[@URL]", shell_complete=complete_files, help=MODEL
+    ),
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
     option(
         TASK, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
@@ -76,7 +78,15 @@ instead = with_options(
     option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
     option(INSTEAD, "--from", "rows", type=FILE, metavar="ROWS", help="With --new: for these rows, .csv or .jsonl."),
     option(INSTEAD, "--check", is_flag=True, help="Check the recipe and its rows; ask no model."),
+    option(
+        INSTEAD, "--measure", is_flag=True,
+        help="Score prompts on test as they are: optimize RECIPE.py --measure mine.md best.json…",
+    ),
     option(INSTEAD, "--show", type=FILE, metavar="BEST.json", help="Print a prompt as Markdown."),
+    option(
+        INSTEAD, "--as", "form", rare=True, type=click.Choice(["md", "json"]), metavar="FORM",
+        help="With --show: as a file that Recipe(baseline=…) reads, md or json.",
+    ),
     option(INSTEAD, "--report", type=FOLDER, metavar="RUN", help="Make a run's report.html again."),
     option(INSTEAD, "--compare", is_flag=True, help="Runs side by side: optimize --compare RUN RUN…"),
     option(

@@ -3,6 +3,8 @@
     run.json  recipe.py  pools.json  study.log  calls.db  trials.jsonl  prompts.json  test.jsonl  best.json
     report.html  logs/
 
+`optimize --measure` makes one with measure.json in place of what a search leaves.
+
 The clock, git and the installed versions are read here and nowhere else.
 """
 
@@ -34,6 +36,7 @@ from promptstill.task.open import OpenTask
 from promptstill.task.splits import Splits
 
 MOST_WORKERS = 64
+MEASURE = "measure"  # the kind of a folder that `optimize --measure` writes
 
 
 class RunFolder:
@@ -75,6 +78,12 @@ class RunFolder:
                 f"{path} is a run of another promptstill (schema_version {version}).",
                 f"This one reads {SCHEMA_VERSION}.",
                 "Read it with the version that wrote it, or start a new run.",
+            )
+        if run.record.get("kind") == MEASURE:
+            raise UserError(
+                f"{path} is a measurement, not a search.",
+                "It has no trials, and nothing to go on with.",
+                f"Its figures are in {path / 'measure.json'}.",
             )
         return run
 
@@ -122,10 +131,10 @@ class RunFolder:
         stored = self.record.get("spent", {}).get("roles", {})
         return {role: Total(**cost) for role, cost in stored.items() if role == JUDGE}
 
-    def count_winners(self, winner: str) -> int:
-        """Note that a winner was evaluated on test; the number of winners evaluated on these test rows, in this run and
+    def count_winners(self, *winners: str) -> int:
+        """Note that winners were evaluated on test; the number of winners evaluated on these test rows, in this run and
         those beside it."""
-        self.note(measured=sorted({winner, *self.record.get("measured", [])}))
+        self.note(measured=sorted({*winners, *self.record.get("measured", [])}))
         rows = self.record["splits"]["sha256"]["test"]
         found: set[str] = set()
         for path in self.path.parent.glob("*/run.json"):

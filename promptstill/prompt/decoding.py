@@ -62,7 +62,7 @@ def check_json_format(form: dict[str, Any]) -> None:
     """Refuse what is no named JSON schema. Raises `ValueError`."""
     match form:
         case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict(schema), **inner}, **rest} if (
-            not rest and not inner
+            not rest and (not inner or (inner.keys() == {"strict"} and isinstance(inner["strict"], bool)))
         ):
             check_schema(schema)
         case _:

@@ -20,7 +20,7 @@ from promptstill.files import digest
 from promptstill.prompt.artifact import read_artifact
 from promptstill.prompt.decoding import Decoding
 from promptstill.prompt.fields import Field, FrozenModel
-from promptstill.prompt.layouts import LAYOUTS, Layout
+from promptstill.prompt.layouts import LAYOUTS, OWN, Layout
 from promptstill.prompt.nearest import NearestIndex
 from promptstill.prompt.reply import ReplyFormat
 from promptstill.prompt.schema import weight_of
@@ -78,6 +78,7 @@ class Prompt(FrozenModel):
     """A prompt: fixed messages, the template of the last user message, how to decode the reply and how to read it.
 
     markers: the strings that the model's tokenizer reads as structure; in inputs and demos they are broken up.
+    templated: whether the fixed messages are templates too, as in a prompt that the user wrote whole.
     """
 
     layout: Layout
@@ -87,6 +88,7 @@ class Prompt(FrozenModel):
     outputs: list[Field] = Attribute(min_length=1, max_length=MOST_FIELDS)
     fixed: list[Message] = Attribute(max_length=10_000)
     user: str
+    templated: bool = False
     nearest: Nearest | None = None
     markers: list[Marker] = Attribute(default_factory=list, max_length=20_000)
     reply: ReplyFormat
@@ -103,8 +105,8 @@ class Prompt(FrozenModel):
     @field_validator("layout")
     @classmethod
     def _layout_is_known(cls, layout: str) -> str:
-        if layout not in LAYOUTS:
-            raise ValueError(f"{layout!r} is none of {', '.join(LAYOUTS)}")
+        if layout not in (*LAYOUTS, OWN):
+            raise ValueError(f"{layout!r} is none of {', '.join((*LAYOUTS, OWN))}")
         return layout
 
     @model_validator(mode="after")
@@ -112,7 +114,11 @@ class Prompt(FrozenModel):
         inputs, outputs = ({field.name for field in fields} for fields in (self.inputs, self.outputs))
         if len(inputs | outputs) < len(self.inputs) + len(self.outputs):
             raise ValueError("two fields have one name")
-        check_slots([self.user], inputs | {DEMOS_SLOT})
+        templates = [message.content for message in self.fixed] if self.templated else []
+        check_slots([*templates, self.user], inputs | {DEMOS_SLOT})
+        self.reply.check(self.outputs)
+        if self.nearest and self.templated:
+            raise ValueError("a prompt whose fixed messages are templates picks no demos")
         if self.nearest:
             check_nearest(self.nearest, inputs, outputs)
         return self
@@ -154,7 +160,7 @@ class Prompt(FrozenModel):
         self.check_inputs(inputs)
         values = {field.name: inputs[field.name] for field in self.inputs}
         demos, values = self._nearest_demos(values), defuse(values, self.markers)
-        turns = [message.model_dump() for message in self.fixed]
+        turns = self._fixed_turns(values)
         if self.nearest and not self.nearest.inside:
             return [*turns, *demos, {"role": "user", "content": fill(self.user, values)}]
         block = "".join(demo["content"] for demo in demos)
@@ -217,8 +223,22 @@ class Prompt(FrozenModel):
 
     def to_openai(self) -> dict[str, Any]:
         """The request body with `{field}` in place of each input."""
-        fixed = [message.model_dump() for message in self.fixed]
-        return self._body([*fixed, {"role": "user", "content": self._user_preview()}])
+        return self._body(self.preview())
+
+    def to_own(self, form: Literal["md", "json"]) -> str:
+        """The prompt as a file that a recipe may name as its baseline (docs/own-prompt.md), with `{{field}}` slots.
+
+        Raises `UserError` for one that picks its demos by input.
+        """
+        from promptstill.prompt.own.export import export  # it reads prompts, as this module does
+
+        return export(self, form)
+
+    def preview(self, slot: str = "{%s}") -> list[dict[str, str]]:
+        """The messages with `{field}` in place of each input, or with another text (`%s` is the field's name)."""
+        shown = {field.name: slot.replace("%s", field.name) for field in self.inputs}
+        user = fill(self.user, shown, slot.replace("%s", "demos"))
+        return [*self._fixed_turns(shown), {"role": "user", "content": user}]
 
     def to_jinja(self) -> str:
         """A Jinja template of the last user message; nearest demos are its variable `demos`."""
@@ -239,17 +259,18 @@ class Prompt(FrozenModel):
     def to_markdown(self) -> str:
         """The prompt as Markdown for a reader: each message under its role, with `{field}` for each input."""
         lines = [f"**layout** {self.layout} · **model** {self.model} · **id** {self.id[:12]}", ""]
-        for message in [*self.fixed, Message(role="user", content=self._user_preview())]:
-            head = [] if self.layout == "raw" else [f"### {message.role}", ""]
-            lines += [*head, "````text", message.content, "````", ""]
+        for message in self.preview():
+            head = [] if self.layout == "raw" else [f"### {message['role']}", ""]
+            lines += [*head, "````text", message["content"], "````", ""]
         if self.nearest:
             by, size = ", ".join(self.nearest.fields), len(self.nearest.pool)
             nearest = f"the {self.nearest.k} of {size} demos that are nearest by {by}, the nearest last"
             lines += [f"Before the question stand {nearest}.", ""]
         return "\n".join(lines)
 
-    def _user_preview(self) -> str:
-        return fill(self.user, {field.name: "{" + field.name + "}" for field in self.inputs}, "{demos}")
+    def _fixed_turns(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
+        turns = [message.model_dump() for message in self.fixed]
+        return [turn | {"content": fill(turn["content"], values)} for turn in turns] if self.templated else turns
 
     def _nearest_demos(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
         if self.nearest is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,14 @@ class TestRow:
 
 def write_test_rows(path: Path, verdict: TestVerdict) -> None:
     """One line for each test row."""
-    by_row = zip(*(report.results for report in verdict.reports.values()), strict=True)
-    write_jsonl(
-        path,
-        [asdict(to_test_row(dict(zip(verdict.reports, results, strict=True)))) for results in by_row],
-        private=True,
-    )
+    write_rows(path, {arm: report.results for arm, report in verdict.reports.items()})
+
+
+def write_rows(path: Path, arms: Mapping[str, Sequence[ScoredRow]]) -> None:
+    """One line for each row, with the result of each arm."""
+    by_row = zip(*arms.values(), strict=True)
+    rows = [asdict(to_test_row(dict(zip(arms, results, strict=True)))) for results in by_row]
+    write_jsonl(path, rows, private=True)
 
 
 def to_test_row(results: Mapping[str, ScoredRow]) -> TestRow:

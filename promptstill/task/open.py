@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from promptstill.errors import UserError
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.own.read import OwnPrompt, read_own
+from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
 from promptstill.task.load import RecipeFile, load_recipe
 from promptstill.task.metrics import apply_metric, is_judge
@@ -22,12 +24,16 @@ LONGEST_REPLY = 512  # tokens, where the recipe sets no limit
 
 @dataclass(frozen=True)
 class OpenTask:
-    """A recipe that has passed all checks that need no model, with its task and its splits."""
+    """A recipe that has passed all checks that need no model, with its task and its splits.
+
+    own: the recipe's `baseline`, not yet for a model; None without one.
+    """
 
     recipe_file: RecipeFile
     task: Task
     splits: Splits
     program: Program | None = None
+    own: Prompt | None = None
 
     @property
     def name(self) -> str:
@@ -68,7 +74,13 @@ def open_task(
             apply_metric(recipe.metric, example, example.outputs)
     if subject.program is None:
         task = limit_replies(task, splits.train, recipe.max_tokens)
-    return OpenTask(recipe_file, task, splits, subject.program)
+    own = read_own_of(recipe.own_prompt, task) if recipe.own_prompt else None
+    return OpenTask(recipe_file, task, splits, subject.program, own)
+
+
+def read_own_of(own: OwnPrompt, task: Task) -> Prompt:
+    """A user's prompt for the task. Raises `UserError`."""
+    return read_own(own, task.inputs, task.outputs, task.model, task.max_tokens)
 
 
 def read_splits(recipe: Recipe, subject: Subject, task: Task, seed: int) -> Splits:

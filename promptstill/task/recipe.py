@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from promptstill.prompt.own.read import OwnPrompt
+from promptstill.task.rows import resolve_path
 
 Metric = Callable[[Any, Any], float]  # of an example and a prediction; from 0 to 1, higher is better
 SplitName = Literal["train", "dev", "test"]
@@ -27,6 +31,7 @@ class Recipe:
     instructions: further instructions to try beside the signature's own.
     group: a field; rows with the same value in it stay in one split.
     split: sizes of train, dev and test, where rows name no split: fractions, or numbers of rows (the rest is not used).
+    baseline: the prompt that is in use today, as a file or as an `OwnPrompt`; without one the signature's instruction.
     max_tokens: of the longest reply; by default it follows from the longest output in train.
     max_row_bytes: a row whose inputs are longer is refused before any call.
     """
@@ -36,10 +41,22 @@ class Recipe:
     metric: Metric
     model: str = "smollm2-135m"
     instructions: Sequence[str] = ()
+    baseline: str | Path | OwnPrompt | None = None
     group: str | None = None
     split: tuple[float, float, float] = (0.5, 0.2, 0.3)
     max_tokens: int | None = None
     max_row_bytes: int = 32_768
+
+    @property
+    def own_prompt(self) -> OwnPrompt | None:
+        """The baseline that the user wrote whole, if any."""
+        return self.baseline if isinstance(self.baseline, OwnPrompt) else None
+
+    def __post_init__(self) -> None:
+        """The baseline's file is found now, while the recipe's folder is known."""
+        if self.baseline is not None:
+            own = self.baseline if isinstance(self.baseline, OwnPrompt) else OwnPrompt(self.baseline)
+            object.__setattr__(self, "baseline", replace(own, file=resolve_path(own.file)))
 
     @classmethod
     def from_program(cls, program: Any, *, predictor: str, examples: Any, metric: Metric, **settings: Any) -> Recipe:

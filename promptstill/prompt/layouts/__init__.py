@@ -21,3 +21,4 @@ LAYOUTS: dict[Layout, str] = {  # each one's module, in the order of probing; th
     "dspy-chat": "dspy_chat",
     "json": "dspy_json",
 }
+OWN: Layout = "own"  # of a prompt that the user wrote whole (promptstill/prompt/own); no search tries it as a layout

@@ -1,0 +1,105 @@
+"""A measurement in words: each prompt on each model with its interval, its cost, and the difference to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optimizer.command.summary import cells, gain_text, points, unbroken_line
+from optimizer.measure.measurement import Cell, Difference, Measurement
+from promptstill.command.tables import narrow_table
+from promptstill.scoring.test_report import bonferroni_note, cut_note
+from promptstill.shell import short_path
+from promptstill.text import plural
+
+SHOWN_IDS = 5  # of rows gained or lost
+
+
+def measured(made: Measurement) -> RenderableType:
+    """What the terminal shows of a measurement."""
+    parts: list[RenderableType] = []
+    if made.cells:
+        parts += [*tables(made), Text(""), *map(unbroken_line, notes(made))]
+    if made.stopped:
+        parts.append(unbroken_line(f"{made.stopped} ended it; a prompt that is not shown was not asked on all rows."))
+    total = made.allowance.total
+    usd = f", {made.allowance.usd:.2f} USD" if made.allowance.usd else ""
+    parts.append(unbroken_line(f"{total.calls:,} calls, {total.tokens:,} tokens{usd}"))
+    return Group(*parts)
+
+
+def tables(made: Measurement) -> Iterator[Table]:
+    """The scores of prompts by models, where there are several; then every figure, a table for each model."""
+    models = model_names(made)
+    if len(models) > 1:
+        yield score_table(made, models)
+    for model in models:
+        yield figures_table(made, model)
+
+
+def figures_table(made: Measurement, model: str) -> Table:
+    """The prompts on one model."""
+    count = f"{plural(made.winners, 'prompt')} evaluated on them so far"
+    figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens", "seconds")
+    priced = ("USD/1,000",) if any(made.allowance.limits.price) else ()
+    title = f"test: {made.cells[0].report.score.n} rows, {count}; {model}"
+    table = narrow_table(title, "prompt", *figures, *priced)
+    for cell in made.cells:
+        if cell.model == model:
+            usd = [f"{made.usd(cell):.2f}"] if priced else []
+            table.add_row(cell.prompt, *cells(cell.report), f"{cell.report.seconds:.2f}", *usd)
+    return table
+
+
+def model_names(made: Measurement) -> list[str]:
+    """The models in the order in which they were asked."""
+    return list(dict.fromkeys(cell.model for cell in made.cells))
+
+
+def score_table(made: Measurement, models: list[str]) -> Table:
+    """A row for each prompt, a column for each model."""
+    table = narrow_table("score on test by model", "prompt", *models)
+    found = {(cell.prompt, cell.model): points(cell.report.score.mean) for cell in made.cells}
+    for prompt in dict.fromkeys(cell.prompt for cell in made.cells):
+        table.add_row(prompt, *(found.get((prompt, model), "") for model in models))
+    return table
+
+
+def label(cell: Cell, models: list[str]) -> str:
+    return f"{cell.prompt} on {cell.model}" if len(models) > 1 else cell.prompt
+
+
+def notes(made: Measurement) -> Iterator[str]:
+    """Each difference to the first, and what a reader should doubt."""
+    models = model_names(made)
+    first = label(made.cells[0], models)
+    for cell, difference in zip(made.cells, made.differences, strict=True):
+        if difference:
+            yield f"{label(cell, models)} over {first}: {gain_text(difference.gain)}"
+            yield f"  rows gained: {row_list(difference.gained)}; rows lost: {row_list(difference.lost)}"
+    shares = {label(cell, models): cell.report.cut for cell in made.cells}
+    if note := cut_note(shares, made.cells[0].report.score.n):
+        yield note
+    if made.winners > 1 and (best := best_difference(made)):
+        yield bonferroni_note(best.gain.p, made.winners, "prompts", "first")
+
+
+def best_difference(made: Measurement) -> Difference | None:
+    """The difference of the prompt that gains most; None where none gains."""
+    gaining = [one for one in made.differences if one and one.gain.mean > 0]
+    return max(gaining, key=lambda one: one.gain.mean, default=None)
+
+
+def row_list(ids: tuple[str, ...]) -> str:
+    """The number of rows, and the ids of the first."""
+    more = ", …" if len(ids) > SHOWN_IDS else ""
+    return f"{len(ids)} ({', '.join(ids[:SHOWN_IDS])}{more})" if ids else "0"
+
+
+def next_steps(made: Measurement) -> list[str]:
+    """Where the figures and the replies are."""
+    steps = [f"figures      {short_path(made.folder.path / 'measure.json')}"]
+    return [*steps, f"each reply   {short_path(made.folder.test_path)}"] if made.cells else steps

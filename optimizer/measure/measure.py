@@ -1,0 +1,123 @@
+"""The measurement itself: the recipe opened, each model asked each prompt on the test rows, all of it noted.
+
+Each prompt counts as a winner that was evaluated on these rows: who measures often chooses by test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.launch import refuse_unserved
+from optimizer.measure.measurement import Cell, Measurement
+from optimizer.measure.settings import MeasureSettings, ModelAt
+from optimizer.measure.subject import Subject, open_subjects, seed_of
+from optimizer.run.folder import MEASURE, RunFolder
+from promptstill.command.exits import run_async
+from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
+from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.store import CallStore
+from promptstill.endpoint.stores import open_calls
+from promptstill.engine.markers import find_markers
+from promptstill.engine.models import Model
+from promptstill.engine.source import open_endpoint
+from promptstill.errors import UserError
+from promptstill.events import Listener, Say, silent, teller
+from promptstill.files import write_json
+from promptstill.provenance import now
+from promptstill.scoring.rows import write_rows
+from promptstill.scoring.test_report import summarize_results
+from promptstill.task.open import OpenTask, open_task
+from promptstill.text import plural
+
+
+def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: Listener = silent) -> Measurement:
+    """Score the prompts on test. Raises `UserError` and `InfrastructureError`; a limit ends it with what is whole."""
+    say = teller(listener)
+    seed = seed_of(settings.files) if settings.seed is None else settings.seed
+    opened = open_task(settings.recipe, settings.parameters, seed=seed)
+    subjects = open_subjects(settings.files, opened)
+    models = settings.models_at(opened.recipe.model)
+    calls = len(opened.splits.test) * len(subjects) * len(models)
+    refuse_small_limit(settings.limits.calls, calls)
+    found = [(at, at.find(say)) for at in models]
+    for at, model in found:
+        refuse_unserved(at.source, model, say)
+    folder = RunFolder.create(f"{opened.name}-measure", runs)
+    folder.begin(opened.recipe_file, opened.splits, settings.to_json())
+    folder.note(kind=MEASURE)
+    say(f"measuring on test: {plural(len(subjects), 'prompt')} on {plural(len(models), 'model')}, {calls:,} calls")
+    allowance = Allowance(settings.limits)
+    with closing(open_calls(folder.calls_url)) as store:
+        return Bench(opened, subjects, folder, store, allowance, seed, say).run(found)
+
+
+def refuse_small_limit(limit: int | None, calls: int) -> None:
+    """Raises `UserError` where `--max-calls` would end the measurement before its end."""
+    if limit is not None and limit < calls:
+        raise UserError(
+            f"--max-calls {limit} is too few: measuring takes up to {calls:,} calls.",
+            "A prompt that was asked on part of the rows cannot be compared.",
+            "Allow more calls, or measure fewer prompts.",
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where all prompts are asked: the rows, and what is shared by the models."""
+
+    opened: OpenTask
+    subjects: Sequence[Subject]
+    folder: RunFolder
+    store: CallStore
+    allowance: Allowance
+    seed: int
+    say: Say
+
+    def run(self, models: Sequence[tuple[ModelAt, Model]]) -> Measurement:
+        """Every prompt on every model. What it cost is noted in run.json however it ends."""
+        cells: list[Cell] = []
+        stopped: Limit | None = None
+        try:
+            for number, (at, model) in enumerate(models):
+                log_path = self.folder.logs_dir / f"engine-{number}.log"
+                with open_endpoint(at.source, model, log_path, self.say) as (endpoint, _):
+                    run_async(self.ask_all(endpoint, model, at.label, cells))
+        except LimitReached as reached:
+            stopped = reached.limit
+        finally:
+            self.folder.note(spent=self.allowance.record(), ended_at=now())
+        return self.finish(cells, stopped)
+
+    async def ask_all(self, endpoint: Endpoint, model: Model, label: str, cells: list[Cell]) -> None:
+        """Add each prompt's cell for one model."""
+        rows, metric = self.opened.splits.test, self.opened.recipe.metric
+        async with Client(endpoint, self.store, self.allowance) as client:
+            markers = await find_markers(model, client)
+            subjects = [subject.on(model.name, markers) for subject in self.subjects]
+            for subject in subjects:
+                await subject.check(rows, metric, client)
+            for subject in subjects:
+                if subject.found_on not in (None, model.name):
+                    self.say(f"{subject.label} was found on {subject.found_on}: here {model.name} is asked it")
+                results = await subject.score(rows, metric, client)
+                self.folder.count_winners(subject.id)
+                cells.append(Cell(subject.label, label, subject.id, summarize_results(results, self.seed)))
+
+    def finish(self, cells: Sequence[Cell], stopped: Limit | None) -> Measurement:
+        """Count the prompts, and write what was measured."""
+        if not cells:
+            self.say(f"{stopped} is reached before any prompt was measured on all rows")
+        winners = self.folder.count_winners()
+        made = Measurement(self.folder, cells, self.seed, winners, self.allowance, stopped)
+        write_json(self.folder.path / "measure.json", made.to_json())
+        if cells:
+            several = len({cell.model for cell in cells}) > 1
+            names = [f"{cell.prompt} on {cell.model}" if several else cell.prompt for cell in cells]
+            write_rows(
+                self.folder.test_path,
+                {name: cell.report.results for name, cell in zip(names, cells, strict=True)},
+            )
+        return made

@@ -1,0 +1,61 @@
+"""What is measured, on which models, and what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from promptstill.endpoint.allowance import Limits
+from promptstill.engine.models import Model
+from promptstill.engine.source import ModelSource
+from promptstill.events import Say
+
+
+@dataclass(frozen=True)
+class ModelAt:
+    """A model by the text that names it, and where it is asked."""
+
+    label: str
+    name: str
+    source: ModelSource
+
+    def find(self, say: Say) -> Model:
+        """The model itself; see `ModelSource.find_model`."""
+        return self.source.find_model(self.name, say)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings:
+    """One measurement's settings.
+
+    files: each a best.json or a prompt of the user's own; none measures the recipe's `baseline`. models: `MODEL` or
+    `MODEL@URL`; none is the recipe's. seed: of the split; None takes that of the first best.json, or else 0.
+    """
+
+    recipe: str
+    files: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    seed: int | None = None
+    window: int = 64
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def models_at(self, default: str) -> list[ModelAt]:
+        """The models to ask, each with its endpoint."""
+        return [self._model_at(text) for text in dict.fromkeys(self.models or (default,))]
+
+    def _model_at(self, text: str) -> ModelAt:
+        name, url = split_model(text)
+        return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window))
+
+
+def split_model(text: str) -> tuple[str, str | None]:
+    """`MODEL@URL` as name and URL, split at the last `@http`: a name may have an @ of its own."""
+    name, at, rest = text.rpartition("@http")
+    return (name, f"http{rest}") if at and rest.startswith(("://", "s://")) else (text, None)

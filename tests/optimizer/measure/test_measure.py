@@ -1,0 +1,166 @@
+"""`optimize RECIPE --measure FILE…` against a fake endpoint: figures, counts, and what is refused before it costs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from optimizer.measure.settings import MeasureSettings, split_model
+from optimizer.run.folder import RunFolder
+from promptstill import UserError
+from tests.support.codes import RECIPE, run
+from tests.support.fake import Body, FakeEndpoint
+from tests.support.finished import copied
+
+PLAIN = "# system\n\nSay the code.\n\n# user\n\n{{word}}\n"
+NESTED = "---\npath: $.r.code\n---\nAs JSON: {{word}}\n"
+
+
+def knows_json(body: Body) -> str:
+    """Right where JSON is asked for; else always c0."""
+    text = body["messages"][-1]["content"]
+    right = "c0" if "even" in text else "c1"
+    return json.dumps({"r": {"code": right}}) if "JSON" in text else "c0"
+
+
+def measured(fake: FakeEndpoint, folder: Path, *words: str) -> CompletedProcess[str]:
+    (folder / "codes.py").write_text(RECIPE)
+    return run(
+        [sys.executable, "-m", "optimizer", "codes.py", "--base-url", fake.base_url, "--measure", *words], folder
+    )
+
+
+def record(folder: Path) -> dict[str, Any]:
+    (path,) = folder.glob("runs/codes-measure-*/measure.json")
+    return dict(json.loads(path.read_text()))
+
+
+def test_prompts_are_scored_on_test_and_compared_with_the_first(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    (tmp_path / "nested.md").write_text(NESTED)
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "plain.md", "nested.md", "--price", "1,2")
+    assert done.returncode == 0, done.stderr
+    assert fake.requests == 80 and set(fake.calls.values()) == {1}
+    made = record(tmp_path)
+    first, second = made["measured"]
+    assert first["prompt"] == "plain.md" and first["over_first"] is None and second["score"]["mean"] == 1.0
+    gained = round(40 * (1 - first["score"]["mean"]))
+    over = second["over_first"]
+    assert len(over["gained"]) == gained > 10 and over["lost"] == [] and over["low"] > 0
+    assert made["winners"] == 2 and made["spent"]["total"]["calls"] == 80 and first["usd_per_1000"] > 0
+    assert "nested.md over plain.md: +" in done.stdout and f"rows gained: {gained} (" in done.stdout
+    assert "2 prompts were evaluated on these test rows so far" in done.stdout and "95 % interval" in done.stdout
+    (path,) = tmp_path.glob("runs/*/test.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(rows) == 40 and set(rows[0]["answers"]) == {"plain.md", "nested.md"}
+
+
+def test_a_best_json_is_asked_as_its_search_asked_it_and_counts_once(finished_run: RunFolder, tmp_path: Path) -> None:
+    from tests.support.codes import knows_with_demos
+
+    search = copied(finished_run, tmp_path / "runs")
+    (tmp_path / "plain.md").write_text(PLAIN)
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = measured(fake, tmp_path, "plain.md", str(search.best_path))
+    assert done.returncode == 0, done.stderr
+    best, made = json.loads(search.best_path.read_text()), record(tmp_path)
+    assert best["shipped"] == "winner" and made["seed"] == best["search"]["seed"]
+    assert made["measured"][1]["score"] == best["scores"]["test"]["winner"]["score"]
+    assert made["measured"][1]["id"] == best["id"] and made["winners"] == 2
+
+
+def test_several_models_make_a_table_and_tell_the_rows_that_a_port_gains_and_loses(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    with FakeEndpoint(lambda body: "c1", model="other") as other, FakeEndpoint(knows_json) as fake:
+        at = f"other@{other.base_url}"
+        done = measured(fake, tmp_path, "plain.md", "--model", "fake", "--model", at)
+    assert done.returncode == 0, done.stderr
+    first, second = record(tmp_path)["measured"]
+    zeros = round(40 * first["score"]["mean"])
+    assert other.bodies[0]["model"] == "other" and second["model"] == at
+    assert (len(second["over_first"]["gained"]), len(second["over_first"]["lost"])) == (40 - zeros, zeros)
+    assert "score on test by model" in done.stdout and f"rows gained: {40 - zeros} (" in done.stdout
+
+
+def test_a_pattern_that_never_matches_is_named_after_the_first_20_rows(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    (tmp_path / "wrong.md").write_text("---\npattern: Code: (\\w+)\n---\n{{word}}")
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "plain.md", "wrong.md")
+    assert done.returncode == 2 and fake.requests == 20
+    assert r"The pattern Code: (\w+) finds nothing in the replies to the first 20 rows." in done.stderr
+    assert "One of them: 'c0'" in done.stderr
+
+
+def test_a_pattern_that_finds_a_value_of_another_type_is_a_score_of_zero(tmp_path: Path) -> None:
+    (tmp_path / "odd.md").write_text("---\npattern: (c)\n---\n{{word}}")
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "odd.md")
+    assert done.returncode == 0 and record(tmp_path)["measured"][0]["score"]["mean"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "Which prompt?"),
+        (["mine.md"], "The prompt file mine.md does not exist"),
+        (["unknown.md"], "unknown.md, line 1: {{wrd}} cannot be filled.\nDid you mean {{word}}?"),
+        (["plain.md", "--max-calls", "30"], "--max-calls 30 is too few: measuring takes up to 40 calls"),
+        (["other.py", "plain.md"], "--measure takes one recipe, not 2"),
+        (["program.json"], "program.json is no promptstill artifact"),
+    ],
+)
+def test_mistakes_cost_no_call_and_leave_no_run(words: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    (tmp_path / "unknown.md").write_text("{{wrd}}")
+    (tmp_path / "program.json").write_text("{}")
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, *words)
+    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert fake.requests == 0 and not (tmp_path / "runs").exists()
+
+
+def test_a_best_json_of_other_test_rows_is_refused(finished_run: RunFolder, tmp_path: Path) -> None:
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, str(finished_run.best_path), "--seed", "7")
+    assert done.returncode == 2 and fake.requests == 0
+    assert "was found with other test rows" in done.stderr and "--seed 0" in done.stderr
+
+
+def test_a_limit_of_tokens_ends_it_with_the_prompts_that_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    (tmp_path / "nested.md").write_text(NESTED)
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "plain.md", "nested.md", "--max-tokens", "3000", "--window", "1")
+    made = record(tmp_path)
+    assert done.returncode == 0 and "--max-tokens 3000 ended it" in done.stdout
+    assert [one["prompt"] for one in made["measured"]] == ["plain.md"] and made["winners"] == 1
+
+
+def test_a_measurement_is_no_run_to_go_on_with(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    with FakeEndpoint(knows_json) as fake:
+        measured(fake, tmp_path, "plain.md")
+    (folder,) = (tmp_path / "runs").iterdir()
+    with pytest.raises(UserError, match="is a measurement, not a search"):
+        RunFolder.open(folder)
+
+
+def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
+    assert split_model("a@b/c@http://h:1/v1") == ("a@b/c", "http://h:1/v1")
+    assert split_model("m@https://u@h/v1") == ("m", "https://u@h/v1")
+    assert split_model("team@httpish") == ("team@httpish", None) and split_model("smollm2") == ("smollm2", None)
+    at = MeasureSettings(recipe="r.py", models=("a@http://h/v1", "b"), base_url="http://g/v1").models_at("x")
+    assert [(one.name, one.source.base_url) for one in at] == [("a", "http://h/v1"), ("b", "http://g/v1")]
+
+
+def test_a_search_takes_one_model(tmp_path: Path) -> None:
+    (tmp_path / "codes.py").write_text(RECIPE)
+    done = run([sys.executable, "-m", "optimizer", "codes.py", "--model", "a", "--model", "b"], tmp_path)
+    assert done.returncode == 2 and "A search takes one --model, not 2" in done.stderr
