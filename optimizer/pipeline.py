@@ -12,6 +12,7 @@ from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.run.state import open_state
+from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
 from optimizer.search.forecast import forecast_lines, max_test_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
@@ -148,8 +149,10 @@ class Steps:
             calls = self.allowance.total.calls
             refuse_small_limit(settings.limits.calls, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
         identity = self.client.endpoint.identity
+        own = for_model(self.opened.own, task)
         leaks = ["without leaks"] if settings.drop_leaks else []
-        self.study.bind(digest([self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks]))
+        subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks]
+        self.study.bind(digest([*subject, *([own.id] if own else [])]))
         growth = self._growth(task, pace)
         limit, growth_calls = settings.limits.calls, growth.max_calls()
         for line in forecast_lines(able, settings.trials, growth_calls, limit, self.opened, dspy=settings.dspy):
@@ -168,7 +171,9 @@ class Steps:
             settings.trials,
             self._study_worker(),
             settings.race,
+            own,
         )
+        await refuse_unread_baseline(search_task, self.client)
         if not fresh and not task.in_program:  # of a program's calls none is known before its others have answered
             baseline = search_task.prompt(search_task.starters()[0])
             dspy = settings.dspy
@@ -191,7 +196,7 @@ class Steps:
             task,
             self.opened.splits.train,
             recipe.metric,
-            recipe.instructions,
+            with_own(recipe.instructions, self.opened.own),
             settings.seed,
             settings.proposer,
             settings.proposing,
@@ -278,7 +283,8 @@ class Steps:
         rows, metric = self.opened.splits.test, self.opened.recipe.metric
         time_it_takes = pace.estimate(self.allowance.held)
         self.allowance.begin_test()
-        arms = "baseline, DSPy default and winner" if self.settings.dspy else "baseline and winner"
+        name = self.run_folder.baseline_name
+        arms = f"{name}, DSPy default and winner" if self.settings.dspy else f"{name} and winner"
         self.say(f"evaluating on test: {arms} on {len(rows)} rows{time_it_takes}")
         try:
             prompts, seed = (baseline, winner), self.settings.seed

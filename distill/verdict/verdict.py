@@ -163,4 +163,4 @@ def reuse_sentences(verdict: DistillVerdict) -> list[str]:
     """What the gain is worth where other students were evaluated on the same test rows."""
     if verdict.students == 1:
         return []
-    return [bonferroni_note(verdict.over_best.p, verdict.students, "students", "best prompt")]
+    return [bonferroni_note(verdict.over_best.p, verdict.students, "students", "the best prompt")]

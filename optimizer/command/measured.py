@@ -43,7 +43,7 @@ def tables(made: Measurement) -> Iterator[Table]:
 def figures_table(made: Measurement, model: str) -> Table:
     """The prompts on one model."""
     count = f"{plural(made.winners, 'prompt')} evaluated on them so far"
-    figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens", "seconds")
+    figures = ("score", "95 % interval", "unparsed", "tokens in", "out", "seconds")
     priced = ("USD/1,000",) if any(made.allowance.limits.price) else ()
     title = f"test: {made.cells[0].report.score.n} rows, {count}; {model}"
     table = narrow_table(title, "prompt", *figures, *priced)
@@ -84,7 +84,7 @@ def notes(made: Measurement) -> Iterator[str]:
     if note := cut_note(shares, made.cells[0].report.score.n):
         yield note
     if made.winners > 1 and (best := best_difference(made)):
-        yield bonferroni_note(best.gain.p, made.winners, "prompts", "first")
+        yield bonferroni_note(best.gain.p, made.winners, "prompts", "the first")
 
 
 def best_difference(made: Measurement) -> Difference | None:

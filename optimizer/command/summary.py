@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.run.result import RunResult
+from optimizer.search.baseline import BASELINE
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
 from promptstill.engine.models import EMBEDDED
-from promptstill.report.row_view import LABELS
+from promptstill.report.row_view import arm_labels
 from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Gain
@@ -23,10 +24,11 @@ from promptstill.task.judge import judge_note
 def summary(result: RunResult) -> RenderableType:
     """What the terminal shows when a run has ended; `whereabouts` follows."""
     parts: list[RenderableType] = []
+    name, own = result.run.baseline_name, result.run.own_name
     if result.verdict:
-        parts += [table(result.verdict), Text(""), *map(unbroken_line, conclusion(result.verdict))]
+        parts += [table(result.verdict, own), Text(""), *map(unbroken_line, conclusion(result.verdict, name))]
     else:
-        parts.append(Text("Test was not read, so nothing is claimed: best.json holds the baseline prompt."))
+        parts.append(Text(f"Test was not read, so nothing is claimed: best.json holds {name}."))
     if result.outcome.stopped:
         parts.append(Text(f"The search stopped early, by {result.outcome.stopped}. The best so far stands."))
     parts += [Text(""), *map(unbroken_line, costs(result)), Text("")]
@@ -38,19 +40,20 @@ def unbroken_line(line: str) -> Text:
     return Text(line, no_wrap=True, overflow="ignore")
 
 
-def table(verdict: TestVerdict) -> Table:
-    """Baseline, DSPy default and winner on the same test rows."""
+def table(verdict: TestVerdict, own: str | None = None) -> Table:
+    """Baseline, DSPy default and winner on the same test rows. own: what the user's own prompt is called."""
     figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens")
     read = "once" if verdict.winners == 1 else f"for {verdict.winners} winners so far"
     shown = narrow_table(f"test: {verdict.winner.score.n} rows, read {read}", "prompt", *figures)
-    for name, one in arms(verdict).items():
+    for name, one in arms(verdict, "yours" if own else None).items():  # short, for 80 columns
         shown.add_row(name, *cells(one))
     return shown
 
 
-def arms(verdict: TestVerdict) -> dict[str, TestReport]:
+def arms(verdict: TestVerdict, own: str | None = None) -> dict[str, TestReport]:
     """The prompts on test by the names that a reader sees."""
-    return {LABELS[arm]: report for arm, report in verdict.reports.items()}
+    labels = arm_labels(own)
+    return {labels[arm]: report for arm, report in verdict.reports.items()}
 
 
 def cells(one: TestReport) -> list[str]:
@@ -60,22 +63,22 @@ def cells(one: TestReport) -> list[str]:
     return [points(score.mean), interval, f"{one.parse_failures:.0%}", *tokens]
 
 
-def conclusion(verdict: TestVerdict) -> list[str]:
-    """The gains, and which prompt is shipped for them."""
-    lines = [f"winner over baseline:     {gain_text(verdict.over_baseline)}"]
+def conclusion(verdict: TestVerdict, baseline: str = BASELINE) -> list[str]:
+    """The gains, and which prompt is shipped for them. baseline: what it is called in a sentence."""
+    over = "winner over baseline:    " if baseline == BASELINE else f"winner over {baseline}:"
+    lines = [f"{over} {gain_text(verdict.over_baseline)}"]
     if verdict.over_dspy:
         lines.append(f"winner over DSPy default: {gain_text(verdict.over_dspy)}")
     lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")
     if verdict.shipped == "baseline":
-        lines.append(
-            "The winner does not beat the baseline prompt on test beyond doubt, so the baseline prompt is shipped."
-        )
+        lines.append(f"The winner does not beat {baseline} on test beyond doubt, so {baseline} is shipped.")
     else:
-        lines.append("The winner beats the baseline prompt on test: it is shipped.")
-    if note := cut_note({name: one.cut for name, one in arms(verdict).items()}, verdict.winner.score.n):
+        lines.append(f"The winner beats {baseline} on test: it is shipped.")
+    own = None if baseline == BASELINE else baseline
+    if note := cut_note({name: one.cut for name, one in arms(verdict, own).items()}, verdict.winner.score.n):
         lines.append(note)
     if verdict.winners > 1:
-        lines.append(bonferroni_note(verdict.over_baseline.p, verdict.winners))
+        lines.append(bonferroni_note(verdict.over_baseline.p, verdict.winners, over=baseline))
     return lines
 
 

@@ -5,6 +5,7 @@ A new kind of file docks in `open_json`: it becomes a subject whose `score` answ
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def open_subjects(files: Sequence[str], opened: OpenTask) -> list[Subject]:
     subjects = [open_file(Path(file), opened) for file in dict.fromkeys(files)]
     for subject in subjects:
         refuse_other_fields(subject, opened)
-    return subjects
+    names = Counter(Path(subject.label).name for subject in subjects)
+    return [replace(one, label=name) if names[name := Path(one.label).name] == 1 else one for one in subjects]
 
 
 def open_file(path: Path, opened: OpenTask) -> Subject:

@@ -11,6 +11,7 @@ from typing import Any
 from optimizer.report.importance import importances, tried_values
 from optimizer.report.warnings import find_warnings
 from optimizer.run.folder import RunFolder
+from optimizer.search.baseline import BASELINE, own_name
 from optimizer.search.space import Space
 from optimizer.search.study import Trial
 from promptstill.errors import UserError
@@ -20,7 +21,7 @@ from promptstill.report import charts
 from promptstill.report.charts import Interval, Point
 from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import render
-from promptstill.report.row_view import LABELS, row_views, to_report_row
+from promptstill.report.row_view import arm_labels, row_views, to_report_row
 from promptstill.scoring.rows import TestRow, read_test_rows
 
 PAGE = Path(__file__).parent / "pages" / "report.html.jinja"
@@ -78,9 +79,10 @@ def page(facts: RunFacts, run_name: str, *, running: bool) -> str:
         record=facts.record,
         best=facts.best,
         test=test,
-        arms=LABELS,
+        arms=arm_labels(own_name(facts.record.get("baseline"))),
+        baseline=own_name(facts.record.get("baseline")) or BASELINE,
         cautions=find_warnings(facts.record, facts.best, facts.space, facts.prompts.get("winner"), facts.rows),
-        charts={**headline_charts(test), **search_charts(facts)},
+        charts={**headline_charts(facts, test), **search_charts(facts)},
         trials=facts.trials,
         chosen=facts.chosen,
         choices=choices(facts),
@@ -92,11 +94,12 @@ def page(facts: RunFacts, run_name: str, *, running: bool) -> str:
     )
 
 
-def headline_charts(test: Mapping[str, Any] | None) -> dict[str, Any]:
+def headline_charts(facts: RunFacts, test: Mapping[str, Any] | None) -> dict[str, Any]:
     """The intervals of the three prompts, and of the winner's gains over the other two."""
     if test is None:
         return {}
-    scores = [interval(LABELS[arm], test[arm]["score"], arm) for arm in LABELS if arm in test]
+    labels = arm_labels(own_name(facts.record.get("baseline")))
+    scores = [interval(label, test[arm]["score"], arm) for arm, label in labels.items() if arm in test]
     gains = [("over baseline", "over_baseline"), ("over DSPy default", "over_dspy")]
     measured = [(label, test["gains"][key]) for label, key in gains if key in test["gains"]]
     over = [interval(label, one, gain_colour(one)) for label, one in measured]
@@ -151,11 +154,12 @@ def choices(facts: RunFacts) -> dict[str, Any]:
     if not facts.space or not facts.trials:
         return {"chart": None, "tried": {}, "decisive": []}
     space = facts.space.choices
-    found = importances(facts.trials, space, int(facts.record["settings"]["seed"]))
+    trials = [trial for trial in facts.trials if trial.candidate.layout in space["layout"]]  # the user's own chose none
+    found = importances(trials, space, int(facts.record["settings"]["seed"]))
     chart = charts.share_chart([(one.choice, one.share, one.chance) for one in found]) if found else None
     return {
         "chart": chart,
-        "tried": tried_values(facts.trials, space),
+        "tried": tried_values(trials, space),
         "decisive": [one.choice for one in found if one.clear],
     }
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from optimizer.search.baseline import BASELINE, own_name
 from optimizer.search.space import Space
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.prompt import Prompt
 from promptstill.report.diff import prompt_text
-from promptstill.report.row_view import LABELS
+from promptstill.report.row_view import arm_labels
 from promptstill.scoring.rows import TestRow
 from promptstill.scoring.test_report import bonferroni_note, cut_note
 
@@ -35,7 +36,9 @@ def find_warnings(
             *copied_reply_warnings(prompt, rows),
         ]
     if best and best["scores"]["test"]:
-        found += [*figure_warnings(best["scores"]["test"], best["scores"]["dev"]["winner"])]
+        found += [
+            *figure_warnings(best["scores"]["test"], best["scores"]["dev"]["winner"], own_name(record.get("baseline")))
+        ]
     return found
 
 
@@ -91,17 +94,17 @@ def copied_reply_warnings(prompt: Prompt, rows: Sequence[TestRow]) -> Iterator[s
         yield f"Verbatim copy: {n} wrong replies of the winner repeat a line of its demos."
 
 
-def figure_warnings(test: Mapping[str, Any], dev: Mapping[str, Any]) -> Iterator[str]:
+def figure_warnings(test: Mapping[str, Any], dev: Mapping[str, Any], own: str | None) -> Iterator[str]:
     """What the figures themselves say."""
     winner, n = test["winner"], test["winner"]["score"]["n"]
     if test["winners"] > 1:
-        yield bonferroni_note(test["gains"]["over_baseline"]["p"], test["winners"])
+        yield bonferroni_note(test["gains"]["over_baseline"]["p"], test["winners"], over=own or BASELINE)
     if n < FEW:
         yield f"Test has {n} rows only: the intervals are wide."
     if winner["parse_failures"] > 0.05:
         yield f"{winner['parse_failures']:.0%} of the winner's replies did not parse, and scored zero."
     # A best.json of before this was recorded has no such share.
-    if note := cut_note({label: test[arm].get("cut", 0.0) for arm, label in LABELS.items() if arm in test}, n):
+    if note := cut_note({label: test[arm].get("cut", 0.0) for arm, label in arm_labels(own).items() if arm in test}, n):
         yield note
     if winner["score"]["mean"] < dev["low"]:
         yield (

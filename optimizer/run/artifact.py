@@ -40,6 +40,7 @@ def to_artifact(
         "run": run.path.name,
         "recipe": recipe_file.lineage(),
         "model": {"name": model.name, "sha256": model.sha256},
+        "baseline": run.record.get("baseline"),
         "shipped": verdict.shipped if verdict else "baseline",
         "scores": {"dev": dev, "test": test_scores(verdict)},
         "search": search,

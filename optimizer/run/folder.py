@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from optimizer.run.settings import SearchSettings
+from optimizer.search.baseline import BASELINE, own_name
 from optimizer.search.study import Trial
 from promptstill.endpoint.allowance import JUDGE
 from promptstill.endpoint.store import Total
@@ -96,6 +97,16 @@ class RunFolder:
         """The settings that the run began with."""
         return SearchSettings.from_json(self.record["settings"])
 
+    @property
+    def own_name(self) -> str | None:
+        """What texts call the user's own prompt, where the recipe names one."""
+        return own_name(self.record.get("baseline"))
+
+    @property
+    def baseline_name(self) -> str:
+        """What texts call the baseline."""
+        return self.own_name or BASELINE
+
     def begin(self, recipe_file: RecipeFile, splits: Splits, settings: dict[str, Any]) -> None:
         """Write what the run starts from."""
         write_text(self.path / "recipe.py", recipe_file.source)
@@ -111,6 +122,7 @@ class RunFolder:
                 "dev": len(splits.dev),
                 "test": len(splits.test),
             },
+            baseline=recipe_file.recipe.own_prompt.name if recipe_file.recipe.own_prompt else None,
             example=dict(splits.dev[0].inputs),
             versions=versions(),
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from optimizer.search.baseline import rows_shown
 from optimizer.search.candidate import Candidate
 from optimizer.search.race import average, blocks, is_worse
 from optimizer.search.space import to_demo
@@ -21,6 +22,7 @@ from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
+from promptstill.prompt.layouts import OWN
 from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import gather_or_cancel, score_row
@@ -122,6 +124,8 @@ def max_playoff_rows(task: SearchTask) -> int:
 def fixed_inputs(task: SearchTask, trial: Trial) -> list[str]:
     """The inputs of the demos that a trial shows whatever it is asked."""
     candidate = trial.candidate
+    if task.own and candidate.layout == OWN:
+        return [canonical_json(demo_inputs(row)) for row in rows_shown(task.own, task.train)]
     demos = task.space.demo_sets[candidate.demos].demos[: candidate.k]
     return [canonical_json({field.name: demo[field.name] for field in task.task.inputs}) for demo in demos]
 

@@ -200,7 +200,7 @@ class Search:
         stored = self._stored()
         for trial in racing:
             if (self.task.worker, trial.slot) not in stored:
-                self.study.add(trial.finish(self.task.worker, incumbent), self.task.space.choices)
+                self.study.add(trial.finish(self.task.worker, incumbent), self.task.stored_choices)
 
     def first_race_calls(self, count: int, measured: Sequence[int] = ()) -> int | None:
         """The calls that the limits, as far as they are known, leave a first race of `count`; None for a whole race."""

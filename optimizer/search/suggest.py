@@ -27,8 +27,9 @@ def suggest_candidates(choices: Choices, history: Sequence[Trial], count: int, s
 
     Half of them have the best trial's layout, three quarters after `SETTLED_TRIALS`: layouts differ most, and once they
     are told apart the demos within the best one are where the search pays. TPE alone needs more trials than a small
-    limit has to see it.
+    limit has to see it. The user's own prompt has no choices to learn from.
     """
+    history = [trial for trial in history if trial.candidate.layout in choices["layout"]]
     anywhere = Tpe(choices, history, seed)
     best = max((trial for trial in history if not trial.lost), key=lambda trial: trial.value, default=None)
     if best is None:

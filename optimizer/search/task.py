@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.search.candidate import Candidate
+from optimizer.search.candidate import Candidate, Choices
 from optimizer.search.race import max_rows
 from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space
 from promptstill.prompt.fields import as_text
-from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts import OWN, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
@@ -21,7 +21,11 @@ MAX_OWN = 4  # of the recipe's own instructions among the first candidates
 
 @dataclass(frozen=True)
 class SearchTask:
-    """What the search works on. `dev` is in its one fixed order; `worker` is this process's number in the study."""
+    """What the search works on. `dev` is in its one fixed order; `worker` is this process's number in the study.
+
+    own: the prompt that the user wrote whole, where the recipe names one. It is a candidate of a layout of its own,
+    which has no other choices, and the baseline.
+    """
 
     task: Task
     space: Space
@@ -32,6 +36,7 @@ class SearchTask:
     trials: int
     worker: int = 0
     race: bool = True
+    own: Prompt | None = None
 
     def max_rows(self, count: int) -> int:
         """The dev rows that a generation of `count` candidates is evaluated on at most, all together."""
@@ -39,6 +44,8 @@ class SearchTask:
 
     def prompt(self, candidate: Candidate) -> Prompt:
         """The prompt that a candidate stands for."""
+        if self.own and candidate.layout == OWN:
+            return self.own
         space, name = self.space, candidate.demos
         return build_prompt(
             self.task,
@@ -49,8 +56,15 @@ class SearchTask:
             reasoning=space.demo_sets[name].reasoning,
         )
 
+    @property
+    def stored_choices(self) -> Choices:
+        """What a candidate in the study may have chosen: the space's choices, and the user's own prompt."""
+        choices = self.space.choices
+        return {**choices, "layout": (*self.space.layouts, OWN)} if self.own else choices
+
     def starters(self) -> list[Candidate]:
-        """The first candidates: the baseline prompt, what has served small models best (demos, raw text), the recipe's
+        """The first candidates, of which the first is the baseline: the user's own prompt where there is one, then the
+        signature's instruction, what has served small models best (demos, raw text), the recipe's
         own instructions, each with the demos of the second candidate, and the other layouts; where the recipe has none
         of its own, a second set of demos instead.
 
@@ -66,18 +80,21 @@ class SearchTask:
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
         others += [] if own else [(text, "labeled-1", many)]
         return [
-            *self.own_candidate(few),
+            *self.own_candidates(few),
             *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted),
             *(Candidate(text, "labeled-0", few, instruction) for instruction in own),
             *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in others),
         ]
 
-    def own_candidate(self, k: int) -> list[Candidate]:
-        """The baseline prompt of a recipe that gave a predictor: what DSPy sends for it, where the layouts allow."""
+    def own_candidates(self, k: int) -> list[Candidate]:
+        """The prompt that the user wrote whole; what DSPy sends for the predictor that stands in the recipe, where the
+        layouts allow it."""
+        written = [Candidate(OWN, NO_DEMOS, k, instruction=0)] if self.own else []
         if self.task.own is None:
-            return []
+            return written
         layout: Layout = "dspy-chat" if "dspy-chat" in self.space.layouts else self.space.layouts[0]
-        return [Candidate(layout, OWN_DEMOS if OWN_DEMOS in self.space.demo_sets else NO_DEMOS, k, instruction=0)]
+        demos = OWN_DEMOS if OWN_DEMOS in self.space.demo_sets else NO_DEMOS
+        return [*written, Candidate(layout, demos, k, instruction=0)]
 
     def nearest_set(self) -> str | None:
         """The set of nearest demos to begin with, whatever the order of the inputs: by the shortest input that most

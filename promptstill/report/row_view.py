@@ -15,6 +15,11 @@ TEXT_BYTES = (8_000, 4_000, 2_000, 1_000, 600, 300, 150)  # of one text: the fir
 SUMMARY_BYTES = 110  # of a text in a row's summary line
 
 
+def arm_labels(own: str | None) -> dict[str, str]:
+    """The arms by the names that a reader sees. own: what the user's own prompt is called, where it is the baseline."""
+    return LABELS | ({"baseline": own} if own else {})
+
+
 @dataclass(frozen=True)
 class ReportRow:
     """What a report shows of one row.

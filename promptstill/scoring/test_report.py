@@ -72,11 +72,11 @@ class TestVerdict:
         return "winner" if self.over_baseline.clear else "baseline"
 
 
-def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str = "baseline prompt") -> str:
+def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str = "the baseline prompt") -> str:
     """The p-value of a gain that is the best of `count` on the same test rows, by the Bonferroni correction."""
     return (
         f"{count} {evaluated} were evaluated on these test rows so far. "
-        f"As the best of {count}, this gain over the {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
+        f"As the best of {count}, this gain over {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
     )
 
 

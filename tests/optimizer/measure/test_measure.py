@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from optimizer.cli import optimize
 from optimizer.measure.settings import MeasureSettings, split_model
 from optimizer.run.folder import RunFolder
 from promptstill import UserError
-from tests.support.codes import RECIPE, run
+from tests.support.codes import RECIPE
 from tests.support.fake import Body, FakeEndpoint
 from tests.support.finished import copied
 
@@ -28,11 +30,23 @@ def knows_json(body: Body) -> str:
     return json.dumps({"r": {"code": right}}) if "JSON" in text else "c0"
 
 
-def measured(fake: FakeEndpoint, folder: Path, *words: str) -> CompletedProcess[str]:
+def measured(fake: FakeEndpoint, folder: Path, *words: str) -> Outcome:
+    """`optimize codes.py --measure …` in this process, in the folder."""
     (folder / "codes.py").write_text(RECIPE)
-    return run(
-        [sys.executable, "-m", "optimizer", "codes.py", "--base-url", fake.base_url, "--measure", *words], folder
-    )
+    with chdir(folder):
+        done = CliRunner().invoke(optimize, ["codes.py", "--base-url", fake.base_url, "--measure", *words])
+    error = done.exception
+    if error and not isinstance(error, UserError):
+        raise error
+    return Outcome(done.stdout, str(error or ""))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was printed, and the user's mistake, if any."""
+
+    stdout: str
+    mistake: str
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -45,7 +59,7 @@ def test_prompts_are_scored_on_test_and_compared_with_the_first(tmp_path: Path) 
     (tmp_path / "nested.md").write_text(NESTED)
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, "plain.md", "nested.md", "--price", "1,2")
-    assert done.returncode == 0, done.stderr
+    assert not done.mistake
     assert fake.requests == 80 and set(fake.calls.values()) == {1}
     made = record(tmp_path)
     first, second = made["measured"]
@@ -68,7 +82,7 @@ def test_a_best_json_is_asked_as_its_search_asked_it_and_counts_once(finished_ru
     (tmp_path / "plain.md").write_text(PLAIN)
     with FakeEndpoint(knows_with_demos) as fake:
         done = measured(fake, tmp_path, "plain.md", str(search.best_path))
-    assert done.returncode == 0, done.stderr
+    assert not done.mistake
     best, made = json.loads(search.best_path.read_text()), record(tmp_path)
     assert best["shipped"] == "winner" and made["seed"] == best["search"]["seed"]
     assert made["measured"][1]["score"] == best["scores"]["test"]["winner"]["score"]
@@ -80,7 +94,7 @@ def test_several_models_make_a_table_and_tell_the_rows_that_a_port_gains_and_los
     with FakeEndpoint(lambda body: "c1", model="other") as other, FakeEndpoint(knows_json) as fake:
         at = f"other@{other.base_url}"
         done = measured(fake, tmp_path, "plain.md", "--model", "fake", "--model", at)
-    assert done.returncode == 0, done.stderr
+    assert not done.mistake
     first, second = record(tmp_path)["measured"]
     zeros = round(40 * first["score"]["mean"])
     assert other.bodies[0]["model"] == "other" and second["model"] == at
@@ -93,16 +107,16 @@ def test_a_pattern_that_never_matches_is_named_after_the_first_20_rows(tmp_path:
     (tmp_path / "wrong.md").write_text("---\npattern: Code: (\\w+)\n---\n{{word}}")
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, "plain.md", "wrong.md")
-    assert done.returncode == 2 and fake.requests == 20
-    assert r"The pattern Code: (\w+) finds nothing in the replies to the first 20 rows." in done.stderr
-    assert "One of them: 'c0'" in done.stderr
+    assert fake.requests == 20
+    assert r"The pattern Code: (\w+) finds nothing in the replies to the first 20 rows." in done.mistake
+    assert "One of them: 'c0'" in done.mistake
 
 
 def test_a_pattern_that_finds_a_value_of_another_type_is_a_score_of_zero(tmp_path: Path) -> None:
     (tmp_path / "odd.md").write_text("---\npattern: (c)\n---\n{{word}}")
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, "odd.md")
-    assert done.returncode == 0 and record(tmp_path)["measured"][0]["score"]["mean"] == 0.0
+    assert not done.mistake and record(tmp_path)["measured"][0]["score"]["mean"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -122,24 +136,24 @@ def test_mistakes_cost_no_call_and_leave_no_run(words: list[str], told: str, tmp
     (tmp_path / "program.json").write_text("{}")
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, *words)
-    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert told in done.mistake
     assert fake.requests == 0 and not (tmp_path / "runs").exists()
 
 
 def test_a_best_json_of_other_test_rows_is_refused(finished_run: RunFolder, tmp_path: Path) -> None:
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, str(finished_run.best_path), "--seed", "7")
-    assert done.returncode == 2 and fake.requests == 0
-    assert "was found with other test rows" in done.stderr and "--seed 0" in done.stderr
+    assert fake.requests == 0
+    assert "was found with other test rows" in done.mistake and "--seed 0" in done.mistake
 
 
 def test_a_limit_of_tokens_ends_it_with_the_prompts_that_are_whole(tmp_path: Path) -> None:
     (tmp_path / "plain.md").write_text(PLAIN)
     (tmp_path / "nested.md").write_text(NESTED)
     with FakeEndpoint(knows_json) as fake:
-        done = measured(fake, tmp_path, "plain.md", "nested.md", "--max-tokens", "3000", "--window", "1")
+        done = measured(fake, tmp_path, "plain.md", "nested.md", "--max-tokens", "2400", "--window", "1")
     made = record(tmp_path)
-    assert done.returncode == 0 and "--max-tokens 3000 ended it" in done.stdout
+    assert "--max-tokens 2400 ended it" in done.stdout
     assert [one["prompt"] for one in made["measured"]] == ["plain.md"] and made["winners"] == 1
 
 
@@ -161,6 +175,5 @@ def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
 
 
 def test_a_search_takes_one_model(tmp_path: Path) -> None:
-    (tmp_path / "codes.py").write_text(RECIPE)
-    done = run([sys.executable, "-m", "optimizer", "codes.py", "--model", "a", "--model", "b"], tmp_path)
-    assert done.returncode == 2 and "A search takes one --model, not 2" in done.stderr
+    done = CliRunner().invoke(optimize, ["codes.py", "--model", "a", "--model", "b"])
+    assert "A search takes one --model, not 2" in str(done.exception)

@@ -12,7 +12,16 @@ from promptstill.prompt.pattern import MAX_TEXT, compile_pattern
 PATTERNS = [
     *(r"Label: (\w+)", r"<a>(.*?)</a>", r"#+\s*(-?[\d,]+)", r'"b":\s*"([^"]+)"', r"(?i)ANSWER:\s*(.+)"),
     *(r"(?P<b>\w+)\n(?P<a>\d)", r"(a|ab)(c|bcd)(d*)", r"(?:a|b)*?c{2,3}(d)?", r"\b(\w+)\b$", r"(?m)^(\w+):"),
-    *(r"(x+x+)+y", r"(a?){1}b", r"(?:a{2}){2}", r"^(ab|a)(bc)?$", r"a{,2}(b)", r"(a|b){2,3}c", r"[]a](.)", r"(?s)a(.+)b"),
+    *(
+        r"(x+x+)+y",
+        r"(a?){1}b",
+        r"(?:a{2}){2}",
+        r"^(ab|a)(bc)?$",
+        r"a{,2}(b)",
+        r"(a|b){2,3}c",
+        r"[]a](.)",
+        r"(?s)a(.+)b",
+    ),
     *(r"\A(.)\B", r"a??(b|)\Z", r"[^a-c](d)", r"\.(\s)"),
 ]
 

@@ -93,7 +93,7 @@ def test_openai_messages_bring_their_decoding(tmp_path: Path) -> None:
 def test_the_answer_is_read_as_the_recipe_or_the_file_says(tmp_path: Path) -> None:
     text = "{{ticket}} Say: Team: X"
     by_recipe = own(tmp_path, text, pattern=r"Team: (\w+)")
-    by_file = own(tmp_path, '---\npattern: Team: (\\w+)\nmax_tokens: 9\n---\n' + text)
+    by_file = own(tmp_path, "---\npattern: Team: (\\w+)\nmax_tokens: 9\n---\n" + text)
     assert by_recipe.reply == by_file.reply and by_recipe.messages(INPUTS) == by_file.messages(INPUTS)
     assert by_recipe.parse("Team: bug") == {"team": "bug"} and by_file.decoding.max_tokens == 9
     assert own(tmp_path, text, path="$.a.team").parse('{"a": {"team": "bug"}}') == {"team": "bug"}
@@ -112,7 +112,7 @@ def test_the_answer_is_read_as_the_recipe_or_the_file_says(tmp_path: Path) -> No
         ("Ticket:", "Every row would get the same request"),
         ("# user\n{{ticket}}\n# assistant\nbug", "does not end with a user message"),
         ("\n\nHi\n# user\n{{ticket}}", "mine.md, line 3: text stands before the first role, # user"),
-        ("# user\nq\n# assistant\n{\"label\": \"bug\"}\n# user\n{{ticket}}", "not one answer of its own demos can be read"),
+        ("# user\nq\n# assistant\nred\n# user\n{{ticket}}", "not one answer of its own demos can be read"),
         ("{{ticket}}" * 5, "the template names {ticket} 5 times"),
         ("---\ntop_p: 1\n---\n{{ticket}}", "mine.md, line 2: 'top_p' is no setting"),
         ("---\npattern: (a)\\1\n---\n{{ticket}}", "backreferences, lookaround"),
