@@ -1,0 +1,66 @@
+"""The values of options and arguments, as settings take them. Raises `UserError` for those that are none."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from promptstill.endpoint.allowance import Limits
+from promptstill.errors import UserError
+from promptstill.task.load import split_target
+
+LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
+
+
+def split_targets(targets: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The recipe among the targets of --measure, and the files. Raises `UserError`."""
+    recipes = [target for target in targets if split_target(target)[0].suffix == ".py"]
+    if len(recipes) != 1:
+        what = f"--measure takes one recipe, not {len(recipes)}." if recipes else "Which recipe?"
+        raise UserError(what, "It has the rows and the metric.", "Try: optimize RECIPE.py --measure mine.md best.json")
+    return recipes[0], tuple(target for target in targets if target != recipes[0])
+
+
+def one_model(options: dict[str, Any]) -> dict[str, Any]:
+    """The one `--model`, its URL as `--base-url`. Raises `UserError` for several."""
+    from optimizer.measure.settings import split_model
+
+    models = options["models"]
+    if len(models) > 1:
+        raise UserError(
+            f"A search takes one --model, not {len(models)}.",
+            "",
+            "Search with one, then compare: optimize RECIPE.py --measure best.json --model A --model B",
+        )
+    name, url = split_model(models[0]) if models else (None, None)
+    return {"model": name, "base_url": url or options["base_url"]}
+
+
+def to_limits(options: dict[str, Any]) -> Limits:
+    """What the command line allows."""
+    return Limits(**{field: options[name] for name, field in LIMITS.items()}, price=to_price(options["price"]))
+
+
+def to_recipe(targets: tuple[str, ...]) -> str | None:
+    """The one recipe, if any."""
+    if len(targets) > 1:
+        raise UserError(f"optimize takes one recipe, not {len(targets)}.", "", "To compare runs, add --compare.")
+    return targets[0] if targets else None
+
+
+def to_parameters(given: tuple[str, ...]) -> dict[str, str]:
+    """`KEY=VALUE` pairs."""
+    for pair in given:
+        if "=" not in pair:
+            raise UserError(f"-p {pair} is no KEY=VALUE.", "", "Write, for instance: -p data=mine.jsonl")
+    return dict(cast("tuple[str, str]", tuple(pair.split("=", 1))) for pair in given)
+
+
+def to_price(text: str | None) -> tuple[float, float]:
+    """`IN,OUT` in USD per million tokens."""
+    try:
+        prompt, completion = (float(part) for part in text.split(",")) if text else (0.0, 0.0)
+    except ValueError:
+        raise UserError(
+            f"--price {text} is no pair of numbers.", "", "Write, for instance: --price 0.15,0.60"
+        ) from None
+    return prompt, completion
