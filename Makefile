@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help optimize demo bench test test-slow check lock clean
+.PHONY: help optimize demo bench test test-slow test-wheel check lock clean
 
 PYTHON ?= python3
 RECIPE ?= recipes/qa.py
@@ -32,6 +32,9 @@ test: .venv/.installed ## Run the tests but the long ones: two at a time, then t
 
 test-slow: .venv/.installed ## Run the long tests: whole runs on the real engine, the record of searches, soaks
 	$(BIN)/python -m pytest -q -m slow
+
+test-wheel: .venv/.installed ## Install the wheel where nothing else is, and take a CSV to a measured prompt
+	$(BIN)/python -m scripts.try_wheel
 
 check: .venv/.installed ## Lint, formatting, types, and which package may import which
 	$(BIN)/ruff check $(SOURCES)
