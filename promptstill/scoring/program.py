@@ -44,13 +44,14 @@ class ProgramRun:
     """One run of a program.
 
     part: what the prompt was asked and answered last. problem: why an answer of it could not be used, as the last did
-    not; None where all could.
+    not; None where all could. cut: whether a reply to it ended at max_tokens; other predictors have limits of their own.
     """
 
     prompt: Prompt
     engine: ClientEngine
     part: Part | None = None
     problem: tuple[Problem | None, str] | None = None
+    cut: bool = False
 
     def predict(self, signature: Any, values: Mapping[str, Any]) -> Any:
         """The prediction of the predictor whose place the prompt takes; its outputs have the signature's types."""
@@ -58,7 +59,7 @@ class ProgramRun:
         engine = self.engine
         given = engine.wait(answer(self.prompt, inputs, engine.client, engine.role))
         engine.completions.append(given.completion)
-        self.part = Part(inputs, given.outputs)
+        self.part, self.cut = Part(inputs, given.outputs), self.cut or given.cut
         if given.outputs is None:
             self.problem = given.problem, given.detail
             raise ReplyError(given.detail)
@@ -109,11 +110,11 @@ def answer_in_thread(module: Any, run: ProgramRun, row: Example) -> ModelAnswer:
             raise engine.fatal[0] from error
         raised = f"the program raised {type(error).__name__}: {error}"
         problem, detail = run.problem or ("unparsed", raised)
-        return ModelAnswer(total_cost(engine.completions, ""), None, problem, detail[:500], run.part)
+        return ModelAnswer(total_cost(run, ""), None, problem, detail[:500], run.part)
     if engine.fatal:
         raise engine.fatal[0]
     reply = canonical_json({name: as_shown(value) for name, value in outputs.items()})
-    return ModelAnswer(total_cost(engine.completions, reply), outputs, part=run.part)
+    return ModelAnswer(total_cost(run, reply), outputs, part=run.part)
 
 
 def to_outputs(prediction: Any) -> dict[str, Any]:
@@ -128,12 +129,12 @@ def as_shown(value: Any) -> Any:
     return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
 
 
-def total_cost(completions: Sequence[Completion], text: str) -> Completion:
+def total_cost(run: ProgramRun, text: str) -> Completion:
     """All calls of a run as one completion, whose text is the program's output."""
-    cut = any(one.finish_reason == "length" for one in completions)
+    completions = run.engine.completions
     return Completion(
         text=text,
-        finish_reason="length" if cut else "stop",
+        finish_reason="length" if run.cut else "stop",
         prompt_tokens=sum(one.prompt_tokens for one in completions),
         cached_tokens=sum(one.cached_tokens for one in completions),
         completion_tokens=sum(one.completion_tokens for one in completions),

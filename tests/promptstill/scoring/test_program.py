@@ -210,6 +210,17 @@ def test_the_program_comes_back_with_the_prompt_and_is_saved(tmp_path: Path) -> 
         recipe.program_with(other)
 
 
+@pytest.mark.parametrize(("field", "cut"), [("plain", False), ("letters", True), ("answer", False)])
+def test_the_prompt_s_own_replies_alone_count_as_cut(field: str, cut: bool, tmp_path: Path) -> None:
+    """The advice is to raise the recipe's max_tokens, which is no limit of the other predictors."""
+
+    def finish(body: Body) -> str:
+        return "length" if shouting(body).startswith(f"[[ ## {field} ## ]]") else "stop"
+
+    results = score("Count letter by letter.", tmp_path, FakeEndpoint(shouting, finish=finish))
+    assert [one.cut for one in results] == [cut] * 5 and results[0].score == 1.0
+
+
 def test_a_thread_that_nobody_waits_for_ends(tmp_path: Path) -> None:
     """Its next call stands in a loop that runs no more."""
     loop = asyncio.new_event_loop()
