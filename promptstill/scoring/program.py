@@ -44,7 +44,7 @@ class ProgramRun:
     """One run of a program.
 
     part: what the prompt was asked and answered last. problem: why an answer of it could not be used, as the last did
-    not; None where all could. cut: whether a reply to it ended at max_tokens; other predictors have limits of their own.
+    not; None where all could. cut: whether a reply to it ended at max_tokens; others have limits of their own.
     """
 
     prompt: Prompt
