@@ -12,7 +12,7 @@ from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.run.state import open_state
-from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
+from optimizer.search.baseline import for_model, refuse_unread_baseline, shown_note, with_own
 from optimizer.search.forecast import forecast_lines, max_test_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
@@ -286,6 +286,8 @@ class Steps:
         name = self.run_folder.baseline_name
         arms = f"{name}, DSPy default and winner" if self.settings.dspy else f"{name} and winner"
         self.say(f"evaluating on test: {arms} on {len(rows)} rows{time_it_takes}")
+        if note := shown_note(baseline, name, rows):
+            self.say(note)
         try:
             prompts, seed = (baseline, winner), self.settings.seed
             dspy_task = task if self.settings.dspy else None

@@ -15,6 +15,7 @@ from optimizer.measure.measurement import Cell, Measurement
 from optimizer.measure.settings import MeasureSettings, ModelAt
 from optimizer.measure.subject import Subject, open_subjects, seed_of
 from optimizer.run.folder import MEASURE, RunFolder
+from optimizer.search.baseline import shown_note
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client, Endpoint
@@ -45,6 +46,8 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     found = [(at, at.find(say)) for at in models]
     for at, model in found:
         refuse_unserved(at.source, model, say)
+    for note in filter(None, (shown_note(one.prompt, one.label, opened.splits.test) for one in subjects)):
+        say(note)
     folder = RunFolder.create(f"{opened.name}-measure", runs)
     folder.begin(opened.recipe_file, opened.splits, settings.to_json())
     folder.note(kind=MEASURE)

@@ -48,3 +48,13 @@ def rows_shown(own: Prompt, rows: Sequence[Example]) -> list[Example]:
     """The rows that stand in the user's prompt: each of their inputs is part of its text."""
     text = "\n".join(message["content"] for message in own.preview("\n"))
     return [row for row in rows if all(as_text(value).strip() in text for value in row.inputs.values())]
+
+
+def shown_note(own: Prompt, name: str, rows: Sequence[Example]) -> str:
+    """That rows of test stand in a prompt of the user's own, as its demos perhaps; empty where none does."""
+    count = len(rows_shown(own, rows)) if own.templated else 0
+    return (
+        f"{count} of {len(rows)} test rows stand word for word in {name}: it is scored too high by them"
+        if count
+        else ""
+    )

@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from optimizer.cli import optimize
+from optimizer.measure.measure import measure
 from optimizer.measure.settings import MeasureSettings, split_model
 from optimizer.run.folder import RunFolder
 from promptstill import UserError
+from promptstill.task.open import open_task
 from tests.support.codes import RECIPE
 from tests.support.fake import Body, FakeEndpoint
 from tests.support.finished import copied
@@ -145,6 +147,21 @@ def test_a_best_json_of_other_test_rows_is_refused(finished_run: RunFolder, tmp_
         done = measured(fake, tmp_path, str(finished_run.best_path), "--seed", "7")
     assert fake.requests == 0
     assert "was found with other test rows" in done.mistake and "--seed 0" in done.mistake
+
+
+def test_test_rows_that_stand_in_a_prompt_are_told(tmp_path: Path) -> None:
+    (tmp_path / "codes.py").write_text(RECIPE)
+    rows = open_task(str(tmp_path / "codes.py")).splits.test
+    (tmp_path / "leaky.md").write_text(
+        f"# user\n\n{rows[0].inputs['word']}\n\n# assistant\n\nc1\n\n# user\n\n{{{{word}}}}"
+    )
+    lines: list[str] = []
+    with FakeEndpoint(knows_json) as fake:
+        settings = MeasureSettings(
+            recipe=str(tmp_path / "codes.py"), files=(str(tmp_path / "leaky.md"),), base_url=fake.base_url
+        )
+        measure(settings, tmp_path / "runs", lambda event: lines.append(str(event)))
+    assert "1 of 40 test rows stand word for word in leaky.md" in "\n".join(lines)
 
 
 def test_a_limit_of_tokens_ends_it_with_the_prompts_that_are_whole(tmp_path: Path) -> None:
