@@ -15,13 +15,11 @@ TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(1)
-MODEL = f"Not the recipe's but: {EMBEDDED}, a folder, a hub id, a remote name. Several for --measure."
+MODEL = f"The recipe's, or: {EMBEDDED}, a folder, a hub id, NAME[@URL]."
 
 task = with_options(
     option(TASK, "-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe."),
-    option(
-        TASK, "--model", "models", multiple=True, metavar="MODEL[@URL]", shell_complete=complete_files, help=MODEL
-    ),
+    option(TASK, "--model", "models", multiple=True, metavar="MODEL", shell_complete=complete_files, help=MODEL),
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
     option(
         TASK, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
@@ -80,7 +78,7 @@ instead = with_options(
     option(INSTEAD, "--check", is_flag=True, help="Check the recipe and its rows; ask no model."),
     option(
         INSTEAD, "--measure", is_flag=True,
-        help="Score prompts on test as they are: optimize RECIPE.py --measure mine.md best.json…",
+        help="Score prompts on test: optimize RECIPE.py --measure mine.md …",
     ),
     option(INSTEAD, "--show", type=FILE, metavar="BEST.json", help="Print a prompt as Markdown."),
     option(

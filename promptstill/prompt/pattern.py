@@ -17,7 +17,7 @@ from itertools import chain
 from typing import NoReturn
 
 MAX_PATTERN, MAX_STEPS = 200, 256  # characters; places of the program, counts in braces written out
-MAX_TEXT = 10_000  # characters of a reply
+MAX_TEXT, MAX_WORK = 10_000, 300_000  # characters of a reply; those times the steps of the pattern: half a second
 TOKEN = re.compile(
     r"(?P<open>\(\?P<[A-Za-z_]\w*>|\(\?:|\((?!\?))|(?P<close>\))|(?P<bar>\|)"
     r"|(?P<repeat>(?:[*+?]|\{(?:[0-9]+(?:,[0-9]*)?|,[0-9]*)\})\??)"
@@ -49,7 +49,7 @@ class ReplyPattern:
 
     def search(self, text: str) -> list[str | None] | None:
         """The text of each group in the first match, None for one that took no part; None where nothing matches."""
-        if len(text) > MAX_TEXT:
+        if len(text) > min(MAX_TEXT, MAX_WORK // len(self.steps)):
             return None
         visited = bytearray(len(self.steps) * (len(text) + 1))
         for start in range(len(text) + 1):

@@ -28,7 +28,7 @@ def field_warnings(name: str, examples: Sequence[Example]) -> Iterator[str]:
     """The lines for one output; none where its values do not repeat, as labels do."""
     rows: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for example in examples:
-        if example.outputs:
+        if name in example.outputs:  # not in a program's, whose rows have what its metric needs
             value = str(example.outputs[name])
             rows[plain_label(value)][value].append(example.location)
     if len(rows) > MAX_LABELS or 2 * len(rows) > len(examples):
