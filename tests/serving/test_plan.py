@@ -232,7 +232,7 @@ def test_the_client_says_what_went_wrong() -> None:
             assert client.ask("qa-prompt", model="a field of that name") == {"answer": "x"}
             assert json.loads(fake.bodies[0]["messages"][0]["content"]) == {"model": "a field of that name"}
             for status, error in ((422, ReplyError), (400, RequestRefused), (429, InfrastructureError)):
-                fake.misbehave = lambda number, status=status: status  # type: ignore[misc]
+                fake.misbehave = lambda number, status=status: status  # type: ignore[misc]  # mypy cannot infer it
                 with pytest.raises(error, match=f"told to answer {status}"):
                     client.ask("qa-prompt", question="?")
         with Client(fake.base_url, "wrong") as client, pytest.raises(RequestRefused, match="invalid api key"):
