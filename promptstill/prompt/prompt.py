@@ -211,7 +211,7 @@ class Prompt(FrozenModel):
         missing = [name for name in expected if name not in inputs]
         unknown = [name for name in inputs if name not in expected]
         wrong = [field.name for field in self.inputs if field.is_text and not isinstance(inputs.get(field.name), str)]
-        deep = [name for name, value in inputs.items() if is_too_deep(value)]
+        deep = [name for name, value in inputs.items() if not isinstance(value, str) and is_too_deep(value)]
         for kind, names in (
             ("missing", missing),
             ("unknown", unknown),
