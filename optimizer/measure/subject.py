@@ -102,12 +102,19 @@ def peek(path: Path) -> list[Any] | dict[str, Any]:
     return value if isinstance(value, list | dict) else {}
 
 
+def entry(value: object, *keys: str) -> Any:
+    """What stands under the keys inside each other; None where a file from elsewhere has something else there."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def refuse_other_rows(path: Path, artifact: Mapping[str, Any], opened: OpenTask) -> None:
     """Raises `UserError` for a best.json that kept other rows for its test: it may have been chosen by these."""
-    kept = artifact.get("splits", {}).get("sha256", {}).get("test")
+    kept = entry(artifact, "splits", "sha256", "test")
     if kept in (None, opened.splits.digests()["test"]):
         return
-    seed = artifact.get("search", {}).get("seed")
+    seed = entry(artifact, "search", "seed")
     raise UserError(
         f"{path} was found with other test rows than {opened.recipe_file.path} has now.",
         "Its search may have seen these rows, so a score on them would mean nothing.",
@@ -130,5 +137,5 @@ def refuse_other_fields(subject: Subject, opened: OpenTask) -> None:
 def seed_of(files: Sequence[str]) -> int:
     """The seed with which the first best.json among the files was found; 0 where there is none."""
     values = (peek(Path(file)) for file in files if Path(file).suffix.lower() in JSON)
-    seeds = [value.get("search", {}).get("seed") for value in values if isinstance(value, dict)]
+    seeds = [entry(value, "search", "seed") for value in values]
     return next((seed for seed in seeds if isinstance(seed, int)), 0)

@@ -6,6 +6,7 @@ asked how it splits the usual ones. Nothing is downloaded.
 
 from __future__ import annotations
 
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import aiohttp
 from promptstill.endpoint.client import Client
 from promptstill.engine.models import Model
 from promptstill.files import read_json
+from promptstill.prompt.template import fewest_markers
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 FILES = ("tokenizer.json", "tokenizer_config.json")  # the second has them where there is no fast tokenizer
@@ -53,7 +55,9 @@ def read_markers(model: Model) -> tuple[str, ...]:
         path = tokenizer_file(model, name)
         tokens = added_tokens(read_json(path)) if path else []
         if tokens:
-            return tuple(t["content"] for t in tokens if t["special"] or t["content"].startswith(("<", "[")))
+            texts = [token["content"] for token in tokens]
+            marked = [token.get("special", False) or token["content"].startswith(("<", "[")) for token in tokens]
+            return fewest_markers(list(compress(texts, marked)))
     return ()
 
 

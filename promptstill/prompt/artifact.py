@@ -60,13 +60,20 @@ def read_best(path: Path) -> dict[str, Any]:
     try:
         Record.model_validate(artifact)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
         raise UserError(
             f"{path} has not all that optimize wrote.",
-            f"{'.'.join(map(str, first['loc']))[:200]}: {first['msg']}.",
+            problem_of(error),
             "Restore the file, or write it again with optimize.",
         ) from error
     return artifact
+
+
+def problem_of(error: ValidationError | UnicodeEncodeError) -> str:
+    """The first thing that is wrong with an artifact, with its place."""
+    if isinstance(error, UnicodeEncodeError):
+        return "It holds half of a surrogate pair, which is not valid text."
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(str(part)[:80] for part in first['loc']) or 'prompt'}: {first['msg'][:400]}."
 
 
 class RecordedRecipe(BaseModel):

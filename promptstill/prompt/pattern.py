@@ -4,7 +4,7 @@ A pattern may come with an artifact from elsewhere, and Python's `re` takes expo
 only literals, sets, groups, alternatives, repeats, anchors and the flags i, m and s; it is compiled into a small
 program that tries each of its places at each place of the text once, in the order in which `re` would (RE2's bit-state
 search: Cox 2010). What it finds is what `re.search` finds, but for the groups of a repeat that may be empty.
-Backreferences and lookaround are refused.
+Backreferences and lookaround are refused. RE2 itself would not do: its \\w, \\d and \\b know ASCII alone.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pydantic import PrivateAttr, ValidationError, field_validator, model_valida
 
 from promptstill.errors import ReplyError, UserError
 from promptstill.files import digest
-from promptstill.prompt.artifact import read_artifact
+from promptstill.prompt.artifact import problem_of, read_artifact
 from promptstill.prompt.decoding import Decoding
 from promptstill.prompt.fields import Field, FrozenModel
 from promptstill.prompt.layouts import LAYOUTS, OWN, Layout
@@ -64,14 +64,6 @@ def check_nearest(nearest: Nearest, inputs: set[str], outputs: set[str]) -> None
         raise ValueError("a row of nearest.pool lacks a field")
     if weight_of(nearest.pool, MOST_IN_POOL) > MOST_IN_POOL:
         raise ValueError(f"nearest.pool has more than {MOST_IN_POOL:,} values")
-
-
-def problem_of(error: ValidationError | UnicodeEncodeError) -> str:
-    """The first thing that is wrong with an artifact, with its place."""
-    if isinstance(error, UnicodeEncodeError):
-        return "It holds half of a surrogate pair, which is not valid text."
-    first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(str(part)[:80] for part in first['loc']) or 'prompt'}: {first['msg'][:400]}."
 
 
 class Prompt(FrozenModel):

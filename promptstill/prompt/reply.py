@@ -19,8 +19,6 @@ from promptstill.prompt.pattern import compile_pattern
 from promptstill.strict_json import is_too_deep, parse_float, refuse_constant
 
 OBJECT = json.JSONDecoder(strict=False, parse_float=parse_float, parse_constant=refuse_constant)
-
-
 MAX_PATHS, MAX_PATH = 64, 200  # paths; characters of one
 MAX_BRACKETS = 32  # in a reply at which a JSON value may begin
 PATH_STEP = re.compile(r'\.?([^\s.\[\]"$]+)|\[([0-9]{1,6})\]|\["([^"]+)"\]')

@@ -98,6 +98,18 @@ def marker_pattern(markers: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(found)) if found else None
 
 
+def fewest_markers(markers: Sequence[str]) -> tuple[str, ...]:
+    """The markers; of those that differ in their numbers alone as many as make `marker_pattern` look for any number."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for marker in markers:
+        shape = NUMBER.sub("0", marker)
+        seen[shape] += 1
+        if seen[shape] <= FAMILY:
+            kept.append(marker)
+    return tuple(kept)
+
+
 def marker_kind(marker: str, *, numbered: bool) -> Kind:
     """A pattern for each character; where markers are numbered, one for all digits in a row after the first."""
     parts = re.split("([0-9]+)", marker[1:]) if numbered else [marker[1:]]

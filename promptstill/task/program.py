@@ -74,8 +74,8 @@ def find_predictor(module: Any, name: str) -> tuple[str, Any]:
     )
 
 
-def refuse_several(program: str, names: Sequence[str]) -> UserError:
-    """A program stands where a signature belongs."""
+def several_error(program: str, names: Sequence[str]) -> UserError:
+    """What to say to a program where a signature belongs."""
     short = [name.removesuffix(".predict") for name in names]
     return UserError(
         f"Recipe(signature=…) is the program {program}, which is no signature.",

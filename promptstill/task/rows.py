@@ -86,7 +86,7 @@ def find_data_file(path: str | Path) -> Path:
         raise UserError(
             f"The data file {resolved} does not exist.",
             "",
-            "Give another with: -p data=FILE.jsonl (one JSON object a line).",
+            "Give another with: -p data=FILE",
         )
     size = resolved.stat().st_size
     if size > MAX_BYTES:

@@ -13,7 +13,7 @@ from typing import Any
 
 from promptstill.errors import UserError
 from promptstill.prompt.layouts.task import REASONING, OwnPredictor
-from promptstill.task.program import Program, find_predictor, names_of, refuse_several
+from promptstill.task.program import Program, find_predictor, names_of, several_error
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def refusal(given: Any) -> UserError:
     import dspy
 
     if isinstance(given, dspy.Module):
-        return refuse_several(type(given).__name__, names_of(given))
+        return several_error(type(given).__name__, names_of(given))
     kind = given.__name__ if isinstance(given, type) else type(given).__name__
     return UserError(
         f"Recipe(signature=…) is {kind}, which is no signature.",

@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from promptstill.errors import ReplyError, UserError
+from promptstill.prompt.artifact import problem_of
 from promptstill.prompt.fields import Field
 from promptstill.prompt.layouts import OWN
 from promptstill.prompt.own.files import IGNORED, OwnFile, Role, read_own_file, read_source
 from promptstill.prompt.own.slots import SlotError, text_and_slots, to_template
-from promptstill.prompt.prompt import Message, Prompt, problem_of
+from promptstill.prompt.prompt import Message, Prompt
 from promptstill.prompt.template import slots
 from promptstill.strict_json import parse_json
 

@@ -16,6 +16,7 @@ from optimizer.measure.measure import measure
 from optimizer.measure.settings import MeasureSettings, split_model
 from optimizer.run.folder import RunFolder
 from promptstill import UserError
+from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.task.open import open_task
 from tests.support.codes import RECIPE
 from tests.support.fake import Body, FakeEndpoint
@@ -194,3 +195,11 @@ def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
 def test_a_search_takes_one_model(tmp_path: Path) -> None:
     done = CliRunner().invoke(optimize, ["codes.py", "--model", "a", "--model", "b"])
     assert "A search takes one --model, not 2" in str(done.exception)
+
+
+@pytest.mark.parametrize("change", [{"splits": []}, {"splits": {"sha256": 5}}, {"search": "x", "splits": None}])
+def test_a_best_json_with_another_record_is_refused_in_words(change: dict[str, Any], tmp_path: Path) -> None:
+    best = {"schema_version": SCHEMA_VERSION, "search": {"seed": 1}, "prompt": {}, **change}
+    (tmp_path / "best.json").write_text(json.dumps(best))
+    with FakeEndpoint(knows_json) as fake:
+        assert "holds no valid prompt" in measured(fake, tmp_path, "best.json").mistake

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from promptstill.engine.markers import USUAL_MARKERS, chat_markers, find_markers
 from promptstill.engine.models import Model
 from promptstill.engine.vllm import Engine
 from promptstill.prompt.fields import as_text
+from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.template import defuse
 from tests.support.loopback import run_application
+from tests.support.tasks import ANSWER
 
 ADDED = [{"content": "<|mine|>", "special": True}, {"content": "<tag>", "special": False},
          {"content": "word", "special": False}]  # fmt: skip
@@ -99,3 +102,12 @@ def test_a_client_cannot_add_structure_by_keys_or_values(embedded: Model) -> Non
     for value in (attack, {attack: attack}, [{"k": {attack: [attack]}}]):
         plain, defused = (tokenizer(as_text(one))["input_ids"] for one in (value, defuse(value, markers)))
         assert structure & set(plain) and not structure & set(defused)
+
+
+def test_of_thousands_of_numbered_markers_few_stand_for_all(tmp_path: Path) -> None:
+    added = [{"content": f"<audio_{number}>", "special": True} for number in range(30_000)] + ADDED
+    found = chat_markers(Model("mine", str(write_tokenizer(tmp_path, "tokenizer.json", {"added_tokens": added})), None))
+    assert len(found) == 12 and found[-2:] == ("<|mine|>", "<tag>")
+    for text in ("<audio_29999>", "<|mine|>", "<tag>"):
+        assert text not in as_text(defuse([text], found))
+    assert build_prompt(replace(ANSWER, markers=found), "chat", "I").markers == list(found)
