@@ -15,7 +15,7 @@ TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(1)
-MODEL = f"The recipe's, or: {EMBEDDED}, a folder, a hub id, NAME[@URL]."
+MODEL = f"Instead of the recipe's: {EMBEDDED}, a folder, a hub id, NAME[@URL]."
 
 task = with_options(
     option(TASK, "-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe."),
