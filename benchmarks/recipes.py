@@ -24,7 +24,7 @@ from benchmarks.readme import replace_table
 FOLDER = Path("runs") / "recipes"
 README = Path(__file__).parents[1] / "recipes" / "README.md"
 PART, PROMPT, STUDENT = "recipes", "prompt", "student"
-MEASURED = ("qa", "tickets", "extract", "math")
+MEASURED = ("sentiment", "qa", "tickets", "extract", "math")
 DISTILL_OPTIONS = {"extract": ("--gold",)}  # the embedded teacher is seldom right there
 ARMS = {"student + bare prompt": "student", "gold-label student": "gold-label student"}
 COMMAND = "python -m benchmarks.recipes"

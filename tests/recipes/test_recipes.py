@@ -23,7 +23,8 @@ from tests.support import ROOT
 
 FOLDER = ROOT / "recipes"
 PARAMETERS = {"judge": {"judge_url": "http://127.0.0.1:1/v1", "judge_model": "m"}}
-OWN = ("qa", "tickets", "extract", "math", "judge")
+OWN = ("sentiment", "qa", "tickets", "extract", "math", "judge")
+SENTIMENTS = ("positive", "negative")
 FILES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
@@ -56,6 +57,14 @@ def test_each_is_short_and_has_its_line(name: str) -> None:
     assert str(size) in re.findall(r"\d+", line.split("|")[3])
 
 
+def test_reviews_are_many_and_balanced() -> None:
+    data = rows("sentiment")
+    assert len(data) >= 600 and Counter(row["sentiment"] for row in data) == dict.fromkeys(SENTIMENTS, len(data) // 2)
+    assert all(8 <= len(row["review"].split()) <= 45 for row in data)
+    naming = sum(bool(set(SENTIMENTS) & set(words(row["review"]))) for row in data)
+    assert naming == 0
+
+
 def test_tickets_are_many_and_balanced() -> None:
     data = rows("tickets")
     teams = Counter(row["team"] for row in data)
@@ -71,7 +80,9 @@ def test_no_ticket_names_its_team() -> None:
     assert naming <= 0.01 * len(rows("tickets"))
 
 
-@pytest.mark.parametrize(("name", "field"), [("tickets", "ticket"), ("extract", "text"), ("math", "problem")])
+@pytest.mark.parametrize(
+    ("name", "field"), [("sentiment", "review"), ("tickets", "ticket"), ("extract", "text"), ("math", "problem")]
+)
 def test_no_two_rows_are_nearly_the_same(name: str, field: str) -> None:
     texts = [words(row[field]) for row in rows(name) if len(words(row[field])) > 3]
     if name == "math":  # stories repeat, but never with the same numbers
