@@ -13,7 +13,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -q --no-d
 ACCELERATOR ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 SIZE := $(if $(filter cpu,$(ACCELERATOR)),3 GB,10 GB)
 LOCK := locks/$(ACCELERATOR).txt
-SOURCES := $(wildcard promptstill optimizer distill serving recipes benchmarks scripts docs tests)
+SOURCES := $(wildcard promptstill optimizer distill serving recipes benchmarks scripts docs tests setup.py)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'

@@ -22,7 +22,7 @@ from promptstill.endpoint.allowance import LimitReached
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
-from promptstill.task.scaffold import write_scaffold
+from promptstill.task.scaffold import write_scaffold, write_shipped
 
 if TYPE_CHECKING:  # heavy: DSPy
     from optimizer.run.settings import SearchSettings
@@ -66,10 +66,11 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     options["recipe"] = to_recipe(options["targets"])
     options |= one_model(options)
     if options["new"]:
-        write_recipe(options["new"], options["rows"])
-    elif options["rows"]:
-        way = command_line("optimize", "--new", "FILE.py", "--from", options["rows"])
-        raise UserError("--from needs --new.", "It says which rows the new recipe is for.", f"Try: {way}")
+        write_recipe(options["new"], options["rows"], options["like"])
+    elif given := options["rows"] or options["like"]:
+        flag = "--from" if options["rows"] else "--like"
+        way = command_line("optimize", "--new", "FILE.py", flag, given)
+        raise UserError(f"{flag} needs --new.", "It says what the new recipe begins with.", f"Try: {way}")
     elif options["show"]:
         show(Prompt.load(options["show"]), options["form"])
     elif options["report"]:
@@ -84,10 +85,16 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         )
 
 
-def write_recipe(path: Path, rows: Path | None) -> None:
-    """A first recipe; for these rows, if any, with what was found in them and what its check says."""
-    findings = write_scaffold(path, rows)
+def write_recipe(path: Path, rows: Path | None, like: str | None) -> None:
+    """A first recipe: a copy of the one that `like` names, or one for these rows, with what was found in them."""
+    if rows and like:
+        raise UserError("--from and --like are two ways to begin.", "", "Give one of them.")
+    findings = write_shipped(path, like) if like else write_scaffold(path, rows)
     check_line = command_line("optimize", path, "--check")
+    if like:
+        click.echo("\n".join(findings))
+        click.echo(f"Read it, change what does not fit, then: {check_line}")
+        return
     if rows is None:
         click.echo(f"{path} is written. Put your rows into it, then: {check_line}")
         return

@@ -29,7 +29,8 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     """Replace `path` with `data` in one step (write, fsync, rename): readers see the old file, or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = hidden_path(path)
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE if private else SHARED)
+    as_it_is = getattr(os, "O_BINARY", 0)  # Windows would else write CR LF for LF
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | as_it_is, PRIVATE if private else SHARED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -19,15 +18,14 @@ def command_line(program: str, *words: object) -> str:
 
 def program_words(program: str) -> list[str]:
     """The program's name, where PATH leads to it; else its path; `python -m` where it is not installed as a program."""
-    ours, on_path = Path(sys.executable).parent / program, shutil.which(program)
-    if not ours.is_file():
-        return [short_path(Path(sys.executable)), "-m", MODULES[program]]
-    return [program] if on_path and Path(on_path).resolve() == ours.resolve() else [short_path(ours)]
+    python, on_path = Path(sys.executable), shutil.which(program)
+    ours = shutil.which(program, path=python.parent)  # on Windows its name ends in .exe
+    if not ours:
+        return [short_path(python), "-m", MODULES[program]]
+    return [program] if on_path and Path(on_path).resolve() == Path(ours).resolve() else [short_path(Path(ours))]
 
 
 def short_path(path: Path) -> str:
     """The path relative to the working directory where it is below it, else as it is."""
-    if not path.is_absolute():
-        return str(path)
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith(os.pardir) else relative
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

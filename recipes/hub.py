@@ -7,18 +7,18 @@ import dspy
 
 from promptstill import Recipe, UserError, exact_match, recipe, token_f1
 
-OFFLINE = "Or save its rows as JSON lines and read them with read_jsonl, as recipes/qa.py does."
+OFFLINE = "Or save its rows as JSON lines and read them with read_jsonl: optimize --new mine.py --from rows.jsonl"
 
 
 def load(dataset: str, config: str | None, split: str) -> Any:
     """The data set, from the hub or its cache."""
     if not dataset:
-        raise UserError("Which data set?", "recipes/hub.py loads one by its name.", "Name it: -p dataset=OWNER/NAME")
+        raise UserError("Which data set?", "This recipe loads one by its name.", "Name it: -p dataset=OWNER/NAME")
     try:
         from datasets import load_dataset
     except ImportError as error:
         do = f"Install it: pip install datasets\n{OFFLINE}"
-        raise UserError("recipes/hub.py needs the package datasets.", f"{error}.", do) from error
+        raise UserError("This recipe needs the package datasets.", f"{error}.", do) from error
     try:
         return load_dataset(dataset, config, split=split)
     except Exception as error:  # of many kinds: no such set, config or split, no network

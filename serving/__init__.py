@@ -27,8 +27,10 @@ def serve(settings: ServeSettings, *, runs: str | Path = "runs", listener: Liste
     Raises `UserError` (a mistake in artifacts or settings) and `InfrastructureError` (engine, port, memory, disk).
     """
     from promptstill.engine.machine import this_machine
+    from promptstill.extras import require
     from serving.plan import plan_server
     from serving.server import start_server
 
+    require("serve", ("local", "cuda"), "vllm")
     say = teller(listener)
     return start_server(plan_server(settings, this_machine(), say), Path(runs), say)

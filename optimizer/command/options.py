@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.engine.models import EMBEDDED
 from promptstill.prompt.layouts import LAYOUTS
+from promptstill.task.shipped import shipped_recipes, subject
 from promptstill.text import one_of
 
 TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
@@ -16,6 +18,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(1)
 MODEL = f"Instead of the recipe's: {EMBEDDED}, a folder, a hub id, NAME[@URL]."
+
+
+def complete_shipped(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completion with the names of the recipes that come with promptstill."""
+    known = shipped_recipes().items()
+    return [CompletionItem(name, help=subject(path)) for name, path in known if name.startswith(incomplete)]
+
 
 task = with_options(
     option(TASK, "-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe."),
@@ -75,6 +84,10 @@ search = with_options(
 instead = with_options(
     option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
     option(INSTEAD, "--from", "rows", type=FILE, metavar="ROWS", help="With --new: for these rows, .csv or .jsonl."),
+    option(
+        INSTEAD, "--like", metavar="NAME", shell_complete=complete_shipped,
+        help="With --new: a copy of a shipped recipe, such as tickets, with its rows.",
+    ),
     option(INSTEAD, "--check", is_flag=True, help="Check the recipe and its rows; ask no model."),
     option(
         INSTEAD, "--measure", is_flag=True,
@@ -85,7 +98,7 @@ instead = with_options(
         INSTEAD, "--as", "form", rare=True, type=click.Choice(["md", "json"]), metavar="FORM",
         help="With --show: as a file that Recipe(baseline=…) reads, md or json.",
     ),
-    option(INSTEAD, "--report", type=FOLDER, metavar="RUN", help="Make a run's report.html again."),
+    option(INSTEAD, "--report", rare=True, type=FOLDER, metavar="RUN", help="Make a run's report.html again."),
     option(INSTEAD, "--compare", is_flag=True, help="Runs side by side: optimize --compare RUN RUN…"),
     option(
         INSTEAD, "--gate", type=FILE, metavar="BEST.json", help="Score a prompt on dev again; exit code 3 on a drop."

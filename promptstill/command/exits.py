@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ class Terminated(KeyboardInterrupt):
 def exit_codes(after_disk_error: str = "Mend it, then give the command again.") -> Iterator[None]:
     """Inside, SIGTERM raises `Terminated`. An exception that leaves the block ends the process with its exit code."""
     signal.signal(signal.SIGTERM, raise_terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a row may hold what the terminal's encoding lacks
     try:
         yield
     except click.ClickException as error:

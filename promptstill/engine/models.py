@@ -108,8 +108,8 @@ def _folder_digest(folder: Path, weights: list[Path]) -> str:
 
 
 def _embedded_model(say: Say) -> Model:
-    gguf = _gguf_path()
     require("The embedded model", ("local",), "torch", "transformers", "gguf")
+    gguf = _gguf_path()
     models = cache_root() / "models"
     folder = models / f"{EMBEDDED}-{file_digest(gguf)[:12]}"
     if not (folder / WEIGHTS_DIGEST).is_file():

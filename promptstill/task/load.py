@@ -26,6 +26,7 @@ from promptstill.provenance import git_commit
 from promptstill.shell import command_line
 from promptstill.task.recipe import RECIPE_ATTRIBUTE, Recipe
 from promptstill.task.rows import paths_from
+from promptstill.task.shipped import shipped_recipes
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def read_source(path: Path) -> str:
     if not path.is_file():
         similar = similar_file(path, "*.py")
         hint = f"Did you mean {similar}?" if similar else "Check the path."
+        if path.stem in shipped_recipes():
+            hint = f"promptstill brings one: {command_line('optimize', '--new', path, '--like', path.stem)}"
         raise UserError(f"The recipe {path} does not exist.", "", hint)
     try:
         return path.read_text(encoding="utf-8")

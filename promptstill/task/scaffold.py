@@ -1,6 +1,6 @@
 """`optimize --new FILE.py`: writes a first recipe, with comments, that passes `--check`. Overwrites nothing.
 
-With `--from ROWS` it is a recipe for these rows.
+With `--from ROWS` it is a recipe for these rows, with `--like NAME` a copy of one that comes with promptstill.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from promptstill.task.draft.columns import find_columns
 from promptstill.task.draft.proposal import describe_proposal, propose
 from promptstill.task.draft.recipe_text import recipe_text
 from promptstill.task.rows import read_jsonl
+from promptstill.task.shipped import data_files, find_shipped, subject
 from promptstill.task.tables import read_csv
+from promptstill.text import plural
 
 SCAFFOLD = '''"""Tell whether a guest liked the stay. (Replace this line: say what your task is.)"""
 
@@ -67,27 +69,57 @@ def write_scaffold(path: Path, data: Path | None = None) -> list[str]:
 
     data: rows for which a task is proposed. Returns what was found in them, a line each.
     """
-    if path.suffix != ".py":
-        correct = command_line("optimize", "--new", path.with_suffix(".py"))
-        raise UserError(f"{path} is not a Python file.", "A recipe is a .py file.", f"Try: {correct}")
+    refuse_other_suffix(path)
     refuse_existing(path)
     name = path.stem if path.stem.isidentifier() and not keyword.iskeyword(path.stem) else "task"
     text, findings = draft_recipe(path, name, data) if data else (SCAFFOLD.replace("NAME", name), [])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        refuse_existing(path)
-    except OSError as error:
-        raise UserError(f"{path} could not be written.", str(error), "Choose another place.") from error
+    write_new(path, text.encode())
     return findings
+
+
+def write_shipped(path: Path, name: str) -> list[str]:
+    """Write a copy of the recipe `name` to `path`, and what it reads into `data` beside it; a line for each file.
+
+    Raises `UserError`, also where one of these files exists. Data that is there already, byte for byte, is kept.
+    """
+    refuse_other_suffix(path)
+    recipe = find_shipped(name)
+    data = {path.parent / "data" / file.name: file.read_bytes() for file in data_files(recipe)}
+    there = [file for file, content in data.items() if file.is_file() and file.read_bytes() == content]
+    missing = [file for file in data if file not in there]
+    for file in (path, *missing):
+        refuse_existing(file)
+    for file in missing:
+        write_new(file, data[file])
+    write_new(path, recipe.read_bytes())
+    verbs = {file: "is there already" if file in there else "is written" for file in data}
+    lines = [f"{file} {verbs[file]}: {plural(len(content.splitlines()), 'row')}" for file, content in data.items()]
+    return [f"{path} is written, a copy of the recipe {name}: {subject(recipe)}", *lines]
+
+
+def refuse_other_suffix(path: Path) -> None:
+    """Raises `UserError` where this is not the name of a Python file."""
+    if path.suffix != ".py":
+        correct = command_line("optimize", "--new", path.with_suffix(".py"))
+        raise UserError(f"{path} is not a Python file.", "A recipe is a .py file.", f"Try: {correct}")
 
 
 def refuse_existing(path: Path) -> None:
     """Raises `UserError` where the file exists."""
     if path.exists():
-        raise UserError(f"{path} exists already.", "It is left as it was.", "Choose another name.")
+        raise UserError(f"{path} exists already.", "It is left as it was.", "Choose another name or folder.")
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that does not exist yet. Raises `UserError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        refuse_existing(path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written.", str(error), "Choose another place.") from error
 
 
 def draft_recipe(path: Path, name: str, data: Path) -> tuple[str, list[str]]:
@@ -100,5 +132,12 @@ def draft_recipe(path: Path, name: str, data: Path) -> tuple[str, list[str]]:
     rows = read_jsonl(data) if kind == ".jsonl" else read_csv(data)
     proposal = propose(find_columns(rows), str(data))
     findings = list(describe_proposal(proposal, str(data)))
-    relative = Path(os.path.relpath(data, path.parent)).as_posix()
-    return recipe_text(proposal, name, relative, findings), findings
+    return recipe_text(proposal, name, relative_path(data, path.parent), findings), findings
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """The path from the folder, with slashes; as a whole where no way leads there (another drive of Windows)."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.resolve().as_posix()

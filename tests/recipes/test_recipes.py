@@ -173,7 +173,7 @@ def test_hub_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError) as caught:
         hub(dataset="a/b")
-    assert caught.value.what == "recipes/hub.py needs the package datasets."
+    assert caught.value.what == "This recipe needs the package datasets."
     assert "pip install datasets" in caught.value.do and "read_jsonl" in caught.value.do
     install_fake_datasets(monkeypatch, tmp_path)
     with pytest.raises(UserError) as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from promptstill import UserError
 from promptstill.task.open import open_task
-from promptstill.task.scaffold import write_scaffold
+from promptstill.task.scaffold import write_scaffold, write_shipped
+from promptstill.task.shipped import data_files, shipped_recipes, subject
 from tests.support import ROOT
 
 
@@ -132,3 +134,60 @@ def test_rows_need_a_new_recipe_and_two_columns_and_a_known_form(tmp_path: Path)
         with pytest.raises(UserError, match=message):
             write_scaffold(tmp_path / "mine.py", tmp_path / name)
     assert not (tmp_path / "mine.py").exists()
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_copy_of_a_shipped_recipe_is_in_order_where_it_was_written(name: str, tmp_path: Path) -> None:
+    recipe = shipped_recipes()[name]
+    lines = write_shipped(tmp_path / "sub" / "mine.py", name)
+    assert lines[0] == f"{tmp_path / 'sub' / 'mine.py'} is written, a copy of the recipe {name}: {subject(recipe)}"
+    written = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert len(written) == len(lines) == 1 + len(data_files(recipe))
+    assert (tmp_path / "sub" / "mine.py").read_bytes() == recipe.read_bytes()
+    if name != "hub":  # which asks the hub
+        judge = {"judge_url": "http://127.0.0.1:1/v1", "judge_model": "m"}
+        opened = open_task(str(tmp_path / "sub" / "mine.py"), parameters=judge if name == "judge" else {})
+        there = open_task(str(recipe), parameters=judge if name == "judge" else {})
+        assert opened.splits.digests() == there.splits.digests()
+
+
+def test_the_command_copies_a_recipe_and_says_what_it_wrote(tmp_path: Path) -> None:
+    done = run_new(tmp_path, "--new", "mine.py", "--like", "tickets")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        "mine.py is written, a copy of the recipe tickets: Route a support ticket to the team that should answer it.",
+        "data/tickets.jsonl is written: 510 rows",
+    ]
+    assert len(lines) == 3 and lines[2].endswith("optimize mine.py --check")
+    checked = run_new(tmp_path, "mine.py", "--check")
+    assert checked.returncode == 0 and "mine.py: the recipe tickets is in order" in checked.stdout
+
+
+def test_a_copy_overwrites_nothing_and_keeps_equal_data(tmp_path: Path) -> None:
+    write_shipped(tmp_path / "a.py", "qa")
+    assert (
+        write_shipped(tmp_path / "b.py", "judge")[1] == f"{tmp_path / 'data' / 'qa.jsonl'} is there already: 512 rows"
+    )
+    with pytest.raises(UserError, match=r"a\.py exists already"):
+        write_shipped(tmp_path / "a.py", "tickets")
+    assert not (tmp_path / "data" / "tickets.jsonl").exists()
+    (tmp_path / "data" / "tickets.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"tickets\.jsonl exists already"):
+        write_shipped(tmp_path / "c.py", "tickets")
+    assert not (tmp_path / "c.py").exists() and (tmp_path / "data" / "tickets.jsonl").read_text() == "{}\n"
+
+
+def test_a_copy_needs_a_new_file_and_excludes_rows(tmp_path: Path) -> None:
+    alone = run_new(tmp_path, "--like", "tickets")
+    assert alone.returncode == 2 and "--like needs --new." in alone.stderr
+    assert "optimize --new FILE.py --like tickets" in alone.stderr
+    both = run_new(tmp_path, "--new", "mine.py", "--like", "tickets", "--from", "rows.csv")
+    assert both.returncode == 2 and "--from and --like are two ways to begin." in both.stderr
+    unknown = run_new(tmp_path, "--new", "mine.py", "--like", "ticket")
+    assert unknown.returncode == 2 and unknown.stderr.startswith(
+        "error: No recipe called ticket comes with promptstill."
+    )
+    for name, path in shipped_recipes().items():
+        assert re.search(rf"^  {name} +{re.escape(subject(path))}$", unknown.stderr, re.MULTILINE)
+    assert unknown.stderr.endswith("Did you mean tickets?\n") and not list(tmp_path.iterdir())
