@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image  # Matplotlib brings it
+from PIL import Image
 
 from promptstill.command.exits import exit_codes
 from promptstill.errors import InfrastructureError, UserError

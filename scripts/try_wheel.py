@@ -2,9 +2,10 @@
 
     python -m scripts.try_wheel
 
-Prints what was installed, and the seconds of each step. It needs no vLLM, no model and no other machine than the
-package index: a small server in this process answers in place of an endpoint. A step that fails ends it, with that
-step's output.
+Prints what was installed, the seconds of each step, and those from the start of the install to the first measured
+number. Then it copies a recipe that the wheel brings. It needs no vLLM, no model and no other machine than the package
+index: a small server in this process answers in place of an endpoint. Any Python that the wheel allows may run it, and
+is then the one tried. A step that fails ends it, with that step's output.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -89,39 +91,63 @@ def run(what: str, *argv: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def install(folder: Path) -> Path:
-    """A new environment with the wheel and what it needs; its `bin`."""
+def build(folder: Path) -> Path:
+    """The wheel of this source tree."""
     source = folder / "source"  # a copy: pip builds where the sources are, and what it leaves there gets into the next
     for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     run("build the wheel", sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source, cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """A new environment with the wheel and what it needs; its `bin`."""
     run("make an environment", sys.executable, "-m", "venv", folder / "env", cwd=folder)
     binaries = folder / "env" / "bin"
-    wheel = next(folder.glob("*.whl"))
     pip: list[str | Path] = [binaries / "python", "-m", "pip", "install", "-q", "--only-binary=:all:"]
     run("install it, without a compiler", *pip, "-c", LOCK, wheel, cwd=folder)
     return binaries
 
 
+def print_size(binaries: Path, folder: Path) -> None:
+    """What the environment holds. Ends the program where that is more than the base may bring."""
+    packages = json.loads(run("list", binaries / "python", "-m", "pip", "list", "--format=json", cwd=folder))
+    found = sorted(set(ABSENT) & {package["name"].lower().replace("-", "_") for package in packages})
+    if found:
+        sys.exit(f"the base installs {', '.join(found)}")
+    size = sum(file.stat().st_size for file in (folder / "env").rglob("*") if file.is_file()) / 1e6
+    print(f"          {len(packages)} packages, {size:.0f} MB, Python {platform.python_version()}")
+
+
+def measure_mails(optimize: Path, url: str, folder: Path) -> None:
+    """From a CSV to a measured prompt."""
+    write_mails(folder / "mails.csv")
+    print(run("write a recipe", optimize, "--new", "mine.py", "--from", "mails.csv", cwd=folder))
+    options = ("--base-url", url, "--model", "fake", "--max-calls", "300")
+    print(run("find the best prompt", optimize, "mine.py", *options, cwd=folder))
+    best = json.loads((folder / "best.json").read_text())
+    print(f"best.json ships the {best['shipped']} prompt, {best['scores']['test']['winner']['score']} on test")
+
+
+def copy_recipes(optimize: Path, folder: Path) -> None:
+    """A copy of each recipe that the wheel brings; one of them is checked where it was written."""
+    for name in sorted(path.stem for path in (ROOT / "recipes").glob("*.py")):
+        print(run(f"copy the recipe {name}", optimize, "--new", f"like/{name}.py", "--like", name, cwd=folder), end="")
+    print(run("check a copy", optimize, "like/tickets.py", "--check", cwd=folder), end="")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name, fake_endpoint() as url:
         folder = Path(name)
-        binaries = install(folder)
-        packages = json.loads(run("list", binaries / "python", "-m", "pip", "list", "--format=json", cwd=folder))
-        found = sorted(set(ABSENT) & {package["name"].lower().replace("-", "_") for package in packages})
-        if found:
-            sys.exit(f"the base installs {', '.join(found)}")
-        size = sum(file.stat().st_size for file in (folder / "env").rglob("*") if file.is_file()) / 1e6
-        print(f"          {len(packages)} packages, {size:.0f} MB")
-        write_mails(folder / "mails.csv")
-        optimize = binaries / "optimize"
-        print(run("write a recipe", optimize, "--new", "mine.py", "--from", "mails.csv", cwd=folder))
-        options = ("--base-url", url, "--model", "fake", "--max-calls", "300")
-        print(run("find the best prompt", optimize, "mine.py", *options, cwd=folder))
-        best = json.loads((folder / "best.json").read_text())
-        print(f"best.json ships the {best['shipped']} prompt, {best['scores']['test']['winner']['score']} on test")
+        wheel = build(folder)
+        began = time.monotonic()
+        binaries = install(wheel, folder)
+        measure_mails(binaries / "optimize", url, folder)
+        print(f"{time.monotonic() - began:6.1f} s  from the start of the install to the first measured number")
+        print_size(binaries, folder)
+        copy_recipes(binaries / "optimize", folder)
 
 
 if __name__ == "__main__":

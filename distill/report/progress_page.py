@@ -54,4 +54,4 @@ def base_scores(data: Any) -> Any:
         return None
     arms = {name: Arm.from_json(arm) for name, arm in data["arms"].items()}
     bars = [interval(f"base + {name} prompt", vars(arm.score), "baseline") for name, arm in sorted(arms.items())]
-    return charts.interval_chart("scores", bars, "score on test, points, with 95 % interval")
+    return charts.interval_chart(bars, "score on test, points, with 95 % interval")

@@ -56,8 +56,8 @@ def verdict_charts(verdict: DistillVerdict) -> dict[str, Any]:
     overs = [("over the best prompt", verdict.over_best), ("over gold labels", verdict.over_gold)]
     gains = [interval(label, vars(over), gain_colour(vars(over))) for label, over in overs if over]
     return {
-        "scores": charts.interval_chart("scores", arms, "score on test, points, with 95 % interval"),
-        "gains": charts.interval_chart("gains", gains, "student's gain, points, with 95 % interval", zero=True),
+        "scores": charts.interval_chart(arms, "score on test, points, with 95 % interval"),
+        "gains": charts.interval_chart(gains, "student's gain, points, with 95 % interval", zero=True),
     }
 
 

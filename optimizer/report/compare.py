@@ -160,8 +160,8 @@ def page(entries: Sequence[ComparedRun]) -> str:
         PAGE,
         entries=entries,
         columns=COLUMNS,
-        scores=charts.interval_chart("scores", scores, "winner's score on test, points, with 95 % interval"),
-        gains=charts.interval_chart("gains", gains, "gain over run 1, points, with 95 % interval", zero=True),
+        scores=charts.interval_chart(scores, "winner's score on test, points, with 95 % interval"),
+        gains=charts.interval_chart(gains, "gain over run 1, points, with 95 % interval", zero=True),
         same_recipe=len({entry.facts.record["recipe"]["sha256"] for entry in entries}) == 1,
         prompts=[
             word_diff(prompt_text(first.facts.prompts["winner"]), prompt_text(entry.facts.prompts["winner"]))

@@ -104,8 +104,8 @@ def headline_charts(facts: RunFacts, test: Mapping[str, Any] | None) -> dict[str
     measured = [(label, test["gains"][key]) for label, key in gains if key in test["gains"]]
     over = [interval(label, one, gain_colour(one)) for label, one in measured]
     return {
-        "scores": charts.interval_chart("scores", scores, "score on test, points, with 95 % interval"),
-        "gains": charts.interval_chart("gains", over, "winner's gain, points, with 95 % interval", zero=True),
+        "scores": charts.interval_chart(scores, "score on test, points, with 95 % interval"),
+        "gains": charts.interval_chart(over, "winner's gain, points, with 95 % interval", zero=True),
     }
 
 
@@ -128,13 +128,11 @@ def search_charts(facts: RunFacts) -> dict[str, Any]:
         "search": charts.search_chart(
             points(facts, lambda trial: order[id(trial)]), [len(trial.scores) for trial in trials], rows
         ),
-        "tokens": charts.tradeoff_chart(
-            "tokens", points(facts, lambda trial: trial.prompt_tokens), "prompt tokens a request"
-        ),
+        "tokens": charts.tradeoff_chart(points(facts, lambda trial: trial.prompt_tokens), "prompt tokens a request"),
     }
     if all(trial.seconds for trial in trials):
         waits = points(facts, lambda trial: trial.seconds)
-        made["seconds"] = charts.tradeoff_chart("seconds", waits, "median wait of a request under the search's load, s")
+        made["seconds"] = charts.tradeoff_chart(waits, "median wait of a request under the search's load, s")
     return made
 
 

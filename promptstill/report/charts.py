@@ -1,59 +1,38 @@
-"""The charts of the pages: inline SVG without scripts, drawn by Matplotlib, in the colours of a light or dark page.
-
-Matplotlib draws with the light palette; each colour is then replaced by its CSS variable. Figures are sized in CSS
-pixels, so that their text can still be read where a phone shrinks them. Text is never read as mathematics or markup.
-"""
+"""The charts of the pages: intervals, the search, score against cost, shares of importance, a training."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from math import isfinite
 
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-PALETTE = {
-    "fg": "#1c2430",
-    "soft": "#5b6675",
-    "line": "#d8dee6",
-    "card": "#f6f8fa",
-    "baseline": "#7b8794",
-    "dspy": "#b5651d",
-    "winner": "#0b6bcb",
-    "good": "#1a7f37",
-    "bad": "#c6282f",
-}
-WIDTH = 470  # CSS pixels
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": PALETTE["line"],
-    "axes.labelcolor": PALETTE["soft"],
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": PALETTE["line"],
-    "grid.linewidth": 0.6,
-    "xtick.color": PALETTE["soft"],
-    "ytick.color": PALETTE["soft"],
-    "text.color": PALETTE["fg"],
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "legend.frameon": False,
-    "legend.fontsize": 11,
-    "legend.borderaxespad": 0.3,
-    "legend.columnspacing": 1.2,
-}
+from promptstill.report.plot import (
+    WIDTH,
+    Axes,
+    Mark,
+    bar,
+    dot,
+    figure,
+    legend,
+    line,
+    name_rows,
+    name_width,
+    padded,
+    ring,
+    text,
+    x_axis,
+    y_axis,
+)
+
+LEFT, RIGHT = 58.0, WIDTH - 12.0  # of axes with numbers on the left
+ROW = 34  # the height of a row with a name
+FOOT = 40  # the height of ticks and label below axes
+EARLY: tuple[Mark, str, str] = ("ring", "baseline", "ended early (estimate)")
+FULL: tuple[Mark, str, str] = ("dot", "winner", "all of dev")
+CHOSEN: tuple[Mark, str, str] = ("ring", "bad", "chosen")
 
 
 @dataclass(frozen=True)
@@ -81,158 +60,99 @@ class Point:
     front: bool = False
 
 
-def draw(name: str, height: int, rows: int, plot: Callable[..., None], *values: Any) -> Markup:
-    """A figure of `rows` axes, one above the other, as SVG; its ids are made of `name`, which is unique in a page."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
-        axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
-        plot(*axes, *values)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Markup(page_svg(file.getvalue()))
-
-
-def page_svg(text: str) -> str:
-    """A stand-alone SVG as part of a page: without prolog and unused ids, and with CSS variables for colours."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style type=.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z]\w*_\d+"', "", text)
-    text = re.sub(r'^<svg [^>]*viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text)
-    for name, colour in PALETTE.items():
-        text = text.replace(colour, f"var(--{name})")
-    return re.sub(r"\n\s*", "\n", text)
-
-
-def interval_chart(name: str, bars: Sequence[Interval], label: str, *, zero: bool = False) -> Markup:
+def interval_chart(bars: Sequence[Interval], label: str, *, zero: bool = False) -> Markup:
     """Means as dots on their intervals, a row each. `zero`: they are differences, and a line marks zero."""
-    return draw(name, 62 + 34 * len(bars), 1, plot_intervals, bars, label, zero)
-
-
-def plot_intervals(axes: Axes, bars: Sequence[Interval], label: str, zero: bool) -> None:
-    for place, bar in enumerate(reversed(bars)):
-        colour = PALETTE[bar.colour]
-        axes.plot([bar.low, bar.high], [place, place], color=colour, linewidth=5, alpha=0.45, solid_capstyle="round")
-        axes.plot([bar.mean], [place], "o", color=colour, markersize=9, clip_on=False, zorder=3)
-        axes.annotate(
-            f"{bar.mean:{'+' if zero else ''}.1f}",
-            (bar.mean, place),
-            (0, 9),
-            textcoords="offset points",
-            ha="center",
-            fontsize=11,
-        )
+    ends = [end for bar in bars for end in (bar.low, bar.high)]
+    span = padded([*ends, 0.0]) if zero else (-0.04 * max(*ends, 1.0), padded([0.0, *ends])[1])
+    axes = row_axes([bar.label for bar in bars], span)
+    parts = [x_axis(axes, label), name_rows(axes, [bar.label for bar in bars])]
     if zero:
-        axes.axvline(0, color=PALETTE["soft"], linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
-    axes.tick_params(axis="y", length=0, labelcolor=PALETTE["fg"])
-    axes.grid(visible=False, axis="y")
-    axes.set_ylim(-0.5, len(bars) - 0.35)
-    axes.set_xlabel(label)
-    if not zero:
-        axes.set_xlim(left=-0.04 * max(bar.high for bar in bars))
+        parts.append(line([axes.place(0, axes.y[0]), axes.place(0, axes.y[1])], "soft", 1.2, stroke_dasharray="4 3"))
+    for row, one in enumerate(bars):
+        ends_of = [axes.place(one.low, row), axes.place(one.high, row)]
+        parts.append(line(ends_of, one.colour, 5, stroke_opacity=0.45, stroke_linecap="round"))
+        x, y = axes.place(one.mean, row)
+        parts += [dot((x, y), one.colour, 4.5), text((x, y - 9), f"{one.mean:{'+' if zero else ''}.1f}", colour="fg")]
+    return figure(axes.bottom + FOOT, *parts)
+
+
+def row_axes(names: Sequence[str], span: tuple[float, float]) -> Axes:
+    """Axes with a row for each name, the first at the top."""
+    bottom = 12.0 + ROW * len(names)
+    return Axes(name_width(names), WIDTH - 20.0, 8.0, bottom, span, (len(names) - 0.5, -0.65))
 
 
 def search_chart(points: Sequence[Point], rows: Sequence[int], full: int) -> Markup:
     """The score of each trial, above the dev rows it was evaluated on, of `full`."""
-    return draw("search", 420, 2, plot_search, points, rows, full)
-
-
-def plot_search(above: Axes, below: Axes, points: Sequence[Point], rows: Sequence[int], full: int) -> None:
-    scatter(above, points)
+    span = padded([points[0].x - 0.5, points[-1].x + 0.5], 0.02)
+    above = Axes(LEFT, RIGHT, 42.0, 226.0, span, padded([point.y for point in points]))
+    below = Axes(LEFT, RIGHT, 260.0, 378.0, span, (0.0, 1.05 * full))
     complete = [point for point in points if not point.estimated]
-    best = [max(p.y for p in complete if p.x <= point.x) for point in complete]
-    above.step([p.x for p in complete], best, where="post", color=PALETTE["winner"], linewidth=1, label="best so far")
-    above.set_ylabel("score on dev")
-    legend(above)
-    x = [point.x for point in points]
-    below.bar(x, rows, color=PALETTE["winner"], width=0.7, label="rows evaluated")
-    below.bar(x, [full - n for n in rows], bottom=rows, color=PALETTE["line"], width=0.7, label="saved by racing")
-    below.grid(visible=False, axis="x")
-    below.set_ylabel("dev rows")
-    below.set_xlabel("trial")
-    legend(below)
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    best = [(p.x, max(q.y for q in complete if q.x <= p.x)) for p in complete]
+    parts = [y_axis(above, "score on dev"), line(steps(above, best), "winner", 1), *scatter(above, points)]
+    parts.append(legend(LEFT, 4, [EARLY, FULL, ("line", "winner", "best so far"), *chosen(points)]))
+    parts += [y_axis(below, "dev rows"), x_axis(below, "trial", whole=True, grid=False)]
+    for point, count in zip(points, rows, strict=True):
+        left, right = point.x - 0.35, point.x + 0.35
+        parts.append(bar(below.place(left, 0), below.place(right, count), "winner"))
+        parts.append(bar(below.place(left, count), below.place(right, full), "line"))
+    parts.append(legend(LEFT, 238, [("bar", "winner", "rows evaluated"), ("bar", "line", "saved by racing")]))
+    return figure(below.bottom + FOOT, *parts)
 
 
-def tradeoff_chart(name: str, points: Sequence[Point], label: str) -> Markup:
+def tradeoff_chart(points: Sequence[Point], label: str) -> Markup:
     """Score against a cost, with the Pareto front as a line and a ring around the winner."""
-    return draw(name, 340, 1, plot_tradeoff, points, label)
+    costs = (0.0, 1.05 * max(point.x for point in points) or 1.0)
+    axes = Axes(LEFT, RIGHT, 42.0, 296.0, costs, padded([point.y for point in points]))
+    front = sorted((point.x, point.y) for point in points if point.front)
+    parts = [y_axis(axes, "score on dev"), x_axis(axes, label), line(steps(axes, front), "good", 1.5)]
+    parts += scatter(axes, points)
+    parts.append(legend(LEFT, 4, [("line", "good", "Pareto front"), EARLY, FULL, *chosen(points)]))
+    return figure(axes.bottom + FOOT, *parts)
 
 
-def plot_tradeoff(axes: Axes, points: Sequence[Point], label: str) -> None:
-    front = sorted((point for point in points if point.front), key=lambda point: point.x)
-    axes.step([p.x for p in front], [p.y for p in front], where="post", color=PALETTE["good"], label="Pareto front")
-    scatter(axes, points)
-    axes.set_xlabel(label)
-    axes.set_ylabel("score on dev")
-    axes.set_xlim(left=0)
-    legend(axes)
+def steps(axes: Axes, values: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The places of a line that keeps each value until the next one."""
+    places = [axes.place(x, y) for x, y in values]
+    corners = [[(x, before), (x, y)] for (_, before), (x, y) in pairwise(places)]
+    return [*places[:1], *(place for pair in corners for place in pair)]
 
 
-def legend(axes: Axes) -> None:
-    """A legend above the axes, where it hides no point."""
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-
-
-def scatter(axes: Axes, points: Sequence[Point]) -> None:
+def scatter(axes: Axes, points: Sequence[Point]) -> list[str]:
     """Complete trials as dots, those that racing ended early as circles, and a ring around the winner."""
-    full, part = [p for p in points if not p.estimated], [p for p in points if p.estimated]
-    axes.plot(
-        [p.x for p in part],
-        [p.y for p in part],
-        "o",
-        color=PALETTE["baseline"],
-        markerfacecolor="none",
-        markersize=6,
-        label="ended early (estimate)",
-    )
-    axes.plot([p.x for p in full], [p.y for p in full], "o", color=PALETTE["winner"], markersize=7, label="all of dev")
-    for p in points:
-        if p.chosen:
-            axes.plot(
-                [p.x],
-                [p.y],
-                "o",
-                color=PALETTE["bad"],
-                markerfacecolor="none",
-                markersize=14,
-                markeredgewidth=2,
-                label="chosen",
-                clip_on=False,
-            )
+    places = [(point, axes.place(point.x, point.y)) for point in points]
+    early = [ring(place, "baseline", 3) for point, place in places if point.estimated]
+    full = [dot(place, "winner", 3.5) for point, place in places if not point.estimated]
+    return [*early, *full, *(ring(place, "bad", 7, 2) for point, place in places if point.chosen)]
+
+
+def chosen(points: Sequence[Point]) -> list[tuple[Mark, str, str]]:
+    """The legend's entry for the winner, where it is among the points."""
+    return [CHOSEN] if any(point.chosen for point in points) else []
 
 
 def share_chart(bars: Sequence[tuple[str, float, float]]) -> Markup:
     """A bar for each label and its share, and a tick at the share that chance would give it; both from 0 to 1."""
-    return draw("shares", 62 + 34 * len(bars), 1, plot_shares, bars)
-
-
-def plot_shares(axes: Axes, bars: Sequence[tuple[str, float, float]]) -> None:
-    for place, (_, share, chance) in enumerate(reversed(bars)):
-        colour = PALETTE["winner" if share > chance else "baseline"]
-        axes.barh([place], [100 * share], color=colour, height=0.5)
-        axes.plot([100 * chance] * 2, [place - 0.38, place + 0.38], color=PALETTE["bad"], linewidth=2)
-    axes.set_yticks(range(len(bars)), [label for label, _, _ in reversed(bars)])
-    axes.tick_params(axis="y", length=0, labelcolor=PALETTE["fg"])
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("share of importance, %")
-    axes.set_xlim(0, 100)
+    names = [name for name, _, _ in bars]
+    axes = row_axes(names, (0.0, 100.0))
+    parts = [x_axis(axes, "share of importance, %"), name_rows(axes, names)]
+    for row, (_, share, chance) in enumerate(bars):
+        colour = "winner" if share > chance else "baseline"
+        parts.append(bar(axes.place(0, row - 0.25), axes.place(100 * share, row + 0.25), colour))
+        parts.append(line([axes.place(100 * chance, row - 0.38), axes.place(100 * chance, row + 0.38)], "bad", 2))
+    return figure(axes.bottom + FOOT, *parts)
 
 
 def training_chart(losses: Sequence[tuple[int, float]], scores: Sequence[tuple[int, float]]) -> Markup:
     """The loss after each update, above the score on dev (in points) after each epoch."""
-    return draw("training", 380, 2, plot_training, losses, scores)
-
-
-def plot_training(
-    above: Axes, below: Axes, losses: Sequence[tuple[int, float]], scores: Sequence[tuple[int, float]]
-) -> None:
-    above.plot([step for step, _ in losses], [loss for _, loss in losses], color=PALETTE["winner"], linewidth=1)
-    above.set_ylabel("loss")
-    above.set_ylim(bottom=0)
-    below.plot([step for step, _ in scores], [score for _, score in scores], "o-", color=PALETTE["good"])
+    losses = [one for one in losses if isfinite(one[1])]
+    updates = padded([step for step, _ in [*losses, *scores]] or [0], 0.03)
+    above = Axes(LEFT, RIGHT, 12.0, 170.0, updates, (0.0, 1.05 * max([loss for _, loss in losses], default=0) or 1.0))
+    below = Axes(LEFT, RIGHT, 192.0, 338.0, updates, padded([score for _, score in scores] or [0.0], 0.3))
+    parts = [y_axis(above, "loss"), line([above.place(*loss) for loss in losses], "winner", 1)]
+    parts += [y_axis(below, "score on dev"), x_axis(below, "update", whole=True, grid=False)]
+    parts.append(line([below.place(*score) for score in scores], "good", 1.5))
     for step, score in scores:
-        below.annotate(f"{score:.1f}", (step, score), (0, 7), textcoords="offset points", ha="center", fontsize=11)
-    below.margins(y=0.3)
-    below.set_ylabel("score on dev")
-    below.set_xlabel("update")
+        x, y = below.place(step, score)
+        parts += [dot((x, y), "good", 3), text((x, y - 8), f"{score:.1f}", colour="fg")]
+    return figure(below.bottom + FOOT, *parts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from promptstill.report.charts import PALETTE
+from promptstill.report.plot import PALETTE
 
 SHARED_PAGES = Path(__file__).parent / "pages"
 

@@ -16,8 +16,16 @@ ELSEWHERE = """
 import asyncio, os, platform, runpy, signal, sys
 import filelock, platformdirs, psutil  # they choose by the system themselves
 
-for name in ("fcntl", "grp", "pwd", "resource", "termios", "torch", "transformers", "peft", "vllm", "gguf"):
-    sys.modules[name] = None
+class Absent:
+    names = ("fcntl", "grp", "pwd", "resource", "termios", "torch", "transformers", "peft", "vllm", "gguf")
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+for name in Absent.names:
+    sys.modules.pop(name, None)
 for module, names in (
     (os, "fork forkpty setsid setpgid getpgid killpg getuid geteuid getgid fchmod chown mkfifo sched_getaffinity nice"),
     (signal, "SIGKILL SIGHUP SIGALRM SIGCHLD SIGUSR1 alarm setitimer pthread_sigmask sigwait"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,3 +68,18 @@ def test_equal_values_have_equal_digests(tmp_path: Path) -> None:
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1}) != digest({"a": 2, "b": 2})
     write_text(tmp_path / "a", "text")
     assert file_digest(tmp_path / "a") == digest(b"text")
+
+
+def test_bytes_are_written_as_they_are_on_windows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a file is text, whose LF becomes CR LF, unless it is opened with O_BINARY."""
+    flags: list[int] = []
+    really_open, binary = os.open, os.O_SYNC  # Linux has no O_BINARY: any flag that does no harm stands for it
+    monkeypatch.setattr(os, "O_BINARY", binary, raising=False)
+
+    def note_flags(path: Path, flag: int, mode: int) -> int:
+        flags.append(flag)
+        return really_open(path, flag, mode)
+
+    monkeypatch.setattr(os, "open", note_flags)
+    write_text(tmp_path / "a.txt", "a\nb\n")
+    assert len(flags) == 1 and flags[0] & binary and (tmp_path / "a.txt").read_bytes() == b"a\nb\n"

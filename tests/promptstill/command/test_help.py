@@ -16,7 +16,7 @@ from promptstill.command.help import Command
 from tests.support import ROOT
 
 PROGRAMS = {"optimize": "optimizer", "distill": "distill", "serve": "serving"}
-SLOW = {"dspy", "torch", "vllm", "optuna", "transformers", "matplotlib", "litellm", "bm25s", "scipy"}
+SLOW = {"dspy", "torch", "vllm", "optuna", "transformers", "litellm", "bm25s", "scipy"}
 every_program = pytest.mark.parametrize("program", PROGRAMS)
 
 
