@@ -108,7 +108,8 @@ def ticks(span: Range, *, whole: bool = False) -> list[float]:
     power = 10.0 ** math.floor(math.log10(least))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
     step = max(1.0, step) if whole else step
-    return [round(n * step, 10) + 0.0 for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(n * step, 10) + 0.0 for n in range(first, last + 1)]
 
 
 def x_axis(axes: Axes, label: str, *, whole: bool = False, grid: bool = True) -> str:
