@@ -57,7 +57,7 @@ def figure(height: float, *parts: str) -> Markup:
     return Markup(f'<svg viewBox="0 0 {WIDTH} {height:g}" aria-hidden="true">{"".join(parts)}</svg>')
 
 
-def element(name: str, content: str = "", **attributes: str | float) -> str:
+def element(name: str, content: str = "", /, **attributes: str | float) -> str:
     """An SVG element. `content` is text; numbers are written to a tenth of a pixel or finer."""
     written = [f'{key.replace("_", "-")}="{escape(shorten(value))}"' for key, value in attributes.items()]
     return f"<{name} {' '.join(written)}>{escape(content)}</{name}>"
