@@ -80,11 +80,25 @@ def notes(made: Measurement) -> Iterator[str]:
         if difference:
             yield f"{label(cell, models)} over {first}: {gain_text(difference.gain)}"
             yield f"  rows gained: {row_list(difference.gained)}; rows lost: {row_list(difference.lost)}"
+    yield from port_notes(made, models)
     shares = {label(cell, models): cell.report.cut for cell in made.cells}
     if note := cut_note(shares, made.cells[0].report.score.n):
         yield note
     if made.winners > 1 and (best := best_difference(made)):
         yield bonferroni_note(best.gain.p, made.winners, "prompts", "the first")
+
+
+def port_notes(made: Measurement, models: list[str]) -> Iterator[str]:
+    """What each prompt gains and loses on another model than that on which it was found."""
+    for cell, port in zip(made.cells, made.ports, strict=True):
+        if not cell.is_port or cell.origin is None:
+            continue
+        found = cell.origin.model
+        if port:
+            yield f"{cell.prompt} on {cell.model} over {found}, on which it was found: {gain_text(port.gain)}"
+            yield f"  rows gained: {row_list(port.gained)}; rows lost: {row_list(port.lost)}"
+        else:
+            yield f"To see the rows that {cell.prompt} gains and loses by its port from {found}, add --model {found}."
 
 
 def best_difference(made: Measurement) -> Difference | None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.launch import refuse_unserved
+from optimizer.measure.files import open_subjects, seed_of
 from optimizer.measure.measurement import Cell, Measurement
 from optimizer.measure.settings import MeasureSettings, ModelAt
-from optimizer.measure.subject import Subject, open_subjects, seed_of
+from optimizer.measure.subject import Subject
 from optimizer.run.folder import MEASURE, RunFolder
-from optimizer.search.baseline import shown_note
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client, Endpoint
@@ -39,19 +39,22 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     say = teller(listener)
     seed = seed_of(settings.files) if settings.seed is None else settings.seed
     opened = open_task(settings.recipe, settings.parameters, seed=seed)
-    subjects = open_subjects(settings.files, opened)
+    subjects, test = open_subjects(settings.files, opened, runs), opened.splits.test
     models = settings.models_at(opened.recipe.model)
-    calls = len(opened.splits.test) * len(subjects) * len(models)
+    calls = sum(subject.most_calls(test) for subject in subjects) * len(models)
     refuse_small_limit(settings.limits.calls, calls)
     found = [(at, at.find(say)) for at in models]
     for at, model in found:
         refuse_unserved(at.source, model, say)
-    for note in filter(None, (shown_note(one.prompt, one.label, opened.splits.test) for one in subjects)):
+    for note in filter(None, (subject.shown_note(test) for subject in subjects)):
         say(note)
     folder = RunFolder.create(f"{opened.name}-measure", runs)
     folder.begin(opened.recipe_file, opened.splits, settings.to_json())
     folder.note(kind=MEASURE)
-    say(f"measuring on test: {plural(len(subjects), 'prompt')} on {plural(len(models), 'model')}, {calls:,} calls")
+    most = "up to " if any(subject.most_calls(test) > len(test) for subject in subjects) else ""
+    say(
+        f"measuring on test: {plural(len(subjects), 'prompt')} on {plural(len(models), 'model')}, {most}{calls:,} calls"
+    )
     allowance = Allowance(settings.limits)
     with closing(open_calls(folder.calls_url)) as store:
         return Bench(opened, subjects, folder, store, allowance, seed, say).run(found)
@@ -103,11 +106,12 @@ class Bench:
             for subject in subjects:
                 await subject.check(rows, metric, client)
             for subject in subjects:
-                if subject.found_on not in (None, model.name):
-                    self.say(f"{subject.label} was found on {subject.found_on}: here {model.name} is asked it")
-                results = await subject.score(rows, metric, client)
+                origin = subject.origin
+                if origin and origin.model != model.name:
+                    self.say(f"{subject.label} was found on {origin.model}: here {model.name} is asked it")
+                report = summarize_results(await subject.score(rows, metric, client), self.seed)
                 self.folder.count_winners(subject.id)
-                cells.append(Cell(subject.label, label, subject.id, summarize_results(results, self.seed)))
+                cells.append(Cell(subject.label, label, subject.id, report, model.name, origin))
 
     def finish(self, cells: Sequence[Cell], stopped: Limit | None) -> Measurement:
         """Count the prompts, and write what was measured."""

@@ -1,4 +1,8 @@
-"""What a measurement came to: each prompt on each model, against the first of them, and as JSON."""
+"""What a measurement came to: each prompt on each model, against the first of them, and as JSON.
+
+A prompt that a search found on one model and that is measured on another has a port: the difference to its own scores
+on the first, measured here too or else those that its search's run folder holds.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from optimizer.measure.subject import Origin
 from optimizer.run.folder import RunFolder
 from promptstill.endpoint.allowance import Allowance, Limit
 from promptstill.endpoint.store import Total
@@ -15,22 +20,35 @@ from promptstill.provenance import now
 from promptstill.scoring.test_report import TestReport
 from promptstill.stats import Gain, gain
 
-SAME = 1e-9  # scores that differ by less are equal
+SAME = 1e-6  # scores that differ by less are equal; test.jsonl has six digits
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A prompt on a model. id: of the prompt as that model is asked it."""
+    """A prompt on a model. model: as the user named it. id: of the prompt as that model is asked it. name: the model's,
+    as requests have it. origin: where a search found the prompt, if one did."""
 
     prompt: str
     model: str
     id: str
     report: TestReport
+    name: str
+    origin: Origin | None = None
+
+    @property
+    def is_port(self) -> bool:
+        """Whether a search found the prompt on another model."""
+        return self.origin is not None and self.origin.model != self.name
+
+    @property
+    def scores(self) -> list[float]:
+        """In the order of the rows."""
+        return [result.score for result in self.report.results]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A cell against the first on the same rows. gained, lost: ids of the rows that score higher, and lower."""
+    """A cell against other scores of the same rows. gained, lost: ids of the rows that score higher, and lower."""
 
     gain: Gain
     gained: tuple[str, ...]
@@ -58,7 +76,23 @@ class Measurement:
     @cached_property
     def differences(self) -> list[Difference | None]:
         """Each cell's difference to the first; None for the first itself."""
-        return [None, *(compare(cell, self.cells[0], self.seed) for cell in self.cells[1:])] if self.cells else []
+        return (
+            [None, *(compare(cell, self.cells[0].scores, self.seed) for cell in self.cells[1:])] if self.cells else []
+        )
+
+    @cached_property
+    def ports(self) -> list[Difference | None]:
+        """Each port's difference to the same prompt on the model on which it was found; None where that is unknown."""
+        return [self._port(cell) for cell in self.cells]
+
+    def _port(self, cell: Cell) -> Difference | None:
+        if cell.origin is None or not cell.is_port:
+            return None
+        here = (one.scores for one in self.cells if one.prompt == cell.prompt and one.name == cell.origin.model)
+        stored = cell.origin.scores or {}
+        ids = [result.example.id for result in cell.report.results]
+        scores = next(here, [stored[row] for row in ids] if stored else [])
+        return compare(cell, scores, self.seed) if scores else None
 
     def usd(self, cell: Cell) -> float:
         """What a thousand requests of a cell cost, by `--price`."""
@@ -88,20 +122,21 @@ class Measurement:
                     **cell.report.to_json(),
                     "usd_per_1000": self.usd(cell),
                     "over_first": difference.to_json() if difference else None,
+                    "found_on": cell.origin.model if cell.origin else None,
+                    "over_found": port.to_json() if port else None,
                 }
-                for cell, difference in zip(self.cells, self.differences, strict=True)
+                for cell, difference, port in zip(self.cells, self.differences, self.ports, strict=True)
             ],
             "versions": record["versions"],
         }
 
 
-def compare(cell: Cell, first: Cell, seed: int) -> Difference:
-    """A cell against the first, row by row."""
-    pairs = list(zip(cell.report.results, first.report.results, strict=True))
-    scores, others = ([result.score for result in report.results] for report in (cell.report, first.report))
-    groups = [result.example.group for result in first.report.results]
+def compare(cell: Cell, others: Sequence[float], seed: int) -> Difference:
+    """A cell against other scores of its rows, in their order."""
+    examples = [result.example for result in cell.report.results]
+    pairs = list(zip(examples, cell.scores, others, strict=True))
     return Difference(
-        gain(scores, others, seed, groups),
-        tuple(one.example.id for one, other in pairs if one.score > other.score + SAME),
-        tuple(one.example.id for one, other in pairs if one.score < other.score - SAME),
+        gain(cell.scores, others, seed, [example.group for example in examples]),
+        tuple(example.id for example, score, other in pairs if score > other + SAME),
+        tuple(example.id for example, score, other in pairs if score < other - SAME),
     )

@@ -29,8 +29,9 @@ class ModelAt:
 class MeasureSettings:
     """One measurement's settings.
 
-    files: each a best.json or a prompt of the user's own; none measures the recipe's `baseline`. models: `MODEL` or
-    `MODEL@URL`; none is the recipe's. seed: of the split; None takes that of the first best.json, or else 0.
+    files: each a best.json, a prompt of the user's own or a compiled DSPy program; none measures the recipe's
+    `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. seed: of the split; None takes that of the first
+    best.json, or else 0.
     """
 
     recipe: str

@@ -1,141 +1,154 @@
-"""The files that can be measured: each is opened as a `Subject`, by what it holds.
-
-A new kind of file docks in `open_json`: it becomes a subject whose `score` answers the rows in its own way.
-"""
+"""What can be measured: a prompt, or a compiled DSPy program. Each answers the rows in its own way."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from optimizer.search.baseline import shown_note
 from promptstill.endpoint.client import Client
-from promptstill.errors import UserError
-from promptstill.prompt.artifact import read_artifact
-from promptstill.prompt.own.files import JSON
-from promptstill.prompt.own.read import OwnPrompt
+from promptstill.files import digest
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.evaluate import ScoredRow, score_rows
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_answer, score_rows
+from promptstill.scoring.program import answer_by_module
 from promptstill.scoring.unread import FIRST_ROWS, refuse_unread
-from promptstill.strict_json import parse_json
 from promptstill.task.examples import Example
-from promptstill.task.open import OpenTask, read_own_of
+from promptstill.task.program import to_json
 from promptstill.task.recipe import Metric
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is measured, by the name that tables show. found_on: the model on which a search found it, if one did."""
+class Origin:
+    """Where a search found a prompt.
 
-    label: str
-    prompt: Prompt
-    found_on: str | None = None
+    model: on which. scores: its score then by test row, by the row's id; None where the search's test.jsonl is not at
+    hand.
+    """
 
-    def on(self, model: str, markers: Sequence[str]) -> Subject:
-        """The subject as another model is asked it; on its own model it sends the same requests as before."""
-        if self.found_on == model:
-            return self
-        return replace(self, prompt=self.prompt.model_copy(update={"model": model, "markers": list(markers)}))
+    model: str
+    scores: Mapping[str, float] | None = None
+
+
+class Subject(Protocol):
+    """What is measured. label: what tables call it. origin: None for what no search found."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def origin(self) -> Origin | None: ...
 
     @property
     def id(self) -> str:
         """Of what is asked, the model's name included."""
-        return self.prompt.id
+        ...
+
+    def named(self, label: str) -> Subject:
+        """The subject under another label."""
+        ...
+
+    def on(self, model: str, markers: Sequence[str]) -> Subject:
+        """The subject as a model is asked it."""
+        ...
+
+    def most_calls(self, rows: Sequence[Example]) -> int:
+        """The calls that the rows take at most."""
+        ...
+
+    def shown_note(self, rows: Sequence[Example]) -> str:
+        """That rows of test stand in it, as demos perhaps; empty where none is seen."""
+        ...
 
     async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
         """Raises `UserError` where nothing is found in the replies to the first rows; they are stored for `score`."""
+
+    async def score(self, rows: Sequence[Example], metric: Metric, client: Client) -> list[ScoredRow]:
+        """The results on the rows, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class PromptSubject:
+    """A prompt; in the recipe of a program it stands in the place of the predictor that is searched."""
+
+    label: str
+    prompt: Prompt
+    origin: Origin | None = None
+
+    @property
+    def id(self) -> str:
+        return self.prompt.id
+
+    def named(self, label: str) -> PromptSubject:
+        return replace(self, label=label)
+
+    def on(self, model: str, markers: Sequence[str]) -> PromptSubject:
+        """On the model on which it was found it sends the same requests as then."""
+        if self.origin and self.origin.model == model:
+            return self
+        return replace(self, prompt=self.prompt.model_copy(update={"model": model, "markers": list(markers)}))
+
+    def most_calls(self, rows: Sequence[Example]) -> int:
+        return sum(row.program.calls_per_row if row.program else 1 for row in rows)
+
+    def shown_note(self, rows: Sequence[Example]) -> str:
+        return shown_note(self.prompt, self.label, rows)
+
+    async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
         if self.prompt.reply.is_declared:
             refuse_unread(self.prompt, await score_rows(self.prompt, rows[:FIRST_ROWS], metric, client))
 
     async def score(self, rows: Sequence[Example], metric: Metric, client: Client) -> list[ScoredRow]:
-        """The results on the rows, in their order."""
         return await score_rows(self.prompt, rows, metric, client)
 
 
-def open_subjects(files: Sequence[str], opened: OpenTask) -> list[Subject]:
-    """The files as subjects, or the recipe's own baseline without any. Raises `UserError`."""
-    own = opened.recipe.own_prompt
-    if not files and not (own and opened.own):
-        raise UserError(
-            "Which prompt?",
-            "There is no file to measure, and the recipe names no baseline.",
-            "Try: optimize RECIPE.py --measure mine.md best.json",
-        )
-    if own and opened.own and not files:
-        return [Subject(own.name, opened.own)]
-    subjects = [open_file(Path(file), opened) for file in dict.fromkeys(files)]
-    for subject in subjects:
-        refuse_other_fields(subject, opened)
-    names = Counter(Path(subject.label).name for subject in subjects)
-    return [replace(one, label=name) if names[name := Path(one.label).name] == 1 else one for one in subjects]
+@dataclass(frozen=True)
+class ProgramSubject:
+    """A compiled program as it stands: DSPy's own adapter sends its prompts and reads the replies, in its JSON format
+    too where a reply does not parse.
 
+    module: a `dspy.Predict`, or the recipe's program with the file's state. outputs: the signature's output fields,
+    whose values a row's metric gets as JSON has them; None for a program, which answers for itself. model: empty until
+    one is named.
+    """
 
-def open_file(path: Path, opened: OpenTask) -> Subject:
-    """One file as a subject. Raises `UserError`."""
-    own = opened.recipe.own_prompt
-    if own and opened.own and Path(own.file).resolve() == path.resolve():
-        return Subject(str(path), opened.own)  # the recipe says how its answers are read
-    if path.suffix.lower() in JSON:
-        return open_json(path, opened)
-    return Subject(str(path), read_own_of(OwnPrompt(path), opened.task))
+    label: str
+    module: Any
+    max_tokens: int
+    outputs: Mapping[str, Any] | None = None
+    model: str = ""
+    origin: None = None
 
+    @property
+    def id(self) -> str:
+        states = [[name, one.signature.dump_state(), one.demos] for name, one in self.module.named_predictors()]
+        return digest([states, self.max_tokens, self.model])
 
-def open_json(path: Path, opened: OpenTask) -> Subject:
-    """A best.json, a student's prompt.json, or OpenAI messages. Raises `UserError`."""
-    value = peek(path)
-    if isinstance(value, list) or "messages" in value:
-        return Subject(str(path), read_own_of(OwnPrompt(path), opened.task))
-    artifact = read_artifact(path)
-    refuse_other_rows(path, artifact, opened)
-    prompt = Prompt.from_artifact(artifact, str(path))
-    return Subject(str(path), prompt, prompt.model)
+    def named(self, label: str) -> ProgramSubject:
+        return replace(self, label=label)
 
+    def on(self, model: str, markers: Sequence[str]) -> ProgramSubject:
+        return replace(self, model=model)
 
-def peek(path: Path) -> list[Any] | dict[str, Any]:
-    """The value of a JSON file; an empty object where it cannot be read, for `read_artifact` to say why."""
-    try:
-        value = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, list | dict) else {}
+    def most_calls(self, rows: Sequence[Example]) -> int:
+        return 2 * len(self.module.predictors()) * len(rows)
 
+    def shown_note(self, rows: Sequence[Example]) -> str:
+        demos = [demo for one in self.module.predictors() for demo in one.demos]
+        if not (count := sum(any(row.inputs.items() <= demo.items() for demo in demos) for row in rows)):
+            return ""
+        return f"{count} of {len(rows)} test rows are demos of {self.label}: it is scored too high by them"
 
-def entry(value: object, *keys: str) -> Any:
-    """What stands under the keys inside each other; None where a file from elsewhere has something else there."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+    async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
+        """Nothing declares how its replies are read."""
 
+    async def score(self, rows: Sequence[Example], metric: Metric, client: Client) -> list[ScoredRow]:
+        return await gather_or_cancel(self._score_row(row, metric, client) for row in rows)
 
-def refuse_other_rows(path: Path, artifact: Mapping[str, Any], opened: OpenTask) -> None:
-    """Raises `UserError` for a best.json that kept other rows for its test: it may have been chosen by these."""
-    kept = entry(artifact, "splits", "sha256", "test")
-    if kept in (None, opened.splits.digests()["test"]):
-        return
-    seed = entry(artifact, "search", "seed")
-    raise UserError(
-        f"{path} was found with other test rows than {opened.recipe_file.path} has now.",
-        "Its search may have seen these rows, so a score on them would mean nothing.",
-        f"Measure it with its own rows, and its seed: --seed {seed}" if seed is not None else "Restore the data.",
-    )
-
-
-def refuse_other_fields(subject: Subject, opened: OpenTask) -> None:
-    """Raises `UserError` for a prompt of another task."""
-    for kind in ("inputs", "outputs"):
-        has, wanted = ([field.name for field in getattr(one, kind)] for one in (subject.prompt, opened.task))
-        if has != wanted:
-            raise UserError(
-                f"{subject.label} is a prompt of another task.",
-                f"Its {kind} are {', '.join(has)}; the recipe's are {', '.join(wanted)}.",
-                "Measure it with its own recipe.",
-            )
-
-
-def seed_of(files: Sequence[str]) -> int:
-    """The seed with which the first best.json among the files was found; 0 where there is none."""
-    values = (peek(Path(file)) for file in files if Path(file).suffix.lower() in JSON)
-    seeds = [entry(value, "search", "seed") for value in values]
-    return next((seed for seed in seeds if isinstance(seed, int)), 0)
+    async def _score_row(self, row: Example, metric: Metric, client: Client) -> ScoredRow:
+        given = await answer_by_module(self.module, self.model, self.max_tokens, row, client)
+        if self.outputs is not None and given.outputs is not None:
+            values = {name: to_json(info, given.outputs[name]) for name, info in self.outputs.items()}
+            given = replace(given, outputs=values)
+        return await score_answer(row, given, metric, client)

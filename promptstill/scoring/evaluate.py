@@ -83,7 +83,11 @@ async def gather_or_cancel(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[
 
 async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> ScoredRow:
     """Ask for one row and score the answer."""
-    given = await answer_row(prompt, example, client, role)
+    return await score_answer(example, await answer_row(prompt, example, client, role), metric, client)
+
+
+async def score_answer(example: Example, given: ModelAnswer, metric: Metric, client: Client) -> ScoredRow:
+    """The result of a row whose answer is there."""
     if given.outputs is None:
         return to_scored_row(example, given, 0.0, given.reason)
     try:

@@ -8,7 +8,7 @@ zero.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -90,31 +90,63 @@ def open_seam(program: Program) -> Any:
 
 async def answer_by_program(program: Program, prompt: Prompt, row: Example, client: Client, role: str) -> ModelAnswer:
     """The program's answer to a row; see `Question.ask` for what is raised. It runs in one of the client's threads."""
-    loop = asyncio.get_running_loop()
-    run = ProgramRun(prompt, ClientEngine(client, prompt.model, 0, loop, role, 0.0, FROZEN_TOKENS))
+    engine = ClientEngine(client, prompt.model, 0, asyncio.get_running_loop(), role, 0.0, FROZEN_TOKENS)
+    return await run_in_thread(engine, answer_in_thread, open_seam(program), ProgramRun(prompt, engine), row)
+
+
+async def answer_by_module(module: Any, model: str, max_tokens: int, row: Example, client: Client) -> ModelAnswer:
+    """The answer of a DSPy module as it stands, sent and read by DSPy itself: greedy, up to `max_tokens` a reply."""
+    engine = ClientEngine(client, model, 0, asyncio.get_running_loop(), "task", 0.0, max_tokens)
+    return await run_in_thread(engine, answer_of_module, module, engine, row)
+
+
+async def run_in_thread(engine: ClientEngine, work: Callable[..., ModelAnswer], *given: Any) -> ModelAnswer:
+    """What `work` returns in one of the client's threads; it ends with its next call once nobody waits for it."""
     try:
-        return await loop.run_in_executor(client.threads, answer_in_thread, open_seam(program), run, row)
+        return await engine.loop.run_in_executor(engine.client.threads, work, *given)
     except asyncio.CancelledError:
-        run.engine.stopped = True
+        engine.stopped = True
         raise
 
 
 def answer_in_thread(module: Any, run: ProgramRun, row: Example) -> ModelAnswer:
-    """The answer of one run; a failure of the whole run is raised, whatever the program made of it."""
-    engine = run.engine
+    """The answer of one run with the prompt in a predictor's place."""
     try:
-        with dspy.context(lm=engine.to_lm(), disable_history=True, **{RUN: run}):
+        outputs = run_module(module, run.engine, row, {RUN: run})
+    except ReplyError as error:
+        problem, detail = run.problem or ("unparsed", str(error))
+        return ModelAnswer(total_cost(run.engine, "", cut=run.cut), None, problem, detail[:500], run.part)
+    return ModelAnswer(total_cost(run.engine, to_reply(outputs), cut=run.cut), outputs, part=run.part)
+
+
+def answer_of_module(module: Any, engine: ClientEngine, row: Example) -> ModelAnswer:
+    """The answer of one run of a module without a prompt of ours."""
+    outputs, detail = None, ""
+    try:
+        outputs = run_module(module, engine, row, {})
+    except ReplyError as error:
+        detail = str(error)[:500]
+    cut = any(one.finish_reason == "length" for one in engine.completions)
+    cost = total_cost(engine, "" if outputs is None else to_reply(outputs), cut=cut)
+    return ModelAnswer(cost, outputs, None if outputs is not None else "unparsed", detail)
+
+
+def run_module(module: Any, engine: ClientEngine, row: Example, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's outputs for a row. extra: further settings of DSPy's.
+
+    Raises `ReplyError` for what the module raises, but a failure of the whole run as it is, whatever the module made of
+    it.
+    """
+    try:
+        with dspy.context(lm=engine.to_lm(), disable_history=True, **extra):
             outputs = to_outputs(module(**row.inputs))
     except Exception as error:  # the program is the user's code: on one reply or another it may raise anything
         if engine.fatal:
             raise engine.fatal[0] from error
-        raised = f"the program raised {type(error).__name__}: {error}"
-        problem, detail = run.problem or ("unparsed", raised)
-        return ModelAnswer(total_cost(run, ""), None, problem, detail[:500], run.part)
+        raise ReplyError(f"the program raised {type(error).__name__}: {error}") from error
     if engine.fatal:
         raise engine.fatal[0]
-    reply = canonical_json({name: as_shown(value) for name, value in outputs.items()})
-    return ModelAnswer(total_cost(run, reply), outputs, part=run.part)
+    return outputs
 
 
 def to_outputs(prediction: Any) -> dict[str, Any]:
@@ -129,12 +161,17 @@ def as_shown(value: Any) -> Any:
     return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
 
 
-def total_cost(run: ProgramRun, text: str) -> Completion:
-    """All calls of a run as one completion, whose text is the program's output."""
-    completions = run.engine.completions
+def to_reply(outputs: Mapping[str, Any]) -> str:
+    """A program's output as a text, in the place of a model's reply."""
+    return canonical_json({name: as_shown(value) for name, value in outputs.items()})
+
+
+def total_cost(engine: ClientEngine, text: str, *, cut: bool) -> Completion:
+    """All calls of a run as one completion. text: the program's output. cut: whether a reply ended at its limit."""
+    completions = engine.completions
     return Completion(
         text=text,
-        finish_reason="length" if run.cut else "stop",
+        finish_reason="length" if cut else "stop",
         prompt_tokens=sum(one.prompt_tokens for one in completions),
         cached_tokens=sum(one.cached_tokens for one in completions),
         completion_tokens=sum(one.completion_tokens for one in completions),

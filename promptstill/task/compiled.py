@@ -1,6 +1,6 @@
-"""Reads program.json, what `save` of a compiled DSPy program wrote, as the prompt that one of its predictors sends.
+"""Reads program.json, what `save` of a compiled DSPy program wrote: as the program again, or as one predictor's prompt.
 
-Nothing in the file is executed; a pickled program is refused.
+Nothing in the file is executed; a pickled program is refused. A model that was saved with it is not taken over.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from promptstill.prompt.layouts.task import REASONING, REASONING_TOKENS, Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.strict_json import parse_json
 from promptstill.task.load import did_you_mean
+from promptstill.task.program import Program
 
 
 class SavedField(BaseModel):
@@ -46,11 +47,55 @@ def read_compiled(path: Path, task: Task, predictor: str | None = None) -> Promp
     file that DSPy did not write, and for a predictor that it does not have or that has other fields.
     """
     name, saved = pick_predictor(path, read_predictors(path), predictor)
-    state = saved.signature
-    reasoning = len(state.fields) == len(task.signature.fields) + 1 and task.can_reason
-    signature, labels = task.signature, [one.prefix for one in state.fields]
-    if reasoning:  # as `dspy.ChainOfThought` adds it
+    state, signature = saved.signature, to_signature(path, name, saved, task)
+    demos = [{key: demo[key] for key in signature.fields if key in demo} for demo in saved.demos]
+    demos = [demo for demo in demos if demo.keys() >= signature.fields.keys() - {REASONING}]
+    tokens = task.max_tokens + REASONING_TOKENS * (len(signature.fields) > len(task.signature.fields))
+    bare = replace(task, signature=signature, max_tokens=tokens, structured=False)
+    return build_prompt(bare, "dspy-chat", state.instructions, demos, k=len(demos))
+
+
+def load_predictor(path: Path, task: Task) -> Any:
+    """The one predictor of the file as a `dspy.Predict`, for a recipe of a signature. Raises as `read_compiled`."""
+    name, saved = pick_predictor(path, read_predictors(path))
+    predictor = dspy.Predict(to_signature(path, name, saved, task))
+    predictor.demos = saved.demos
+    return predictor
+
+
+def load_program(path: Path, program: Program) -> Any:
+    """A copy of the recipe's program with what the file says of each of its predictors. Raises `UserError` for a file
+    that DSPy did not write, and for one of a program with other predictors.
+    """
+    module, saved = program.module.deepcopy(), read_predictors(path)
+    wanted = [name.removesuffix(".predict") for name, _ in module.named_predictors()]
+    found = [name.removesuffix(".predict") or "self" for name in saved]
+    if set(wanted) != set(found):
+        raise UserError(
+            f"{path} is of another program than {program.name}.",
+            f"Its predictors are {', '.join(found)}; the recipe's program has {', '.join(wanted)}.",
+            'Save it from the program of this recipe: program.save("program.json")',
+        )
+    for name, predictor in module.named_predictors():
+        _, state = pick_predictor(path, saved, name)
+        refuse_other_labels(path, name, state, predictor.signature)
+        predictor.signature = predictor.signature.load_state(state.signature.model_dump())
+        predictor.demos, predictor.lm = state.demos, None
+    return module
+
+
+def to_signature(path: Path, name: str, saved: SavedPredictor, task: Task) -> Any:
+    """The task's signature as the file has it; with reasoning, where it is of a `dspy.ChainOfThought`."""
+    signature = task.signature
+    if len(saved.signature.fields) == len(signature.fields) + 1 and task.can_reason:
         signature = signature.prepend(REASONING, dspy.OutputField(desc="${reasoning}"), type_=str)
+    refuse_other_labels(path, name, saved, signature)
+    return signature.load_state(saved.signature.model_dump())
+
+
+def refuse_other_labels(path: Path, name: str, saved: SavedPredictor, signature: Any) -> None:
+    """Raises `UserError` where a saved predictor has other fields than the signature."""
+    labels = [one.prefix for one in saved.signature.fields]
     known = [info.json_schema_extra["prefix"] for info in signature.fields.values()]
     if labels != known:
         raise UserError(
@@ -58,11 +103,6 @@ def read_compiled(path: Path, task: Task, predictor: str | None = None) -> Promp
             f"Its fields are {' '.join(labels)} and the recipe has {' '.join(known)}",
             "Give a program that was compiled for this recipe's signature.",
         )
-    demos = [{key: demo[key] for key in signature.fields if key in demo} for demo in saved.demos]
-    demos = [demo for demo in demos if demo.keys() >= signature.fields.keys() - {REASONING}]
-    tokens = task.max_tokens + REASONING_TOKENS * reasoning
-    bare = replace(task, signature=signature.load_state(state.model_dump()), max_tokens=tokens, structured=False)
-    return build_prompt(bare, "dspy-chat", state.instructions, demos, k=len(demos))
 
 
 def read_predictors(path: Path) -> dict[str, Any]:
@@ -86,7 +126,13 @@ def read_predictors(path: Path) -> dict[str, Any]:
     return found
 
 
-def pick_predictor(path: Path, saved: dict[str, Any], name: str | None) -> tuple[str, SavedPredictor]:
+def is_compiled(value: object) -> bool:
+    """Whether the value of a JSON file is the state of a DSPy program."""
+    parts = [value, *value.values()] if isinstance(value, dict) else []
+    return any(isinstance(part, dict) and "signature" in part for part in parts)
+
+
+def pick_predictor(path: Path, saved: dict[str, Any], name: str | None = None) -> tuple[str, SavedPredictor]:
     """The predictor called `name`, or else the only one. Raises `UserError`."""
     short = {key.removesuffix(".predict"): one for key, one in saved.items()}
     wanted = next(iter(short)) if name is None or list(short) == [""] else name.removesuffix(".predict")

@@ -1,10 +1,32 @@
-"""An endpoint for a program of three predictors: a word is cleaned, coded and told."""
+"""A program of three predictors, and an endpoint for it: a word is cleaned, coded and told."""
 
 from __future__ import annotations
 
 import re
 
 from tests.support.fake import Body
+
+PROGRAM = """
+import dspy
+from promptstill import Recipe, exact_match, recipe
+
+class Triage(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.clean = dspy.Predict("word -> plain")
+        self.code = dspy.Predict(dspy.Signature("plain -> code", "Say the code of the word."))
+        self.tell = dspy.Predict("code -> told")
+
+    def forward(self, word):
+        return self.tell(code=self.code(plain=self.clean(word=word).plain).code)
+
+@recipe
+def triage(predictor: str = "code") -> Recipe:
+    rows = [{"word": f"W{i} {'EVEN' if i % 2 == 0 else 'ODD'}", "told": f"told c{i % 2}"} for i in range(120)]
+    return Recipe.from_program(
+        Triage(), predictor=predictor, examples=rows, metric=exact_match("told"), model="fake", split=(40, 40, 40)
+    )
+"""
 
 
 def triage(body: Body) -> str:

@@ -16,31 +16,10 @@ from distill.plan import plan_distillation
 from distill.settings import DistillSettings
 from promptstill import Prompt, UserError
 from promptstill.task.load import load_recipe
-from tests.optimizer.program import triage
+from tests.optimizer.program import PROGRAM, triage
 from tests.support.codes import best, run
 from tests.support.fake import Body, FakeEndpoint
 
-PROGRAM = """
-import dspy
-from promptstill import Recipe, exact_match, recipe
-
-class Triage(dspy.Module):
-    def __init__(self):
-        super().__init__()
-        self.clean = dspy.Predict("word -> plain")
-        self.code = dspy.Predict(dspy.Signature("plain -> code", "Say the code of the word."))
-        self.tell = dspy.Predict("code -> told")
-
-    def forward(self, word):
-        return self.tell(code=self.code(plain=self.clean(word=word).plain).code)
-
-@recipe
-def triage(predictor: str = "code") -> Recipe:
-    rows = [{"word": f"W{i} {'EVEN' if i % 2 == 0 else 'ODD'}", "told": f"told c{i % 2}"} for i in range(120)]
-    return Recipe.from_program(
-        Triage(), predictor=predictor, examples=rows, metric=exact_match("told"), model="fake", split=(40, 40, 40)
-    )
-"""
 PREDICTOR = """
 import dspy
 from promptstill import Recipe, exact_match, recipe

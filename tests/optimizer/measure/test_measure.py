@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import chdir
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from optimizer.cli import optimize
-from optimizer.measure.measure import measure
 from optimizer.measure.settings import MeasureSettings, split_model
 from optimizer.run.folder import RunFolder
 from promptstill import UserError
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.task.open import open_task
-from tests.support.codes import RECIPE
+from tests.optimizer.measured import measured, notes_of, record
+from tests.support.codes import RECIPE, knows_with_demos
 from tests.support.fake import Body, FakeEndpoint
 from tests.support.finished import copied
 
@@ -31,30 +30,6 @@ def knows_json(body: Body) -> str:
     text = body["messages"][-1]["content"]
     right = "c0" if "even" in text else "c1"
     return json.dumps({"r": {"code": right}}) if "JSON" in text else "c0"
-
-
-def measured(fake: FakeEndpoint, folder: Path, *words: str) -> Outcome:
-    """`optimize codes.py --measure …` in this process, in the folder."""
-    (folder / "codes.py").write_text(RECIPE)
-    with chdir(folder):
-        done = CliRunner().invoke(optimize, ["codes.py", "--base-url", fake.base_url, "--measure", *words])
-    error = done.exception
-    if error and not isinstance(error, UserError):
-        raise error
-    return Outcome(done.stdout, str(error or ""))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was printed, and the user's mistake, if any."""
-
-    stdout: str
-    mistake: str
-
-
-def record(folder: Path) -> dict[str, Any]:
-    (path,) = folder.glob("runs/codes-measure-*/measure.json")
-    return dict(json.loads(path.read_text()))
 
 
 def test_prompts_are_scored_on_test_and_compared_with_the_first(tmp_path: Path) -> None:
@@ -79,8 +54,6 @@ def test_prompts_are_scored_on_test_and_compared_with_the_first(tmp_path: Path) 
 
 
 def test_a_best_json_is_asked_as_its_search_asked_it_and_counts_once(finished_run: RunFolder, tmp_path: Path) -> None:
-    from tests.support.codes import knows_with_demos
-
     search = copied(finished_run, tmp_path / "runs")
     (tmp_path / "plain.md").write_text(PLAIN)
     with FakeEndpoint(knows_with_demos) as fake:
@@ -130,13 +103,15 @@ def test_a_pattern_that_finds_a_value_of_another_type_is_a_score_of_zero(tmp_pat
         (["unknown.md"], "unknown.md, line 1: {{wrd}} cannot be filled.\nDid you mean {{word}}?"),
         (["plain.md", "--max-calls", "30"], "--max-calls 30 is too few: measuring takes up to 40 calls"),
         (["other.py", "plain.md"], "--measure takes one recipe, not 2"),
-        (["program.json"], "program.json is no promptstill artifact"),
+        (["empty.json"], "empty.json is no promptstill artifact"),
+        (["other.json"], "other.json is nothing that can be measured.\nIt is no best.json, holds no OpenAI messages"),
     ],
 )
 def test_mistakes_cost_no_call_and_leave_no_run(words: list[str], told: str, tmp_path: Path) -> None:
     (tmp_path / "plain.md").write_text(PLAIN)
     (tmp_path / "unknown.md").write_text("{{wrd}}")
-    (tmp_path / "program.json").write_text("{}")
+    (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "other.json").write_text('{"rows": [1]}')
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, *words)
     assert told in done.mistake
@@ -156,13 +131,9 @@ def test_test_rows_that_stand_in_a_prompt_are_told(tmp_path: Path) -> None:
     (tmp_path / "leaky.md").write_text(
         f"# user\n\n{rows[0].inputs['word']}\n\n# assistant\n\nc1\n\n# user\n\n{{{{word}}}}"
     )
-    lines: list[str] = []
     with FakeEndpoint(knows_json) as fake:
-        settings = MeasureSettings(
-            recipe=str(tmp_path / "codes.py"), files=(str(tmp_path / "leaky.md"),), base_url=fake.base_url
-        )
-        measure(settings, tmp_path / "runs", lambda event: lines.append(str(event)))
-    assert "1 of 40 test rows stand word for word in leaky.md" in "\n".join(lines)
+        told = notes_of(fake, tmp_path, "leaky.md")
+    assert "1 of 40 test rows stand word for word in leaky.md" in told
 
 
 def test_a_limit_of_tokens_ends_it_with_the_prompts_that_are_whole(tmp_path: Path) -> None:
@@ -203,3 +174,39 @@ def test_a_best_json_with_another_record_is_refused_in_words(change: dict[str, A
     (tmp_path / "best.json").write_text(json.dumps(best))
     with FakeEndpoint(knows_json) as fake:
         assert "holds no valid prompt" in measured(fake, tmp_path, "best.json").mistake
+
+
+def reversed_codes(body: Body) -> str:
+    """Another model: right where the first one is wrong, and else wrong."""
+    return knows_with_demos(body).translate(str.maketrans("01?", "10x"))
+
+
+def test_a_port_is_compared_with_the_scores_that_the_search_left(finished_run: RunFolder, tmp_path: Path) -> None:
+    search = copied(finished_run, tmp_path / "runs")
+    best = tmp_path / "best.json"
+    best.write_text(search.best_path.read_text())
+    with FakeEndpoint(reversed_codes, model="other") as fake:
+        done = measured(fake, tmp_path, "best.json", "--model", "other")
+    assert not done.mistake and fake.requests == 40
+    (port,) = record(tmp_path)["measured"]
+    right = round(40 * json.loads(best.read_text())["scores"]["test"]["winner"]["score"]["mean"])
+    assert port["found_on"] == "fake" and len(port["over_found"]["lost"]) == right > 10
+    assert "best.json on other over fake, on which it was found: -" in done.stdout
+    assert f"rows gained: 0; rows lost: {right} (" in done.stdout
+
+
+def test_a_port_without_the_search_s_rows_is_compared_where_both_models_are_named(
+    finished_run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "best.json").write_text(finished_run.best_path.read_text())
+    (tmp_path / "plain.md").write_text(PLAIN)
+    with FakeEndpoint(reversed_codes, model="other") as other, FakeEndpoint(knows_with_demos) as fake:
+        alone = measured(other, tmp_path, "best.json", "--model", "other")
+        shutil.rmtree(tmp_path / "runs")
+        at = f"other@{other.base_url}"
+        both = measured(fake, tmp_path, "plain.md", "best.json", "--model", "fake", "--model", at)
+    wanted = "To see the rows that best.json gains and loses by its port from fake, add --model fake."
+    assert wanted in alone.stdout and wanted not in both.stdout
+    by_cell = {(one["prompt"], one["model"]): one for one in record(tmp_path)["measured"]}
+    assert by_cell["best.json", at]["over_found"]["mean"] < 0 and by_cell["best.json", "fake"]["over_found"] is None
+    assert f"best.json on {at} over fake, on which it was found: -" in both.stdout
