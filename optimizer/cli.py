@@ -25,6 +25,7 @@ from promptstill.shell import command_line, short_path
 from promptstill.task.scaffold import write_scaffold, write_shipped
 
 if TYPE_CHECKING:  # heavy: DSPy
+    from optimizer.run.result import RunResult
     from optimizer.run.settings import SearchSettings
 
 EXAMPLES = """
@@ -40,6 +41,7 @@ CODES = (
     ("3", "--gate: the prompt dropped"),
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
 )
+OTHERS = ("new", "rows", "show", "report", "gate", "check", "resume")  # what is no new search
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
@@ -64,6 +66,9 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         measure(options, chosen)
         return
     options["recipe"] = to_recipe(options["targets"])
+    if options["recipe"] and len(options["models"]) > 1 and not any(options[name] for name in OTHERS):
+        search_models(options)
+        return
     options |= one_model(options)
     if options["new"]:
         write_recipe(options["new"], options["rows"], options["like"])
@@ -178,6 +183,9 @@ def gate(options: dict[str, Any]) -> None:
     )
     for line in outcome.lines():
         click.echo(line)
+    if outcome.stored:
+        kept = short_path(options["gate"])
+        click.echo(f"The scores of now are stored in {kept}: later gates are held against them. Commit it.")
     if outcome.failed:
         click.echo(f"search again: {command_line('optimize', outcome.recipe)}")
     else:
@@ -205,8 +213,8 @@ def check(settings: SearchSettings) -> None:
     click.echo(f"next: {command_line('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
 
 
-def search_with(settings: SearchSettings, options: dict[str, Any]) -> None:
-    """Run the search, and show what came of it."""
+def search_with(settings: SearchSettings, options: dict[str, Any]) -> RunResult | None:
+    """Run the search, and show what came of it; None where a limit left nothing to choose from."""
     from optimizer import optimize as search
     from optimizer.command.summary import next_steps, summary
     from optimizer.search.search import NothingToChoose
@@ -217,13 +225,36 @@ def search_with(settings: SearchSettings, options: dict[str, Any]) -> None:
         try:
             result = search(settings, **places, listener=listener)
         except (LimitReached, NothingToChoose):
-            return  # said already, with the way to go on
+            return None  # said already, with the way to go on
     if result.best is None:
         best_path = result.run.best_path
         click.echo(f"Worker {result.worker} has done its part; worker 0 chooses, reads test and writes {best_path}.")
-        return
+        return result
     Console(highlight=False).print(summary(result), crop=False)
     for line in next_steps(result, options["output"]):
+        click.echo(line)
+    return result
+
+
+def search_models(options: dict[str, Any]) -> None:
+    """A search for each `--model`, then the winners side by side."""
+    from optimizer.models import best_lines, plan_searches, refuse_absent
+    from optimizer.models import search_models as search_each
+    from optimizer.report.compare import compare_runs
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    searches = plan_searches(to_settings(options | {"model": None}), options["models"], options["output"])
+    refuse_absent(searches, say)
+    found = search_each(searches, lambda one: search_with(one.settings, options | {"output": one.output}), say)
+    if len(found) < 2:
+        click.echo(f"{len(found)} of {len(searches)} searches read test: there is nothing to compare.")
+        return
+    page = options["output"].with_name("compare.html")
+    table, _ = compare_runs([one.result.run.path for one in found], page)
+    Console(highlight=False).print(table)
+    for line in [*best_lines(found), f"look at it  {short_path(page)}"]:
         click.echo(line)
 
 

@@ -17,7 +17,7 @@ TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(1)
-MODEL = f"Instead of the recipe's: {EMBEDDED}, a folder, a hub id, NAME[@URL]."
+MODEL = f"{EMBEDDED}, a folder, a hub id, NAME[@URL]; for each a search."
 
 
 def complete_shipped(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

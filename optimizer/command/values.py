@@ -27,9 +27,9 @@ def one_model(options: dict[str, Any]) -> dict[str, Any]:
     models = options["models"]
     if len(models) > 1:
         raise UserError(
-            f"A search takes one --model, not {len(models)}.",
-            "",
-            "Search with one, then compare: optimize RECIPE.py --measure best.json --model A --model B",
+            f"Here optimize takes one --model, not {len(models)}.",
+            "Several are for a new search, which then is one for each, and for --measure.",
+            "Name one.",
         )
     name, url = split_model(models[0]) if models else (None, None)
     return {"model": name, "base_url": url or options["base_url"]}

@@ -1,19 +1,28 @@
-"""`optimize --gate`: does a prompt under version control still score on dev what it scored when it was found?
+"""`optimize --gate`: does a prompt under version control still score on dev what it scored before?
 
-Every dev row is asked anew and held against the row's own stored score. The gate fails where two things hold together:
-the mean fell by more than the allowed drop, and the 95 % interval of the paired difference lies below
-zero. So neither noise nor a trifle fails a build. For a best.json that holds no scores by row the interval is that of
-two independent means, which sees less. Test is never read.
+Every dev row is asked anew. The dev scores of the search are a poor thing to hold this against: by them the prompt was
+chosen among many, so where replies vary they hold its luck, and a prompt that is as good as ever seems to drop. So the
+first gate that passes stores its own scores in best.json (`scores.dev.gate_rows`), and later gates are held against
+these, row by row: they chose nothing. A search asks no row more for it.
+
+As long as there are no such scores, a drop must show twice: against the prompt's dev scores of the search, row by row,
+and against its test score, which did not choose it among the many either. The second sees less, since the rows
+are others; the first is there since dev may be harder than test.
+
+A drop is more than the allowed one in the mean, with the 95 % interval of the change below zero. So neither noise nor a
+trifle fails a build. Test rows are never asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
@@ -23,48 +32,63 @@ from promptstill.engine.models import cache_root
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import UserError
 from promptstill.events import Say
-from promptstill.files import file_digest
+from promptstill.files import file_digest, write_json
 from promptstill.prompt.artifact import read_best
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import ScoredRow, score_rows
 from promptstill.scoring.test_report import summarize_results
 from promptstill.shell import command_line
-from promptstill.stats import Estimate, gain
+from promptstill.stats import Estimate, gain_interval
 from promptstill.task.open import OpenTask, open_task
 
 REGRESSED = 3  # the exit code
+FIRST_GATE, SEARCH, TEST = "at the first gate", "in the search", "on test"  # what a score is held against
 
 
 @dataclass(frozen=True)
-class RegressionCheck:
-    """The dev score then and now, from 0 to 1, and the interval of the change over `n` rows of `recipe`."""
+class Comparison:
+    """The score before and on dev now, from 0 to 1, and the interval of the change. reference: what `before` is.
+    n: dev rows. paired: whether the change is by row."""
 
+    reference: str
     before: float
     after: float
     low: float
     high: float
     n: int
     paired: bool
+
+    def dropped(self, max_drop: float) -> bool:
+        return self.before - self.after > max_drop and self.high < 0
+
+    @property
+    def line(self) -> str:
+        change, how = self.after - self.before, "paired" if self.paired else "unpaired"
+        return (
+            f"{100 * change:+.1f} points on {self.n} dev rows, {how} 95 % interval "
+            f"{100 * self.low:+.1f} to {100 * self.high:+.1f}, from {100 * self.before:.1f} {self.reference}"
+        )
+
+
+@dataclass(frozen=True)
+class RegressionCheck:
+    """What a gate came to. stored: whether the next one is held against these scores for the first time."""
+
+    comparisons: Sequence[Comparison]
     max_drop: float
     recipe: Path
+    stored: bool = False
 
     @property
     def failed(self) -> bool:
-        return self.before - self.after > self.max_drop and self.high < 0
+        return all(one.dropped(self.max_drop) for one in self.comparisons)
 
     def lines(self) -> list[str]:
         """The outcome and the test, for the terminal."""
-        change, how = self.after - self.before, "paired" if self.paired else "unpaired"
-        said = (
-            f"{100 * change:+.1f} points on {self.n} dev rows, {how} 95 % interval "
-            f"{100 * self.low:+.1f} to {100 * self.high:+.1f}"
-        )
-        rule = f"A drop fails when it is over {100 * self.max_drop:g} points and its interval lies below zero."
-        return [
-            f"{'FAILED' if self.failed else 'passed'}: {100 * self.before:.1f} when found, {100 * self.after:.1f} now",
-            said,
-            rule,
-        ]
+        first, both = self.comparisons[0], ", in both" if len(self.comparisons) > 1 else ""
+        scores = f"{100 * first.before:.1f} {first.reference}, {100 * first.after:.1f} now"
+        rule = f"A drop fails when it is over {100 * self.max_drop:g} points and its interval lies below zero{both}."
+        return [f"{'FAILED' if self.failed else 'passed'}: {scores}", *(one.line for one in self.comparisons), rule]
 
 
 @dataclass(frozen=True)
@@ -74,10 +98,6 @@ class StoredPrompt:
     artifact: Mapping[str, Any]
     prompt: Prompt
     prepared: OpenTask
-
-    @property
-    def seed(self) -> int:
-        return int(self.artifact["search"]["seed"])
 
 
 def check_regression(
@@ -101,7 +121,24 @@ def check_regression(
     with open_endpoint(source, served, log_path, say) as (endpoint, _):
         say(f"asking {len(subject.prepared.splits.dev)} dev rows (usually under a minute)")
         results = run_async(score_dev(prompt, subject.prepared, endpoint))
-    return compare_with_stored(subject, results, max_drop)
+    compared = compare_with_stored(subject.artifact, results)
+    check = RegressionCheck(compared, max_drop, subject.prepared.recipe_file.path)
+    same = served.name == subject.prompt.model and served.sha256 == subject.artifact["model"]["sha256"]
+    if check.failed or not same or compared[0].reference == FIRST_GATE:
+        return check
+    return replace(check, stored=store_scores(best_path, subject.artifact, results, say))
+
+
+def store_scores(best_path: Path, artifact: Mapping[str, Any], results: Sequence[ScoredRow], say: Say) -> bool:
+    """Write the scores into best.json, for the gates to come; whether that was possible."""
+    rows = {one.example.id: round(one.score, 6) for one in results}
+    scores = {**artifact["scores"], "dev": {**artifact["scores"]["dev"], "gate_rows": rows}}
+    try:
+        write_json(best_path, {**artifact, "scores": scores})
+    except OSError as error:
+        say(f"{best_path} cannot be written, so the next gate is a first one again: {error}")
+        return False
+    return True
 
 
 def open_stored(best_path: Path, recipe: str | None, parameters: Mapping[str, str]) -> StoredPrompt:
@@ -152,19 +189,33 @@ async def score_dev(prompt: Prompt, prepared: OpenTask, endpoint: Endpoint) -> l
             return await score_rows(prompt, prepared.splits.dev, prepared.recipe.metric, client)
 
 
-def compare_with_stored(subject: StoredPrompt, results: Sequence[ScoredRow], max_drop: float) -> RegressionCheck:
-    """Paired by row where the row's score is stored, else mean against mean."""
-    stored, recipe = subject.artifact["scores"]["dev"], subject.prepared.recipe_file.path
-    known = stored.get("shipped_rows") or {}
-    # Stored scores are rounded to six digits.
+def compare_with_stored(artifact: Mapping[str, Any], results: Sequence[ScoredRow]) -> list[Comparison]:
+    """The scores of now against those of the first gate; before there are any, against the search's and test's."""
+    seed, dev, test = int(artifact["search"]["seed"]), artifact["scores"]["dev"], artifact["scores"].get("test") or {}
+    if gated := compare_rows(dev.get("gate_rows") or {}, results, FIRST_GATE):
+        return [gated]
+    now = summarize_results(results, seed).score
+    searched = compare_rows(dev.get("shipped_rows") or {}, results, SEARCH)
+    compared = [searched or compare_means(Estimate(**dev["winner"]), now, SEARCH)]
+    if report := test.get(artifact["shipped"]):
+        compared.append(compare_means(Estimate(**report["score"]), now, TEST))
+    return compared
+
+
+def compare_rows(known: Mapping[str, float], results: Sequence[ScoredRow], reference: str) -> Comparison | None:
+    """Paired by row, over the rows whose score is known; None where none is."""
     again = [one for one in results if one.example.id in known]
-    pairs = [(round(one.score, 6), float(known[one.example.id])) for one in again]
-    if pairs:
-        after, before = (list(scores) for scores in zip(*pairs, strict=True))
-        paired = gain(after, before, subject.seed, [one.example.group for one in again])
-        n = len(pairs)
-        return RegressionCheck(sum(before) / n, sum(after) / n, paired.low, paired.high, n, True, max_drop, recipe)
-    then, now = Estimate(**stored["winner"]), summarize_results(results, subject.seed).score
+    if not again:
+        return None
+    # Stored scores are rounded to six digits.
+    after, before = [round(one.score, 6) for one in again], [float(known[one.example.id]) for one in again]
+    low, high = gain_interval(np.subtract(after, before), [one.example.group for one in again])
+    n = len(again)
+    return Comparison(reference, sum(before) / n, sum(after) / n, low, high, n, True)
+
+
+def compare_means(then: Estimate, now: Estimate, reference: str) -> Comparison:
+    """Two independent means."""
     wide = hypot((then.high - then.low) / 2, (now.high - now.low) / 2)
     change = now.mean - then.mean
-    return RegressionCheck(then.mean, now.mean, change - wide, change + wide, len(results), False, max_drop, recipe)
+    return Comparison(reference, then.mean, now.mean, change - wide, change + wide, now.n, False)

@@ -98,10 +98,21 @@ class RecordedSplits(BaseModel):
 class RecordedDev(BaseModel):
     winner: dict[Literal["mean", "low", "high", "n"], float]
     shipped_rows: dict[str, float] = {}
+    gate_rows: dict[str, float] = {}
+
+
+class RecordedReport(BaseModel):
+    score: dict[Literal["mean", "low", "high", "n"], float]
+
+
+class RecordedTest(BaseModel):
+    baseline: RecordedReport | None = None
+    winner: RecordedReport | None = None
 
 
 class RecordedScores(BaseModel):
     dev: RecordedDev
+    test: RecordedTest | None = None
 
 
 class Record(BaseModel):

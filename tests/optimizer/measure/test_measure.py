@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from optimizer.cli import optimize
 from optimizer.measure.settings import MeasureSettings, split_model
 from optimizer.run.folder import RunFolder
 from promptstill import UserError
@@ -161,11 +159,6 @@ def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
     assert split_model("team@httpish") == ("team@httpish", None) and split_model("smollm2") == ("smollm2", None)
     at = MeasureSettings(recipe="r.py", models=("a@http://h/v1", "b"), base_url="http://g/v1").models_at("x")
     assert [(one.name, one.source.base_url) for one in at] == [("a", "http://h/v1"), ("b", "http://g/v1")]
-
-
-def test_a_search_takes_one_model(tmp_path: Path) -> None:
-    done = CliRunner().invoke(optimize, ["codes.py", "--model", "a", "--model", "b"])
-    assert "A search takes one --model, not 2" in str(done.exception)
 
 
 @pytest.mark.parametrize("change", [{"splits": []}, {"splits": {"sha256": 5}}, {"search": "x", "splits": None}])

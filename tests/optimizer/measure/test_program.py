@@ -60,10 +60,7 @@ def test_a_compiled_predictor_sends_what_dspy_sends_and_is_compared(kind: Any, t
     assert program["usd_per_1000"] > 0 and record(tmp_path)["winners"] == 2
     assert "program.json over plain.md: +100.0 points" in done.stdout
     (path,) = tmp_path.glob("runs/*/test.jsonl")
-    assert json.loads(path.read_text().splitlines()[0])["answers"]["program.json"]["reply"] in (
-        '{"code":"c0"}',
-        '{"code":"c1"}',
-    )
+    assert json.loads(path.read_text().splitlines()[0])["answers"]["program.json"]["reply"].startswith('{"code":"c')
 
 
 def test_dspy_s_second_try_in_json_is_paid_and_counted_with_the_row(tmp_path: Path) -> None:
