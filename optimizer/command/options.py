@@ -8,7 +8,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from promptstill.command.help import complete_files, option, with_options
-from promptstill.engine.models import EMBEDDED
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.task.shipped import shipped_recipes, subject
 from promptstill.text import one_of
@@ -17,7 +16,7 @@ TASK, SEARCH, INSTEAD = "The task", "The search", "Instead of a search"
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(1)
-MODEL = f"{EMBEDDED}, a folder, a hub id, NAME[@URL]; for each a search."
+MODEL = "Instead of the recipe's: a folder, a hub id or NAME[@URL]; may repeat."
 
 
 def complete_shipped(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

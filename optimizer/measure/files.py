@@ -87,9 +87,9 @@ def find_scores(path: Path, artifact: Mapping[str, Any], runs: Path, rows: set[s
     run, arm = entry(artifact, "run"), entry(artifact, "shipped")
     folders = [path.parent, *([runs / run, path.parent / "runs" / run] if isinstance(run, str) else [])]
     for folder in map(RunFolder, folders):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError):  # another folder's, or broken
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # other files, or broken
             if folder.record["best"] == artifact["id"]:
-                scores = {row.id: row.answers[arm].score for row in read_test_rows(folder.test_path)}
+                scores = {row.id: float(row.answers[arm].score) for row in read_test_rows(folder.test_path)}
                 return scores if scores.keys() == rows else None
     return None
 
