@@ -19,7 +19,10 @@ from tests.optimizer.program import PROGRAM, triage
 from tests.support.codes import RECIPE
 from tests.support.fake import Body, FakeEndpoint
 
-DEMOS = [{"word": "far even", "code": "c0"}, {"word": "near odd", "code": "c1", "augmented": True}]
+DEMOS: list[dict[str, Any]] = [
+    {"word": "far even", "code": "c0"},
+    {"word": "near odd", "code": "c1", "augmented": True},
+]
 
 
 def compiled(folder: Path, kind: Any = dspy.Predict) -> Any:
