@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # heavy: DSPy
     from optimizer.run.settings import SearchSettings
 
 EXAMPLES = """
+optimize --tour                           # a recorded search, explained: no model
 optimize recipes/qa.py                    # the embedded model: no key, no GPU
-optimize recipes/qa.py -p data=mine.jsonl --check
 optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
 optimize --new mine.py --from mails.csv   # a recipe for your rows
 """
@@ -59,6 +59,9 @@ SETTINGS = (
 def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    if options["tour"]:
+        tour(chosen)
+        return
     if options["compare"]:
         compare(options, chosen)
         return
@@ -88,6 +91,25 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         raise UserError(
             "Which recipe?", "optimize takes a recipe file, or --resume RUN.", "Try: optimize recipes/qa.py"
         )
+
+
+def tour(chosen: set[str]) -> None:
+    """A recorded search, replayed and explained."""
+    if others := chosen - {"tour"}:
+        raise UserError(
+            f"--tour goes alone, not with {', '.join(spelled(others))}.",
+            "It replays one recorded search, as it was.",
+            f"Type: {command_line('optimize', '--tour')}",
+        )
+    from optimizer.tour.record import Record
+    from optimizer.tour.story import take_tour
+
+    tables = Console(highlight=False)
+    for part in take_tour(Path("runs"), Record()):
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            tables.print(part, crop=False)
 
 
 def write_recipe(path: Path, rows: Path | None, like: str | None) -> None:
@@ -263,16 +285,20 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
     from optimizer.run.folder import RunFolder
     from optimizer.run.settings import RESUMABLE, changed_error
 
-    fixed = sorted(chosen - {*RESUMABLE, *LIMITS, *PLACES, "price"})
-    if fixed:
-        spelled = {parameter.name: parameter.opts[0] for parameter in optimize.params} | {"targets": "the recipe"}
-        raise changed_error([spelled[name] for name in fixed])
+    if fixed := chosen - {*RESUMABLE, *LIMITS, *PLACES, "price"}:
+        raise changed_error(spelled(fixed))
     saved = RunFolder.open(options["resume"]).settings()
     limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
     if "price" in chosen:
         limits["price"] = to_price(options["price"])
     own = {name: options[name] for name in RESUMABLE if name in chosen}
     return replace(saved, **own, limits=replace(saved.limits, **limits))
+
+
+def spelled(names: set[str]) -> list[str]:
+    """Options as they are typed, in alphabetical order of their names."""
+    words = {parameter.name: parameter.opts[0] for parameter in optimize.params} | {"targets": "the recipe"}
+    return [words[name] for name in sorted(names)]
 
 
 def to_settings(options: dict[str, Any]) -> SearchSettings:

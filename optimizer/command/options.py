@@ -71,7 +71,7 @@ search = with_options(
     ),
     option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
     option(
-        SEARCH, "--no-dspy", "dspy", is_flag=True, flag_value=False, default=True,
+        SEARCH, "--no-dspy", "dspy", rare=True, is_flag=True, flag_value=False, default=True,
         help="Leave DSPy's default out of test.",
     ),
     option(SEARCH, "--drop-leaks", is_flag=True, help="Leave out train rows that nearly equal a dev or test row."),
@@ -81,6 +81,7 @@ search = with_options(
 )  # fmt: skip
 
 instead = with_options(
+    option(INSTEAD, "--tour", is_flag=True, help="A recorded search replayed and explained; needs no model."),
     option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
     option(INSTEAD, "--from", "rows", type=FILE, metavar="ROWS", help="With --new: for these rows, .csv or .jsonl."),
     option(

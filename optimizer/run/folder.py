@@ -32,6 +32,7 @@ from promptstill.files import read_json, write_json, write_jsonl, write_text
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.prompt import Prompt
 from promptstill.provenance import now, versions
+from promptstill.shell import command_line
 from promptstill.task.load import RecipeFile
 from promptstill.task.open import OpenTask
 from promptstill.task.splits import Splits
@@ -94,7 +95,13 @@ class RunFolder:
         return dict(read_json(self.path / "run.json"))
 
     def settings(self) -> SearchSettings:
-        """The settings that the run began with."""
+        """The settings that the run began with. Raises `UserError` for a replay: there is no model to go on with."""
+        if "replay" in self.record:
+            raise UserError(
+                f"{self.path} is a replay, not a run.",
+                "Its replies come from a record, which has no others.",
+                f"Search with a model: {command_line('optimize', self.record['recipe']['path'])}",
+            )
         return SearchSettings.from_json(self.record["settings"])
 
     @property
