@@ -33,7 +33,7 @@ from promptstill.engine.models import Model
 from promptstill.files import read_json, write_json
 
 COLUMNS = 80  # of the terminal that the distillation's table is for
-VERSIONS = ("promptstill", "dspy", "optuna")  # the packages that a search's requests depend on
+VERSIONS = ("dspy", "optuna")  # the packages that word and choose requests
 ROOT = Path(__file__).resolve().parents[1]
 DISTIL = ("--from-prompt", "best.json", "-k", "0")  # greedy answers alone: a small record in little time
 
@@ -89,7 +89,6 @@ def recorded_search(run: RunFolder) -> RecordedSearch:
         winner=run.prompts()["winner"].id,
         calls=spent["calls"],
         tokens=spent["prompt_tokens"] + spent["completion_tokens"],
-        seconds=best["search"]["seconds"],
         versions={name: best["versions"][name] for name in VERSIONS if name in best["versions"]},
     )
 
@@ -104,8 +103,6 @@ def recorded_distillation(folder: DistilledFolder) -> RecordedDistillation:
         table=table.getvalue(),
         verdict=verdict_sentence(verdict),
         training_rows=verdict.cost.training_rows,
-        training_seconds=verdict.cost.training_seconds,
-        device=verdict.cost.device,
     )
 
 

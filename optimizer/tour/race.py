@@ -13,7 +13,7 @@ from optimizer.search.space import Space
 from optimizer.search.study import Trial
 from promptstill.command.tables import narrow_table
 
-COLUMNS = ("layout", "demos", "wording", "dev rows", "score", "outcome")  # with these words it fits 80 characters
+COLUMNS = ("layout", "demos", "wording", "rows", "score", "outcome")  # with these words it fits 80 characters
 
 
 def race_table(trials: Sequence[Trial], winner: str, space: Space, dev: int) -> Table:

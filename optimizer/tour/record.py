@@ -31,8 +31,7 @@ FACTS, CALLS, MARKERS, DISTILLED = "record.json", "calls.jsonl.gz", "tokenizer.j
 class RecordedSearch(BaseModel):
     """The search: its model (`identity` is of the weights), its settings, what it found, and what it cost.
 
-    context: tokens. seconds: of the search and of test. winner: the id of the winning prompt. versions: of the packages
-    that it ran with.
+    context: tokens. winner: the id of the winning prompt. versions: of the packages that word and choose its requests.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,14 +45,13 @@ class RecordedSearch(BaseModel):
     winner: str
     calls: int
     tokens: int
-    seconds: float
     versions: dict[str, str]
 
 
 class RecordedDistillation(BaseModel):
     """The distillation of the winner: its command, its table as the terminal showed it, the verdict in a sentence.
 
-    training_rows: of the student. training_seconds: on `device`.
+    training_rows: of the student.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,8 +60,6 @@ class RecordedDistillation(BaseModel):
     table: str
     verdict: str
     training_rows: int
-    training_seconds: float
-    device: str
 
 
 class Record:

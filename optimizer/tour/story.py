@@ -24,7 +24,6 @@ from promptstill.prompt.fields import as_text
 from promptstill.report.page import count, when
 from promptstill.shell import command_line, short_path
 from promptstill.task.open import OpenTask
-from promptstill.text import duration
 
 WIDTH = 78
 SCREENS = 5
@@ -75,6 +74,7 @@ def task_screen(opened: OpenTask) -> Iterator[str]:
 def race_screen(result: RunResult, heard: list[str]) -> Iterator[RenderableType]:
     """What the search said, and every trial."""
     yield heading(2, "The race")
+    yield prose("What the search said on its way:")
     yield from explained(heard)
     yield "\n" + prose(
         "All trials, as report.html shows them too. The score is on dev; ~ marks an estimate, from the rows that a "
@@ -100,14 +100,14 @@ def verdict_screen(result: RunResult, record: Record) -> Iterator[RenderableType
         return
     yield table(result.verdict)
     yield from glossary(PROMPTS)
+    yield ""
     yield from glossary(FIGURES)
     saved = [line for line in costs(result) if "calls in all" not in line]  # told of the recorded run below
     yield from explained([*conclusion(result.verdict), *saved])
     search = record.search
     yield "\n" + prose(
-        f"The recorded run paid for {count(search.calls)} calls of {count(search.tokens)} tokens in "
-        f"{duration(search.seconds)}. This replay took {count(result.allowance.reused)} replies from the record "
-        "and asked no model."
+        f"The recorded run paid for {count(search.calls)} calls with {count(search.tokens)} tokens. This "
+        f"replay took {count(result.allowance.reused)} replies from the record and asked no model."
     )
     yield "\n" + prose(
         f"What it does not say: the gain is of this model on these {result.verdict.winner.score.n} questions. Another "
@@ -122,8 +122,8 @@ def distillation_screen(record: Record) -> Iterator[str]:
     yield heading(4, "From prompt to weights")
     yield prose(
         f"Is a long prompt better, or a trained model? The recorded `{done.command}` let the best prompt answer the "
-        f"train rows, kept the right answers, and trained LoRA weights on {done.training_rows} of them "
-        f"({duration(done.training_seconds)} on {done.device}). Its end, as it was shown then:"
+        f"train rows, kept the right answers, and trained LoRA weights on {done.training_rows} of them. "
+        "Its end, as it was shown then:"
     )
     lines = [line.rstrip() for line in done.table.splitlines()]
     gains = [line for line in lines if meaning(line)]  # below the table
@@ -134,28 +134,28 @@ def distillation_screen(record: Record) -> Iterator[str]:
     yield prose(
         "That last line answers the question, for this task and this model: by the paired gain with its interval, the "
         "tokens and the time. Where the student gains nothing, it says so. Times are of the machine that made the "
-        "record.",
+        "record, which may have had other work.",
         "  ",
     )
 
 
 def last_screen(result: RunResult, page: Path) -> Iterator[str]:
     """The pages, and the commands for one's own rows."""
-    yield heading(5, "Your rows")
+    yield heading(5, "What to type next")
     pages = {"report of this replay": result.run.report_path, "report of the distillation": page}
     yield "\n".join(f"{name:28}{short_path(path)}" for name, path in pages.items())
     commands = {
+        "the winning prompt": command_line("optimize", "--show", result.run.best_path),
         "a recipe for your rows": command_line("optimize", "--new", "mine.py", "--from", "mails.csv"),
         "check it, without a model": command_line("optimize", "mine.py", "--check"),
         "search, at your endpoint": command_line("optimize", "mine.py", "--base-url", "URL", "--model", "NAME"),
-        "read the best prompt": command_line("optimize", "--show", "best.json"),
         "from prompt to weights": command_line("distill", "--from-prompt", "best.json"),
     }
     yield "\n" + "\n".join(f"{name:28}{command}" for name, command in commands.items())
 
 
 def heading(number: int, title: str) -> str:
-    return f"\n{f'REPLAY {number}/{SCREENS} · {title} ':─<{WIDTH}}"
+    return f"\n{f'REPLAY {number}/{SCREENS} · {title} ':-<{WIDTH}}"
 
 
 def prose(text: str, indent: str = "") -> str:
@@ -177,7 +177,6 @@ def glossary(words: Mapping[str, str]) -> Iterator[str]:
     wide = max(map(len, words))
     for word, text in words.items():
         yield textwrap.fill(f"{word:{wide}}  {text}", WIDTH, initial_indent="  ", subsequent_indent=" " * (wide + 4))
-    yield ""
 
 
 def lines_of(event: Event) -> list[str]:

@@ -17,8 +17,8 @@ LINES = {
         "race at a time, the baseline prompt among the first."
     ),
     "trial ": (
-        "Best on dev is the mean score of the best candidate so far, in points from 0 to 100. Whoever drops out early "
-        "is not asked the other rows: that is what racing saves. A replay makes no calls."
+        "Best on dev is the mean score of the best candidate so far, in points from 0 to 100. What drops out early is "
+        "not asked the other rows: that is what racing saves. A replay makes no calls."
     ),
     "more choices": "After the first race the model itself writes instructions, and demos: its own right answers.",
     "to choose from": (
@@ -36,8 +36,8 @@ LINES = {
     ),
     "winner over DSPy default": "The same against DSPy's own prompt.",
     "winner's dev score": (
-        "The winner was chosen by dev, so its score there is partly luck. Above zero, dev flattered it by so much. "
-        "Believe test."
+        "The winner was chosen by dev, so its score there is partly luck, and as a rule higher than on test. Believe "
+        "test."
     ),
     "The winner beats": "The interval of the gain lies above zero, so best.json gets the winner.",
     "The winner does not beat": "The interval of the gain holds zero, so best.json gets the baseline prompt.",
@@ -50,7 +50,7 @@ LINES = {
 PROMPTS = {
     "baseline": "the recipe's own instruction, without demos: what you have before a search",
     "DSPy default": "what dspy.Predict sends for the same signature, in both of its formats",
-    "winner": "what the search chose",
+    "winner": "what the search chose; report.html shows it whole",
 }
 FIGURES = {
     "score": "the metric's mean on test, in points from 0 to 100",
