@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # heavy: DSPy
     from optimizer.run.settings import SearchSettings
 
 EXAMPLES = """
-optimize --tour                           # a recorded search, explained: no model
+optimize --tour                           # a replay, explained: asks no model
 optimize recipes/qa.py                    # the embedded model: no key, no GPU
 optimize recipes/qa.py --base-url http://127.0.0.1:8000/v1 --model NAME
 optimize --new mine.py --from mails.csv   # a recipe for your rows

@@ -148,6 +148,7 @@ def main() -> None:
         print(f"{time.monotonic() - began:6.1f} s  from the start of the install to the first measured number")
         print_size(binaries, folder)
         copy_recipes(binaries / "optimize", folder)
+        run("take the tour", binaries / "optimize", "--tour", cwd=folder)
 
 
 if __name__ == "__main__":
