@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from optimizer.command.options import instead, search, task
-from optimizer.command.values import LIMITS, one_model, split_targets, to_limits, to_parameters, to_price, to_recipe
+from optimizer.command import instead
+from optimizer.command.options import instead_options, search_options, task_options
+from optimizer.command.values import LIMITS, one_model, to_limits, to_parameters, to_price, to_recipe
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
-from promptstill.task.scaffold import write_scaffold, write_shipped
 
 if TYPE_CHECKING:  # heavy: DSPy
     from optimizer.run.result import RunResult
@@ -51,168 +50,48 @@ SETTINGS = (
 
 @click.command(cls=Command, examples=EXAMPLES, codes=CODES)
 @click.argument("targets", nargs=-1, metavar="RECIPE.py[:NAME]", shell_complete=complete_files)
-@task
-@search
-@instead
+@task_options
+@search_options
+@instead_options
 @click.version_option(package_name="promptstill")
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     if options["tour"]:
-        tour(chosen)
-        return
-    if options["compare"]:
-        compare(options, chosen)
-        return
-    if options["measure"]:
-        measure(options, chosen)
-        return
-    options["recipe"] = to_recipe(options["targets"])
+        instead.tour(spelled(chosen - {"tour"}))
+    elif options["compare"]:
+        instead.compare(options, chosen)
+    elif options["measure"]:
+        instead.measure(options, chosen)
+    else:
+        take_recipe(options | {"recipe": to_recipe(options["targets"])}, chosen)
+
+
+def take_recipe(options: dict[str, Any], chosen: set[str]) -> None:
+    """What takes one recipe or none: a search, or one of the options in its place."""
     if options["recipe"] and len(options["models"]) > 1 and not any(options[name] for name in OTHERS):
         search_models(options)
         return
     options |= one_model(options)
     if options["new"]:
-        write_recipe(options["new"], options["rows"], options["like"])
+        instead.write_recipe(options["new"], options["rows"], options["like"])
     elif given := options["rows"] or options["like"]:
         flag = "--from" if options["rows"] else "--like"
         way = command_line("optimize", "--new", "FILE.py", flag, given)
         raise UserError(f"{flag} needs --new.", "It says what the new recipe begins with.", f"Try: {way}")
     elif options["show"]:
-        show(Prompt.load(options["show"]), options["form"])
+        instead.show(Prompt.load(options["show"]), options["form"])
     elif options["report"]:
-        report(options["report"])
+        instead.report(options["report"])
     elif options["gate"]:
-        gate(options)
+        instead.gate(options)
     elif options["recipe"] or options["resume"]:
         work(options, chosen)
     else:
         raise UserError(
             "Which recipe?", "optimize takes a recipe file, or --resume RUN.", "Try: optimize recipes/qa.py"
         )
-
-
-def tour(chosen: set[str]) -> None:
-    """A recorded search, replayed and explained."""
-    if others := chosen - {"tour"}:
-        raise UserError(
-            f"--tour goes alone, not with {', '.join(spelled(others))}.",
-            "It replays one recorded search, as it was.",
-            f"Type: {command_line('optimize', '--tour')}",
-        )
-    from optimizer.tour.record import Record
-    from optimizer.tour.story import take_tour
-
-    tables = Console(highlight=False)
-    for part in take_tour(Path("runs"), Record()):
-        if isinstance(part, str):
-            click.echo(part)
-        else:
-            tables.print(part, crop=False)
-
-
-def write_recipe(path: Path, rows: Path | None, like: str | None) -> None:
-    """A first recipe: a copy of the one that `like` names, or one for these rows, with what was found in them."""
-    if rows and like:
-        raise UserError("--from and --like are two ways to begin.", "", "Give one of them.")
-    findings = write_shipped(path, like) if like else write_scaffold(path, rows)
-    check_line = command_line("optimize", path, "--check")
-    if like:
-        click.echo("\n".join(findings))
-        click.echo(f"Read it, change what does not fit, then: {check_line}")
-        return
-    if rows is None:
-        click.echo(f"{path} is written. Put your rows into it, then: {check_line}")
-        return
-    from optimizer.launch import data_lines
-    from promptstill.task.open import open_task
-
-    for line in findings:
-        click.echo(line)
-    click.echo(f"{path} is written. Read it, change what does not fit, then: {check_line}")
-    for line in data_lines(open_task(str(path))):
-        click.echo(line)
-
-
-def show(prompt: Prompt, form: str | None) -> None:
-    """A prompt for reading, or as a file that reads back."""
-    if form is None:
-        click.echo(prompt.to_markdown())
-    else:
-        click.echo(prompt.to_own(cast("Literal['md', 'json']", form)), nl=False)
-
-
-def measure(options: dict[str, Any], chosen: set[str]) -> None:
-    """Prompts on test, without a search."""
-    from optimizer.command.measured import measured, next_steps
-    from optimizer.measure.measure import measure as score
-    from optimizer.measure.settings import MeasureSettings
-    from promptstill.command.listeners import terminal_listener
-
-    recipe, files = split_targets(options["targets"])
-    settings = MeasureSettings(
-        **{name: options[name] for name in ("models", "base_url", "api_key_env", "window")},
-        recipe=recipe,
-        files=files,
-        parameters=to_parameters(options["parameters"]),
-        seed=options["seed"] if "seed" in chosen else None,
-        limits=to_limits(options),
-    )
-    with terminal_listener(Console(stderr=True, highlight=False)) as listener:
-        made = score(settings, options["runs"], listener)
-    Console(highlight=False).print(measured(made), crop=False)
-    for line in next_steps(made):
-        click.echo(line)
-
-
-def compare(options: dict[str, Any], chosen: set[str]) -> None:
-    """Several runs side by side, here and in compare.html."""
-    from optimizer.report.compare import compare_runs as side_by_side
-
-    output = options["output"] if "output" in chosen else Path("compare.html")
-    table, highest = side_by_side([Path(target) for target in options["targets"]], output)
-    Console(highlight=False).print(table)
-    click.echo(f"look at it        {short_path(output)}")
-    click.echo(f"read the highest  {command_line('optimize', '--show', highest)}")
-
-
-def report(path: Path) -> None:
-    """A run's page, made again."""
-    from optimizer.report.report import write_report
-    from optimizer.run.folder import RunFolder
-
-    run = RunFolder.open(path)
-    write_report(run)
-    click.echo(run.report_path)
-
-
-def gate(options: dict[str, Any]) -> None:
-    """Ends the process with 3 where the prompt dropped."""
-    from optimizer.run.regression import REGRESSED
-    from optimizer.run.regression import check_regression as score_again
-    from promptstill.engine.source import ModelSource
-
-    source = ModelSource(options["base_url"], options["api_key_env"], options["window"])
-    outcome = score_again(
-        options["gate"],
-        options["recipe"],
-        to_parameters(options["parameters"]),
-        options["model"],
-        source,
-        options["max_drop"],
-        lambda line: click.echo(line, err=True),
-    )
-    for line in outcome.lines():
-        click.echo(line)
-    if outcome.stored:
-        kept = short_path(options["gate"])
-        click.echo(f"The scores of now are stored in {kept}: later gates are held against them. Commit it.")
-    if outcome.failed:
-        click.echo(f"search again: {command_line('optimize', outcome.recipe)}")
-    else:
-        click.echo(f"serve it: {command_line('serve', options['gate'])}")
-    sys.exit(REGRESSED if outcome.failed else 0)
 
 
 def work(options: dict[str, Any], chosen: set[str]) -> None:

@@ -25,7 +25,7 @@ def complete_shipped(context: click.Context, parameter: click.Parameter, incompl
     return [CompletionItem(name, help=subject(path)) for name, path in known if name.startswith(incomplete)]
 
 
-task = with_options(
+task_options = with_options(
     option(TASK, "-p", "parameters", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the recipe."),
     option(TASK, "--model", "models", multiple=True, metavar="MODEL", shell_complete=complete_files, help=MODEL),
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
@@ -43,7 +43,7 @@ task = with_options(
     ),
 )  # fmt: skip
 
-search = with_options(
+search_options = with_options(
     option(SEARCH, "--trials", type=COUNT, metavar="N", default=16, show_default=True, help="Candidates to try."),
     option(
         SEARCH, "--layout", "layouts", multiple=True, type=click.Choice(list(LAYOUTS)), metavar="LAYOUT",
@@ -80,7 +80,7 @@ search = with_options(
     option(SEARCH, "--resume", type=FOLDER, metavar="RUN", help="Go on with a run; no stored call is repeated."),
 )  # fmt: skip
 
-instead = with_options(
+instead_options = with_options(
     option(INSTEAD, "--tour", is_flag=True, help="A recorded search replayed and explained; needs no model."),
     option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
     option(INSTEAD, "--from", "rows", type=FILE, metavar="ROWS", help="With --new: for these rows, .csv or .jsonl."),
