@@ -1,7 +1,8 @@
 """The ASGI middleware that vLLM loads (`--middleware serving.middleware.Variants`): it puts named prompts before vLLM.
 
 It runs inside vLLM's process, before vLLM's own key check, and imports nothing of vLLM. A request for a variant is
-rewritten, and its reply gets the variant's name. A request for the base model passes unchanged. Others are refused.
+rewritten, and so is its reply: it gets the variant's name, and the form that the client asked for. A request for the
+base model passes unchanged. Others are refused.
 """
 
 from __future__ import annotations

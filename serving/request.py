@@ -6,11 +6,12 @@ fields that a client may set. Any other field is refused by name, unless it repe
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from promptstill.errors import UserError
 from promptstill.strict_json import parse_json
@@ -22,14 +23,15 @@ INLINE_BYTES = 16 * 1024  # the largest body that is read without a thread: a fr
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 DECODING_FIELDS = ("temperature", "stop", "structured_outputs", "response_format")  # may be repeated, not changed
 Check = Callable[[Any], bool]
+Form = Literal["text", "raw", "parsed"]
 
 
 @dataclass(frozen=True)
 class VariantRequest:
     """One checked request.
 
-    `body` is the engine's request. `wants_usage`: the client wants a stream's token counts. `wants_parsed`: it wants
-    the reply as typed outputs.
+    `body` is the engine's request. `wants_usage`: the client wants a stream's token counts. `form`: what it gets: the
+    outputs as one text, the model's own text, or typed outputs.
     """
 
     variant: Variant
@@ -37,7 +39,7 @@ class VariantRequest:
     body: bytes
     stream: bool
     wants_usage: bool
-    wants_parsed: bool
+    form: Form
 
 
 def whole_number(low: int, high: float = math.inf) -> Check:
@@ -63,6 +65,7 @@ SETTABLE: dict[str, tuple[Check, str]] = {
     "stream": (is_flag, "true or false"),
     "stream_options": (is_usage_option, '{"include_usage": true} or {"include_usage": false}'),
     "user": (lambda value: isinstance(value, str), "a string"),
+    "raw": (is_flag, "true or false"),
     "parsed": (is_flag, "true or false"),
 }
 
@@ -92,10 +95,7 @@ class RequestReader:
         inputs = self._read_inputs(request.get("messages"))
         prompt_request = self.variant.prompt.request(inputs)
         settings = client_settings(request, prompt_request, self.variant.name)
-        parsed, stream = settings.pop("parsed", False), settings.get("stream", False)
-        if parsed and stream:
-            message = "parsed needs the whole reply, so it cannot be used with stream. Leave one of them out."
-            raise Refusal(400, "invalid", message, "parsed")
+        form, stream = take_form(settings), settings.get("stream", False)
         wants_usage = settings.pop("stream_options", {}).get("include_usage", False)
         body = prompt_request | {"model": self.variant.engine_name} | settings
         if stream:
@@ -105,7 +105,7 @@ class RequestReader:
         except UnicodeEncodeError as error:
             message = "The request holds half of a surrogate pair, which is not valid text."
             raise Refusal(400, "invalid", message) from error
-        return VariantRequest(self.variant, inputs, encoded, stream, wants_usage, parsed)
+        return VariantRequest(self.variant, inputs, encoded, stream, wants_usage, form)
 
     def _read_inputs(self, messages: object) -> dict[str, Any]:
         """The recipe's inputs, from the one user message."""
@@ -143,9 +143,17 @@ class RequestReader:
         plain = self._plain_text_field
         if isinstance(value, dict) and (plain is None or value.keys() == self.fields.keys()):
             return value
-        if plain is not None:
-            return {plain: text}
-        raise self._refusal(why)
+        if plain is None:
+            raise self._refusal(why)
+        if isinstance(value, dict) and len(value) == 1:
+            self._check_spelling(next(iter(value)), plain)
+        return {plain: text}
+
+    def _check_spelling(self, key: str, field: str) -> None:
+        """Refuse an object whose one key nearly is the field's name: as a text it would be answered, and wrongly."""
+        if difflib.get_close_matches(field.casefold(), [key.casefold()]):
+            message = f"Input {key[:80]!r}: unknown. Did you mean {field}? {self.variant.name} takes"
+            raise Refusal(400, "invalid", f"{message} {self.expected_message}.", "messages")
 
     def _refusal(self, why: str) -> Refusal:
         return Refusal(400, "invalid", f"{self.variant.name} takes {self.expected_message}; {why}.", "messages")
@@ -177,6 +185,21 @@ def client_settings(request: Mapping[str, Any], prompt_request: Mapping[str, Any
     check_length(settings, prompt_request["max_tokens"], name)
     length = settings.pop("max_completion_tokens", None)
     return settings | ({"max_tokens": length} if length else {})
+
+
+def take_form(settings: dict[str, Any]) -> Form:
+    """The form of the answer that the client's settings ask for, taken out of them. Raises `Refusal`."""
+    raw, parsed = settings.pop("raw", False), settings.pop("parsed", False)
+    if raw and parsed:
+        message = "raw and parsed are two forms of the answer. Leave one of them out."
+        raise Refusal(400, "invalid", message, "raw")
+    if parsed and settings.get("stream"):
+        message = "parsed needs the whole reply, so it cannot be used with stream. Leave one of them out."
+        raise Refusal(400, "invalid", message, "parsed")
+    if settings.get("logprobs") and not raw:
+        message = "logprobs belong to the model's own text. Send raw: true with them, or leave them out."
+        raise Refusal(400, "invalid", message, "logprobs")
+    return "raw" if raw else "parsed" if parsed else "text"
 
 
 def check_length(settings: Mapping[str, Any], limit: int, name: str) -> None:

@@ -1,13 +1,18 @@
-"""The engine's reply as the client gets it: with the variant's name and the artifact's id, parsed on request."""
+"""The engine's reply as the client gets it: with the variant's name and the artifact's id, in the form it asks for.
+
+The form is the same whatever the variant's layout: the outputs as one text, unless the client asks for the model's own
+text (`raw`) or for typed outputs (`parsed`).
+"""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from promptstill.errors import ReplyError
+from promptstill.prompt.growing import growing_value
 from serving.asgi import Refusal, encode_json
 from serving.request import VariantRequest
 
@@ -44,7 +49,7 @@ def client_reply(request: VariantRequest, body: bytes, usage: Usage) -> bytes:
         raise stopping_refusal()
     problems = [problem for choice in reply["choices"] if (problem := parse_choice(request, choice)) is not None]
     usage.unparsed = len(problems)
-    if request.wants_parsed and problems and len(problems) == len(reply["choices"]):
+    if request.form == "parsed" and problems and len(problems) == len(reply["choices"]):
         raise Refusal(422, "unparsed", f"The reply of {request.variant.name} does not parse: {problems[0]}.")
     return encode(reply)
 
@@ -54,66 +59,122 @@ def set_names(request: VariantRequest, reply: dict[str, Any]) -> None:
     reply |= {"model": request.variant.name, "system_fingerprint": request.variant.fingerprint}
 
 
-def encode(reply: dict[str, Any]) -> bytes:
+def encode(reply: object) -> bytes:
     return encode_json(reply, separators=(",", ":"))
 
 
 def parse_choice(request: VariantRequest, choice: dict[str, Any]) -> str | None:
-    """Why a choice cannot be parsed, or None. Where the client wants parsed outputs, they become its content."""
+    """Why a choice cannot be parsed, or None. Its content becomes what the client asks for."""
     message = choice["message"]
     try:
         outputs = request.variant.prompt.parse(message.get("content") or "")
     except ReplyError as error:
-        if request.wants_parsed:
+        if request.form == "parsed":
             message |= {"content": None, "refusal": str(error)}
         return str(error)
-    if request.wants_parsed:
+    if request.form == "parsed":
         message["content"] = encode_json(outputs).decode()
+    elif request.form == "text":
+        message["content"] = outputs_text(outputs)
     return None
+
+
+def outputs_text(outputs: Mapping[str, Any]) -> str:
+    """The value of a single output: a string as it is, all else as JSON. Several outputs are one JSON object."""
+    value = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+    return value if isinstance(value, str) else encode(value).decode()
+
+
+class ChoiceStream:
+    """One choice of a stream. `problem` is why it cannot be parsed: None before its end, and where it can be."""
+
+    def __init__(self, request: VariantRequest) -> None:
+        self.request, self.ended = request, False
+        self.problem: str | None = None
+        self._value = growing_value(request.variant.prompt)
+        self._pieces: list[str] = []
+        self._sent = 0  # characters
+
+    def convert(self, choice: dict[str, Any]) -> dict[str, Any] | None:
+        """Put the client's text in place of the engine's. Returns what must be sent before the choice that ends it."""
+        delta, reason = choice.get("delta") or {}, choice.get("finish_reason")
+        piece = delta.get("content") or ""
+        self._pieces.append(piece)
+        if self.request.form == "raw":
+            return None
+        text = self._value.feed(piece) if self._value else ""
+        self._sent += len(text)
+        if reason and reason != "abort":
+            text += self.end()
+        if piece:
+            delta["content"] = "" if reason else text
+        rest = {"index": choice["index"], "delta": {"content": text}, "logprobs": None, "finish_reason": None}
+        return rest if reason and text else None
+
+    def end(self) -> str:
+        """The text that is left, once the whole reply is there."""
+        text, self.ended = "".join(self._pieces), True
+        try:
+            text = outputs_text(self.request.variant.prompt.parse(text))
+        except ReplyError as error:
+            self.problem = str(error)
+        return text[self._sent :]
 
 
 class ClientStream:
     """Turns the engine's server-sent events into the client's, in order.
 
-    Each event gets the variant's name. The event of token counts is left out unless the client wants it.
+    Each event gets the variant's name. An event that would say nothing is left out, and that of token counts unless the
+    client wants it.
     """
 
     def __init__(self, request: VariantRequest, usage: Usage) -> None:
         self.request, self.usage, self.failed = request, usage, False
         self._rest = b""
-        self._texts: dict[int, list[str]] = defaultdict(list)
+        self._choices: dict[int, ChoiceStream] = {}
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for the engine's. An incomplete event waits for its end."""
         *events, self._rest = (self._rest + data).split(b"\n\n")
-        converted = [self._convert(event) for event in events]
-        return b"".join(event + b"\n\n" for event in converted if event is not None)
+        return b"".join(converted + b"\n\n" for event in events for converted in self._convert(event))
 
     def close(self) -> bytes:
         """The bytes that are left at the end. Counts the choices that could not be parsed."""
-        for texts in self._texts.values() if not self.failed else ():
-            try:
-                self.request.variant.prompt.parse("".join(texts))
-            except ReplyError:
-                self.usage.unparsed += 1
+        for choice in self._choices.values() if not self.failed else ():
+            if not choice.ended:
+                choice.end()
+            self.usage.unparsed += choice.problem is not None
         return self._rest
 
-    def _convert(self, event: bytes) -> bytes | None:
+    def _convert(self, event: bytes) -> list[bytes]:
         if not event.startswith(b"data: {"):
-            return event
+            return [event]
         chunk = json.loads(event.removeprefix(b"data: "))
         if "error" in chunk:
             self.failed = True
-            return event
-        for choice in chunk["choices"]:
-            self._texts[choice["index"]].append(choice.get("delta", {}).get("content") or "")
-            self.failed |= choice.get("finish_reason") == "abort"
+            return [event]
+        rests = [rest for choice in chunk["choices"] if (rest := self._convert_choice(choice))]
         if chunk.get("usage"):
             self.usage.read(chunk["usage"])
             if not self.request.wants_usage:
-                return None
+                return []
         set_names(self.request, chunk)
-        return b"data: " + encode(chunk)
+        chunks = [chunk | {"choices": rests}] if rests else []
+        chunks += [chunk] if self.request.form == "raw" or says_something(chunk) else []
+        return [b"data: " + encode(one) for one in chunks]
+
+    def _convert_choice(self, choice: dict[str, Any]) -> dict[str, Any] | None:
+        self.failed |= choice.get("finish_reason") == "abort"
+        stream = self._choices.get(choice["index"])
+        if stream is None:
+            stream = self._choices[choice["index"]] = ChoiceStream(self.request)
+        return stream.convert(choice)
+
+
+def says_something(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk has a role, text or an end for one of its choices, or no choice at all, as that of the counts."""
+    choices = chunk["choices"]
+    return not choices or any(one.get("finish_reason") or any((one.get("delta") or {}).values()) for one in choices)
 
 
 def stopping_refusal() -> Refusal:

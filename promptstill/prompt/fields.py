@@ -56,6 +56,11 @@ class Field(FrozenModel):
         return self.type.get("type") == "string" and "enum" not in self.type and not is_date(self.type)
 
     @property
+    def takes_any_text(self) -> bool:
+        """Whether `parse` refuses no text, and gives each as it is but for the white space at its ends."""
+        return self.is_text and closed_set(self.type) is None and "anyOf" not in self.type
+
+    @property
     def choices(self) -> list[str] | None:
         """The texts of all values where they are finitely many, else None."""
         values = closed_set(self.type)

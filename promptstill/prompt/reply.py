@@ -21,6 +21,7 @@ from promptstill.strict_json import is_too_deep, parse_float, refuse_constant
 OBJECT = json.JSONDecoder(strict=False, parse_float=parse_float, parse_constant=refuse_constant)
 MAX_PATHS, MAX_PATH = 64, 200  # paths; characters of one
 MAX_BRACKETS = 32  # in a reply at which a JSON value may begin
+MARKER = r"[ \t]*\[\[ ## (\w+) ## \]\]"  # a line's beginning
 PATH_STEP = re.compile(r'\.?([^\s.\[\]"$]+)|\[([0-9]{1,6})\]|\["([^"]+)"\]')
 
 
@@ -172,7 +173,7 @@ def read_labels(outputs: list[Field], text: str) -> dict[str, Any]:
 
 def read_markers(outputs: list[Field], text: str) -> dict[str, Any]:
     """DSPy's `[[ ## name ## ]]` sections; of a repeated name the first counts."""
-    parts = re.split(r"^[ \t]*\[\[ ## (\w+) ## \]\]", text, flags=re.MULTILINE)
+    parts = re.split(f"^{MARKER}", text, flags=re.MULTILINE)
     values: dict[str, Any] = {}
     for name, value in zip(parts[1::2], parts[2::2], strict=True):
         values.setdefault(name, value.strip())

@@ -31,12 +31,13 @@ def test_the_engine_gets_the_prompts_own_request(served: ServedModels, access_lo
 def test_what_a_client_may_set_reaches_the_engine(served: ServedModels, access_log: Path) -> None:
     upstream = Upstream()
     chosen = {"max_completion_tokens": 5, "n": 2, "user": "me", "logprobs": True, "top_logprobs": 3, "stop": ["\n"]}
+    chosen["raw"] = True
     ignored = {"temperature": 0.0, "tools": None, "seed": None}
     body = chat_body("qa_raw-prompt", QA, **chosen, **ignored)
     assert post(middleware(served, upstream, access_log), body).status_code == 200
     sent = upstream.bodies[0]
     assert (sent["max_tokens"], sent["n"], sent["user"], sent["top_logprobs"]) == (5, 2, "me", 3)
-    assert sent["temperature"] == 0.0 and "tools" not in sent and "seed" not in sent
+    assert sent["temperature"] == 0.0 and not sent.keys() & {"tools", "seed", "raw"}
 
 
 def test_a_seed_reaches_an_engine_with_a_gpu(served: ServedModels, access_log: Path) -> None:
@@ -66,6 +67,9 @@ def test_a_seed_reaches_an_engine_with_a_gpu(served: ServedModels, access_log: P
         ({"stream": "yes"}, "stream must be true or false"),
         ({"stream_options": {"continuous_usage_stats": True}}, "stream_options must be"),
         ({"parsed": True, "stream": True}, "parsed needs the whole reply"),
+        ({"raw": 1}, "raw must be true or false"),
+        ({"raw": True, "parsed": True}, "raw and parsed are two forms of the answer. Leave one of them out."),
+        ({"logprobs": True}, "logprobs belong to the model's own text. Send raw: true with them, or leave them out."),
     ],
 )
 def test_what_a_client_may_not_set_is_named(
@@ -129,6 +133,20 @@ def test_a_single_text_input_may_be_sent_as_plain_text(
     body = {"model": "feel-prompt", "messages": [{"role": "user", "content": content}]}
     assert post(middleware(served, upstream, access_log), body).status_code == 200
     assert upstream.bodies[0]["messages"] == artifacts.feel_prompt().messages({"thing": thing})
+
+
+@pytest.mark.parametrize("content", ['{"Thing": "ice"}', '{"thin": 5}', '{"things": ["ice"]}'])
+def test_an_object_whose_key_is_nearly_the_inputs_name_is_no_text(
+    served: ServedModels, access_log: Path, content: str
+) -> None:
+    upstream = Upstream("hot")
+    body = {"model": "feel-prompt", "messages": [{"role": "user", "content": content}]}
+    refused = post(middleware(served, upstream, access_log), body)
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "messages" and upstream.bodies == []
+    assert error_message(refused) == (
+        f"Input {next(iter(json.loads(content)))!r}: unknown. Did you mean thing? feel-prompt takes one user message "
+        'whose content is the JSON object {"thing": …}, or the text of thing.'
+    )
 
 
 def test_inputs_of_another_type_are_refused(served: ServedModels, access_log: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import dspy
@@ -14,6 +16,7 @@ import openai
 import pytest
 from transformers import AutoTokenizer
 
+from promptstill import ReplyError
 from promptstill.engine.models import Model
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.prompt import Prompt
@@ -63,7 +66,7 @@ def test_only_the_adapter_changes_the_answers_of_the_base(server: Server) -> Non
     """The log-probability of the first reply token, from a variant and from the base model with the prompt as text."""
 
     def difference(name: str, prompt: Prompt) -> float:
-        ours = server.ask(name, QA, logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["logprob"]
+        ours = server.ask(name, QA, raw=True, logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["logprob"]
         plain = {
             "model": "smollm2-135m",
             "prompt": prompt.messages(QA)[0]["content"],
@@ -98,6 +101,35 @@ def test_the_openai_client_works_whole_and_streamed(server: Server) -> None:
     assert text == whole.choices[0].message.content
     assert {part.model for part in parts} == {"qa_raw-prompt"} and not any(part.usage for part in parts)
     assert counted[-1].usage == whole.usage or counted[-1].usage is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("qa_json-prompt", "qa_json.json"), ("qa_dspy_chat-prompt", "qa_dspy_chat.json"),
+     ("qa_chat-prompt", "qa_chat.json"), ("qa-distilled", "distilled/prompt.json")],
+)  # fmt: skip
+def test_prompt_and_student_answer_in_one_form(server: Server, name: str, file: str) -> None:
+    """The value alone, whole and streamed, or else the model's own text, which `raw` gives in any case."""
+
+    def ask(**fields: Any) -> tuple[str, str]:
+        create: Any = partial(client.chat.completions.create, model=name, extra_body=fields)
+        messages = chat_body("", QA)["messages"]
+        parts = list(create(messages=messages, stream=True))
+        assert [part.choices[0].finish_reason for part in parts][-1] in ("stop", "length")
+        text = "".join(part.choices[0].delta.content or "" for part in parts)
+        return create(messages=messages).choices[0].message.content, text
+
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY) as client:
+        own_text, streamed = ask(raw=True)
+        assert own_text == streamed
+        typed = server.ask(name, QA, parsed=True)
+        outputs = None
+        with suppress(ReplyError):
+            outputs = Prompt.load(server.folder / file).parse(own_text)
+        expected = outputs["answer"] if outputs else own_text
+        assert ask() == (expected, expected)
+        assert typed.status_code == (200 if outputs else 422)
+        assert not outputs or json.loads(typed.json()["choices"][0]["message"]["content"]) == outputs
 
 
 def test_dspy_works(server: Server) -> None:

@@ -13,7 +13,7 @@ from serving.asgi import Disconnected, Receive, Scope, Send, header, read_body, 
 DEAD = {"error": {"message": "EngineCore encountered an issue. See stack trace (above).", "code": 500}}
 USAGE = {"prompt_tokens": 100, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 64}}
 REPORTED_CONTEXT = 512
-PIECES = (" 18", "91", "")
+PIECE = 3  # characters of a reply in one chunk of a stream
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Upstream:
             await self._stream(body, receive, send)
         else:
             await self._wait(receive)
-            message = {"role": "assistant", "content": self.answers(body) if self.answers else self.answer}
+            message = {"role": "assistant", "content": self._reply(body)}
             choices = [
                 {"index": i, "message": dict(message), "finish_reason": self.finish} for i in range(body.get("n", 1))
             ]
@@ -93,10 +93,16 @@ class Upstream:
     async def _stream(self, body: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        text, count = self._reply(body), range(body.get("n", 1))
+        pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)] or [""]
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": one} for one in pieces)]
         chunks: list[dict[str, Any]] = [
-            {"id": "x", "model": body.get("model"), "choices": [{"index": 0, "delta": {"content": piece}}]}
-            for piece in PIECES
+            {"id": "x", "model": body.get("model"), "choices": [{"index": i, "delta": delta, "finish_reason": None}]}
+            for delta in deltas
+            for i in count
         ]
+        for chunk in chunks[-len(count) :]:  # as vLLM does, with the last piece
+            chunk["choices"][0]["finish_reason"] = self.finish
         if body.get("stream_options") == {"include_usage": True}:
             chunks.append(
                 {"id": "x", "model": body.get("model"), "choices": [], "usage": USAGE, "system_fingerprint": "vllm"}
@@ -106,6 +112,9 @@ class Upstream:
             await send({"type": "http.response.body", "body": events[at : at + 50], "more_body": True})
             await self._wait(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _reply(self, body: dict[str, Any]) -> str:
+        return self.answers(body) if self.answers else self.answer
 
     async def _wait(self, receive: Receive) -> None:
         """Wait, as vLLM does, until the engine has answered or the client has left."""

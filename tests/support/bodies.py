@@ -1,8 +1,9 @@
-"""Bodies of chat requests: right ones, and hypothesis strategies for broken and hostile ones."""
+"""Bodies of chat requests: right ones, and hypothesis strategies for broken and hostile ones; and replies in pieces."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ BASE_NAMES: list[Any] = ["smollm2-135m", "fake", "", None]
 MODEL_NAMES: list[Any] = ["qa_raw-prompt", "qa-distilled", "feel-prompt", "pick-prompt", "form-prompt", *BASE_NAMES,
                           "near_turns-prompt", "nobody", 5, [], {}]  # fmt: skip
 FIELDS = ["max_tokens", "max_completion_tokens", "n", "seed", "logprobs", "top_logprobs", "stream", "stream_options",
-          "user", "parsed", "temperature", "stop", "chat_template", "chat_template_kwargs", "tools",
+          "user", "raw", "parsed", "temperature", "stop", "chat_template", "chat_template_kwargs", "tools",
           "structured_outputs", "response_format",
           "guided_json", "priority", "sampling_params", "\x00", "é", "\ud800"]  # fmt: skip
 COUNT_FIELDS = ["max_tokens", "max_completion_tokens", "n", "best_of", "top_logprobs"]
@@ -113,3 +114,18 @@ def encode(value: Any, defect: str, position: int) -> bytes:
 
 DEFECTS = ["none", "none", "none", "cut", "nul", "latin", "nan", "deep", "twice", "utf-16"]
 bodies = st.builds(encode, requests, st.sampled_from(DEFECTS), st.integers(0, 2000))
+
+REPLY_PARTS = [
+    *("Answer:", "Answer: ", "Ans", "Reasoning: it says so.\n", "answer", "red", "Red.", "the mill", "5", "é", "👍"),
+    *(" ", "\n", "\n", "\t", "\u2003", "\x1f", "[", "[[", "[[ ##", " ## ", "]", "]]", '{"answer": "', '"}', '"'),
+    *("[[ ## answer ## ]]", "\n[[ ## answer ## ]]\n", "[[ ## reasoning ## ]]\n", "\n\n[[ ## completed ## ]]"),
+    *('{"answer": "red"}', '{"reasoning": "so", "answer": " red "}'),
+]
+replies = st.one_of(st.lists(st.sampled_from(REPLY_PARTS), max_size=8).map("".join), st.text(max_size=8))
+cuts = st.lists(st.integers(0, 80), max_size=12)
+
+
+def pieces(reply: str, places: list[int]) -> list[str]:
+    """The reply cut at these places; some pieces may be empty."""
+    ends = [0, *sorted(min(place, len(reply)) for place in places), len(reply)]
+    return [reply[start:end] for start, end in pairwise(ends)]
