@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from optimizer.command import instead
+from optimizer import instead
 from optimizer.command.options import instead_options, search_options, task_options
 from optimizer.command.values import LIMITS, one_model, to_limits, to_parameters, to_price, to_recipe
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
