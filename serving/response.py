@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptstill.errors import ReplyError
+from promptstill.prompt.fields import REASONING
 from promptstill.prompt.growing import growing_value
 from serving.asgi import Refusal, encode_json
 from serving.request import VariantRequest
@@ -80,8 +81,12 @@ def parse_choice(request: VariantRequest, choice: dict[str, Any]) -> str | None:
 
 
 def outputs_text(outputs: Mapping[str, Any]) -> str:
-    """The value of a single output: a string as it is, all else as JSON. Several outputs are one JSON object."""
-    value = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+    """The value of a single output: a string as it is, all else as JSON. Several outputs are one JSON object.
+
+    Without reasoning, where there is an answer too: the search may add it to a prompt, and a student has none.
+    """
+    answers = {name: value for name, value in outputs.items() if name != REASONING} or outputs
+    value = next(iter(answers.values())) if len(answers) == 1 else answers
     return value if isinstance(value, str) else encode(value).decode()
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from optimizer.search.candidate import Choices
 from promptstill.files import canonical_json
+from promptstill.prompt.fields import REASONING
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.parts import Demo, NearestDemos
-from promptstill.prompt.layouts.task import REASONING
 from promptstill.task.examples import Example
 
 NO_DEMOS = "none"

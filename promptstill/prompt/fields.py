@@ -19,6 +19,7 @@ from promptstill.errors import ReplyError
 from promptstill.prompt.schema import check_schema, check_value
 from promptstill.strict_json import parse_json
 
+REASONING = "reasoning"  # the output in which a model thinks before it answers, as DSPy calls it
 MOST_NAMED = 2_000  # characters of choices that a message names
 NONE_WORDS = ("none", "null", "n/a")
 DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 from promptstill.errors import UserError
 from promptstill.files import similar_file
 from promptstill.prompt.artifact import MAX_BYTES
+from promptstill.prompt.fields import REASONING
 from promptstill.prompt.layouts.build import build_prompt
-from promptstill.prompt.layouts.task import REASONING, REASONING_TOKENS, Task
+from promptstill.prompt.layouts.task import REASONING_TOKENS, Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.strict_json import parse_json
 from promptstill.task.load import did_you_mean

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptstill.errors import UserError
-from promptstill.prompt.layouts.task import REASONING, OwnPredictor
+from promptstill.prompt.fields import REASONING
+from promptstill.prompt.layouts.task import OwnPredictor
 from promptstill.task.program import Program, find_predictor, names_of, several_error
 
 

@@ -115,6 +115,12 @@ def test_a_list_is_json(served: ServedModels) -> None:
     assert [outputs_text({"x": value}) for value in (None, True, 1.5, " ")] == ["null", "true", "1.5", " "]
 
 
+def test_reasoning_before_an_answer_is_left_out_as_a_student_has_none() -> None:
+    assert outputs_text({"reasoning": "It is the capital.", "answer": "Rome"}) == "Rome"
+    assert outputs_text({"reasoning": "So.", "team": "bug", "urgent": True}) == '{"team":"bug","urgent":true}'
+    assert outputs_text({"reasoning": "All there is."}) == "All there is."
+
+
 def events(text: str) -> list[Any]:
     lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
     assert lines.pop() == "[DONE]"

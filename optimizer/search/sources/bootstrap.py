@@ -13,11 +13,10 @@ from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, DemoSet, Space, to_demo
 from optimizer.search.study import Trial
 from promptstill.endpoint.client import Client
-from promptstill.prompt.fields import as_text
+from promptstill.prompt.fields import REASONING, as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import Demo
-from promptstill.prompt.layouts.task import REASONING
 from promptstill.scoring.evaluate import ScoredRow, best_answers, score_rows
 from promptstill.task.examples import Example
 

@@ -11,9 +11,8 @@ import dspy
 from pydantic import TypeAdapter, ValidationError
 
 from promptstill.errors import UserError
-from promptstill.prompt.fields import Field
+from promptstill.prompt.fields import REASONING, Field
 
-REASONING = "reasoning"
 REASONING_TOKENS = 160
 REASONING_CHARS = 480  # so that a constrained answer still fits into the reply
 

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from promptstill import Prompt, ReplyError
 from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.prompt.fields import REASONING
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import Demo, NearestDemos
-from promptstill.prompt.layouts.task import REASONING, Task
+from promptstill.prompt.layouts.task import Task
 from tests.support.tasks import ANSWER, ANSWER_DEMOS, ANSWER_INPUTS, SORT, SORT_OUTPUTS
 
 each = pytest.mark.parametrize("layout", LAYOUTS)
