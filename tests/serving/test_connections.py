@@ -162,7 +162,7 @@ def test_what_is_slow_but_sent_is_answered(served: ServedModels, access_log: Pat
     async def test() -> None:
         async with running(middleware(served, upstream, access_log), stack[0], with_timeout) as loopback:
             status, lines = await asyncio.gather(send_slowly(loopback), read_stream(loopback))
-        assert status == 200 and lines[-1] == "data: [DONE]" and len(lines) == 4
+        assert status == 200 and lines[-1] == "data: [DONE]" and len(lines) == 5
 
     run(stack, test())
 
