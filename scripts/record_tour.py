@@ -1,6 +1,6 @@
 """Renews the record that `optimize --tour` replays: optimizes and distils its recipe on the embedded model.
 
-    python -m scripts.record_tour [FOLDER]
+    python -m scripts.record_tour [FOLDER] [--note TEXT]
 
 Takes some 20 minutes on two cores. The run and the distillation stay in FOLDER, a new one under runs/ if none is named;
 what FOLDER holds already is not made again.
@@ -43,7 +43,9 @@ def main() -> None:
         prog="python -m scripts.record_tour", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a new one under runs/ if none")
-    work = parser.parse_args().folder or Path("runs") / f"tour-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    parser.add_argument("--note", default="", metavar="TEXT", help="said beside the times: what else the machine did")
+    arguments = parser.parse_args()
+    work = arguments.folder or Path("runs") / f"tour-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     work.mkdir(parents=True, exist_ok=True)
     for name in (RECIPE, ROWS):
         shutil.copy(SHIPPED / name, work)
@@ -51,7 +53,7 @@ def main() -> None:
         run_command(work, "optimizer", RECIPE)
     if not DistilledFolder(work / "distilled").finished:
         run_command(work, "distill", *DISTIL)
-    write_record_of(work, SHIPPED)
+    write_record_of(work, SHIPPED, arguments.note)
     for path in sorted(SHIPPED.iterdir()):
         print(f"{path.stat().st_size:>9,} bytes  {path.relative_to(ROOT)}")
 
@@ -64,14 +66,16 @@ def run_command(work: Path, module: str, *arguments: str) -> None:
         sys.exit(code)
 
 
-def write_record_of(work: Path, target: Path) -> None:
+def write_record_of(work: Path, target: Path, note: str) -> None:
     """The record of the search and the distillation in `work`, into `target`."""
     run = RunFolder.open(work / "runs" / read_json(work / "best.json")["run"])
     search = recorded_search(run)
     distilled = DistilledFolder(work / "distilled")
     markers = run.prompts()["winner"].markers
-    page = replay_page(distilled, search)
-    write_record(target, search, recorded_distillation(distilled), read_calls(run.path / "calls.db"), markers, page)
+    page = replay_page(distilled, search, note)
+    write_record(
+        target, search, recorded_distillation(distilled, note), read_calls(run.path / "calls.db"), markers, page
+    )
 
 
 def recorded_search(run: RunFolder) -> RecordedSearch:
@@ -93,7 +97,7 @@ def recorded_search(run: RunFolder) -> RecordedSearch:
     )
 
 
-def recorded_distillation(folder: DistilledFolder) -> RecordedDistillation:
+def recorded_distillation(folder: DistilledFolder, note: str) -> RecordedDistillation:
     """The end of a distillation as the terminal shows it."""
     verdict, record = DistillVerdict.from_json(read_json(folder.verdict_path)), read_json(folder.path / "train.json")
     table = io.StringIO()
@@ -103,13 +107,14 @@ def recorded_distillation(folder: DistilledFolder) -> RecordedDistillation:
         table=table.getvalue(),
         verdict=verdict_sentence(verdict),
         training_rows=verdict.cost.training_rows,
+        note=note,
     )
 
 
-def replay_page(folder: DistilledFolder, search: RecordedSearch) -> str:
+def replay_page(folder: DistilledFolder, search: RecordedSearch, note: str) -> str:
     """The distillation's report, which then says that it is a replay's."""
     path = folder.path / "train.json"
-    replay = {"recorded_at": search.recorded_at, "model": search.model}
+    replay = {"recorded_at": search.recorded_at, "model": search.model, "note": note}
     write_json(path, read_json(path) | {"replay": replay}, private=True)
     return result_page(folder)
 

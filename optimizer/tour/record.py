@@ -51,7 +51,7 @@ class RecordedSearch(BaseModel):
 class RecordedDistillation(BaseModel):
     """The distillation of the winner: its command, its table as the terminal showed it, the verdict in a sentence.
 
-    training_rows: of the student.
+    training_rows: of the student. note: on how it was recorded, for whoever reads its times.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +60,7 @@ class RecordedDistillation(BaseModel):
     table: str
     verdict: str
     training_rows: int
+    note: str
 
 
 class Record:

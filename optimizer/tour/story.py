@@ -134,7 +134,7 @@ def distillation_screen(record: Record) -> Iterator[str]:
     yield prose(
         "That last line answers the question, for this task and this model: by the paired gain with its interval, the "
         "tokens and the time. Where the student gains nothing, it says so. Times are of the machine that made the "
-        "record, which may have had other work.",
+        f"record. {done.note}",
         "  ",
     )
 

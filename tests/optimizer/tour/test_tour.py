@@ -101,7 +101,7 @@ def record(finished: FinishedRun, tmp_path: Path) -> Record:
     folder = tmp_path / "record"
     folder.mkdir()
     shutil.copy(finished.work / "codes.py", folder / RECIPE)
-    distillation = RecordedDistillation(command="distill", table="arm\n", verdict="Distil.", training_rows=1)
+    distillation = RecordedDistillation(command="distill", table="arm\n", verdict="Distil.", training_rows=1, note="")
     calls = read_calls(finished.run.path / "calls.db")
     markers = finished.run.prompts()["winner"].markers
     write_record(folder, recorded_search(finished.run), distillation, calls, markers, "<html></html>")
