@@ -32,7 +32,7 @@ from optimizer.tour.record import RECIPE, ROWS, SHIPPED, RecordedDistillation, R
 from promptstill.engine.models import Model
 from promptstill.files import read_json, write_json
 
-COLUMNS = 80  # of the terminal that the distillation's table is for
+COLUMNS = 400  # of a terminal that breaks no line
 VERSIONS = ("dspy", "optuna")  # the packages that word and choose requests
 ROOT = Path(__file__).resolve().parents[1]
 DISTIL = ("--from-prompt", "best.json", "-k", "0")  # greedy answers alone: a small record in little time

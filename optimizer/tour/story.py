@@ -127,7 +127,9 @@ def distillation_screen(record: Record) -> Iterator[str]:
     )
     lines = [line.rstrip() for line in done.table.splitlines()]
     gains = [line for line in lines if meaning(line)]  # below the table
-    yield "\n" + "\n".join(line for line in lines if line and line not in gains) + "\n"
+    yield (
+        "\n" + "\n".join(line if len(line) <= 80 else prose(line) for line in lines if line not in ("", *gains)) + "\n"
+    )
     yield from glossary(ARMS)
     yield from explained(gains)
     yield "\n" + textwrap.fill(done.verdict, WIDTH, initial_indent="> ", subsequent_indent="> ")
