@@ -127,9 +127,8 @@ def distillation_screen(record: Record) -> Iterator[str]:
     )
     lines = [line.rstrip() for line in done.table.splitlines()]
     gains = [line for line in lines if meaning(line)]  # below the table
-    yield (
-        "\n" + "\n".join(line if len(line) <= 80 else prose(line) for line in lines if line not in ("", *gains)) + "\n"
-    )
+    shown = [line if len(line) <= 80 else prose(line) for line in lines if line not in ("", *gains)]
+    yield "\n" + "\n".join(shown) + "\n"
     yield from glossary(ARMS)
     yield from explained(gains)
     yield "\n" + textwrap.fill(done.verdict, WIDTH, initial_indent="> ", subsequent_indent="> ")
@@ -161,7 +160,9 @@ def heading(number: int, title: str) -> str:
 
 
 def prose(text: str, indent: str = "") -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.fill(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def explained(lines: list[str]) -> Iterator[str]:
