@@ -44,7 +44,9 @@ LINES = {
     "Replies cut": "They ended at the length limit. Where they can be read they are scored all the same.",
     "trials evaluated": "Of all candidates on all of dev, so much was really asked.",
     "over the best prompt": "What the student gains over the prompt that taught it, on the same questions.",
-    "over the gold student": "And over the student of the labels. Where the interval holds zero, neither is better beyond doubt.",
+    "over the gold student": (
+        "And over the student of the labels. Where the interval holds zero, neither is better beyond doubt."
+    ),
     "play-off": "The comparison of the best few on train rows, as above.",
 }
 PROMPTS = {
