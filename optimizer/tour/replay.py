@@ -76,7 +76,8 @@ def replay(record: Record, opened: OpenTask, root: Path, listener: Listener = si
     settings = replay_settings(record)
     run = RunFolder.create(f"replay-{opened.name}", root)
     run.begin(opened.recipe_file, opened.splits, settings.to_json())
-    run.note(replay=record.search.model_dump(include={"recorded_at", "model", "calls", "tokens"}))
+    told = record.search.model_dump(include={"recorded_at", "model", "calls", "tokens"})
+    run.note(replay={**told, "note": record.distillation.note})
     return run_async(search_in_record(record, opened, settings, run, listener))
 
 
