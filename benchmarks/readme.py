@@ -1,6 +1,6 @@
-"""Tables of measured figures in READMEs: written from cells, between marks that name the command.
+"""Tables of measured figures in pages: written from cells, between marks that name the command.
 
-python -m benchmarks.readme     # write README.md's tables again; measures nothing
+python -m benchmarks.readme     # write the tables of README.md and docs/concepts.md again; measures nothing
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.contest.report import IMPOSSIBLE, NAMES, Table, tables
 from benchmarks.honesty.honesty import short_table
 from benchmarks.results import table
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 END = "<!-- end of measured -->"
 CAPS = (250, 500, 1_000)
 TASKS = {"trec": "TREC-6", "squad": "SQuAD", "tickets": "`tickets.py`", "extract": "`extract.py`"}
@@ -34,10 +34,10 @@ def replace_table(path: Path, command: str, text: str) -> None:
 
 
 def write_tables() -> None:
-    """Renew README.md's tables, except those of parts with too few cells."""
-    for part, to_table in TABLES.items():
+    """Renew the pages' tables, except those of parts with too few cells."""
+    for part, (page, to_table) in TABLES.items():
         if text := to_table(read(part, RESULTS)):
-            replace_table(README, f"python -m benchmarks {part}", text)
+            replace_table(ROOT / page, f"python -m benchmarks {part}", text)
 
 
 def contest_table(records: Sequence[dict[str, Any]]) -> str:
@@ -68,7 +68,7 @@ def seed_counts(results: Table, name: str) -> list[str]:
     return [str(len(one.seeds)) if (one := results.at(name, cap)) else "–" for cap in CAPS]
 
 
-TABLES = {"contest": contest_table, "honesty": short_table}
+TABLES = {"contest": ("README.md", contest_table), "honesty": ("docs/concepts.md", short_table)}
 
 if __name__ == "__main__":
     write_tables()

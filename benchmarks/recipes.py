@@ -3,9 +3,9 @@
     python -m benchmarks.recipes [--prompts] [NAME...]
 
 Runs `optimize` and `distill` in runs/recipes/NAME for every recipe that the embedded model can do, or for those named;
-with --prompts `optimize` alone. Stores what they measured in benchmarks/results/recipes.jsonl, and writes the table in
-recipes/README.md from it. Stored cells are not measured again, so a killed bench goes on: to measure anew, delete the
-line, and the folder.
+with --prompts `optimize` alone. Stores what they measured in benchmarks/results/recipes.jsonl, and writes the tables in
+recipes/README.md, README.md and docs/fine-tuning-or-prompting.md from it. Stored cells are not measured again, so a
+killed bench goes on: to measure anew, delete the line, and the folder.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import RESULTS, cell, read
-from benchmarks.readme import replace_table
+from benchmarks.question import GOLD, STUDENT, Comparison, comparison_table, short_table
+from benchmarks.readme import ROOT, replace_table
 
 FOLDER = Path("runs") / "recipes"
-README = Path(__file__).parents[1] / "recipes" / "README.md"
-PART, PROMPT, STUDENT = "recipes", "prompt", "student"
+PART, PROMPT, TRAINED = "recipes", "prompt", "student"
 MEASURED = ("sentiment", "qa", "tickets", "extract", "math")
 DISTILL_OPTIONS = {"extract": ("--gold",)}  # the embedded teacher is seldom right there
-ARMS = {"student + bare prompt": "student", "gold-label student": "gold-label student"}
+ARMS = {STUDENT: "student", GOLD: "gold-label student"}
+ARM_FIGURES = ("score", "parse_failures", "prompt_tokens", "completion_tokens", "speed")
 COMMAND = "python -m benchmarks.recipes"
 COLUMNS = ("recipe", "test rows", "baseline prompt", "DSPy default", "winner", "over baseline", "over DSPy default",
            *ARMS.values(), "--seed", "date")  # fmt: skip
@@ -42,10 +43,36 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}")
     options = parser.parse_args()
     failed = [name for name in options.names or MEASURED if not measure(name, students=not options.prompts)]
-    replace_table(README, COMMAND, table(RESULTS))
-    print(f"table  {README}")
+    write_tables()
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def write_tables() -> None:
+    """Renew the tables of the pages that show what the recipes measured."""
+    for page, text in page_tables(RESULTS).items():
+        replace_table(ROOT / page, COMMAND, text)
+        print(f"table  {page}")
+
+
+def page_tables(folder: Path) -> dict[str, str]:
+    """The table of each page, by its path."""
+    found = comparisons(folder)
+    return {
+        "recipes/README.md": table(folder),
+        "README.md": short_table(found),
+        "docs/fine-tuning-or-prompting.md": comparison_table(found),
+    }
+
+
+def comparisons(folder: Path) -> list[Comparison]:
+    """What the cells in `folder` hold, a recipe each."""
+    found = {(record["key"]["recipe"], record["key"]["what"]): record["result"] for record in read(PART, folder)}
+    return [
+        Comparison(name, found[name, PROMPT], found.get((name, TRAINED)))
+        for name in MEASURED
+        if (name, PROMPT) in found
+    ]
 
 
 def measure(name: str, *, students: bool) -> bool:
@@ -53,7 +80,7 @@ def measure(name: str, *, students: bool) -> bool:
     try:
         cell(PART, {"recipe": name, "what": PROMPT}, lambda: optimize(name))
         if students:
-            cell(PART, {"recipe": name, "what": STUDENT}, lambda: distill(name))
+            cell(PART, {"recipe": name, "what": TRAINED}, lambda: distill(name))
     except CommandFailed:
         return False
     return True
@@ -69,7 +96,10 @@ def optimize(name: str) -> dict[str, Any]:
         arguments = ["--resume", str(runs[-1])] if runs else [f"recipes/{name}.py", "--runs", str(folder)]
         run_command("optimizer", *arguments, "-o", str(best))
     artifact = json.loads(best.read_text(encoding="utf-8"))
-    return {"test": artifact["scores"]["test"], "seed": artifact["search"]["seed"], "made": artifact["created_at"]}
+    search = {key: artifact["search"][key] for key in ("seconds", "trials", "rows_evaluated", "spent")}
+    made = {"seed": artifact["search"]["seed"], "made": artifact["created_at"]}
+    rows = {split: artifact["splits"][split] for split in ("train", "dev", "test")}
+    return {"test": artifact["scores"]["test"], "search": search, "rows": rows, **made}
 
 
 def distill(name: str) -> dict[str, Any]:
@@ -81,8 +111,9 @@ def distill(name: str) -> dict[str, Any]:
         new = ["--from-prompt", str(best), "-o", str(distilled), *options]
         run_command("distill", *(["--resume", str(distilled)] if distilled.is_dir() else new))
     verdict = json.loads((distilled / "verdict.json").read_text(encoding="utf-8"))
-    arms = {arm: result["score"] for arm, result in verdict["arms"].items()}
-    return {"arms": arms, "sentence": verdict["sentence"], "options": list(options)}
+    kept = ("sentence", "distil", "gains", "cost", "prompt_tokens_saved", "break_even_requests")
+    arms = {arm: {key: result[key] for key in ARM_FIGURES} for arm, result in verdict["arms"].items()}
+    return {"arms": arms, "options": list(options), **{key: verdict[key] for key in kept}}
 
 
 def run_command(module: str, *arguments: str) -> None:
@@ -94,10 +125,7 @@ def run_command(module: str, *arguments: str) -> None:
 
 def table(folder: Path) -> str:
     """The Markdown table of the cells in `folder`, scores with their 95 % intervals."""
-    found = {(record["key"]["recipe"], record["key"]["what"]): record["result"] for record in read(PART, folder)}
-    lines = [
-        line(name, found[name, PROMPT], found.get((name, STUDENT))) for name in MEASURED if (name, PROMPT) in found
-    ]
+    lines = [line(one.name, one.prompt, one.student) for one in comparisons(folder)]
     return "\n".join([row(COLUMNS), "|---" * len(COLUMNS) + "|", *lines])
 
 
@@ -108,7 +136,7 @@ def line(name: str, prompt: Mapping[str, Any], student: Mapping[str, Any] | None
     cells += [score_text(test[arm]["score"]) for arm in ("baseline", "dspy", "winner")]
     cells += [score_text(test["gains"][over], "+") for over in ("over_baseline", "over_dspy")]
     arms = student["arms"] if student else {}
-    students = [score_text(arms[arm]) if arm in arms else "not measured" for arm in ARMS]
+    students = [score_text(arms[arm]["score"]) if arm in arms else "not measured" for arm in ARMS]
     if student and student.get("options"):
         students[0] += f" with `{' '.join(student['options'])}`"
     cells += students

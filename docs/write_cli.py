@@ -36,6 +36,10 @@ CODES = f"""
 | 143 | Stopped by SIGTERM (`serve`: before it was up). |
 
 A limit that is reached before any prompt was scored on dev ends `optimize` with 0 too, but then there is no best.json.
+
+## Completion
+Tab completes options in bash after `eval "$(_OPTIMIZE_COMPLETE=bash_source optimize)"` (likewise `_DISTILL_COMPLETE`,
+`_SERVE_COMPLETE`; `zsh_source`, `fish_source`). `--help-all` prints the line for your shell.
 """  # noqa: E501 (a table's row is one line)
 
 

@@ -223,7 +223,7 @@ def repeat_lines(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def short_table(cells: list[dict[str, Any]]) -> str:
-    """The table of README.md; "" until all cells of the full sizes are measured."""
+    """The table of docs/concepts.md; "" until all cells of the full sizes are measured."""
     if len(cells) < PLANNED:
         return ""
     covered = of_kind(cells, "score") + of_kind(cells, "gain")

@@ -1,4 +1,4 @@
-"""The tables in READMEs are those of the stored cells."""
+"""The tables in pages are those of the stored cells."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def test_a_table_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path: Pa
 
 
 def test_the_tables_of_the_pages_are_those_of_the_cells() -> None:
-    tables = [(recipes.README, recipes.COMMAND, recipes.table(RESULTS))]
-    for part, to_table in readme.TABLES.items():
+    tables = [(page, recipes.COMMAND, text) for page, text in recipes.page_tables(RESULTS).items()]
+    for part, (page, to_table) in readme.TABLES.items():
         records = read(part, RESULTS)
         assert records and not to_table(records[:0]), part
-        tables.append((readme.README, f"python -m benchmarks {part}", to_table(records)))
+        tables.append((page, f"python -m benchmarks {part}", to_table(records)))
     assert not honesty.short_table(read("honesty", RESULTS)[:-1]), "a part of the cells could look too good"
     for page, command, text in tables:
-        assert f"{readme.begin(command)}\n{text}\n{readme.END}" in page.read_text(encoding="utf-8"), page
+        written = (readme.ROOT / page).read_text(encoding="utf-8")
+        assert f"{readme.begin(command)}\n{text}\n{readme.END}" in written, page

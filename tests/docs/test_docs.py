@@ -21,7 +21,7 @@ from promptstill.errors import UserError
 from serving.cli import serve
 from tests.support import ROOT
 
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *(ROOT / f"{folder}/README.md" for folder in ("recipes", "benchmarks")),
@@ -70,7 +70,7 @@ def test_a_dead_link_is_seen(tmp_path: Path) -> None:
 
 def test_the_readme_leads_to_every_page() -> None:
     linked = {link.partition("#")[0] for link in LINK.findall(prose(ROOT / "README.md"))}
-    assert {f"docs/{page.name}" for page in DOCS} <= linked
+    assert {str(page.relative_to(ROOT)) for page in DOCS} <= linked
 
 
 @cache
