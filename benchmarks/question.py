@@ -36,9 +36,9 @@ class Comparison:
         return self.student is not None and "cost" in self.student
 
     @property
-    def gain(self) -> Mapping[str, float]:
-        """The student's paired gain over the best prompt."""
-        return dict(self.arms_record["gains"]["over_best"])
+    def gain(self) -> float:
+        """The student's score less the best prompt's."""
+        return float(self.arm(STUDENT)["score"]["mean"] - self.arm(BEST)["score"]["mean"])
 
     @property
     def arms_record(self) -> Mapping[str, Any]:
@@ -54,32 +54,18 @@ class Comparison:
 
 
 def short_table(found: Sequence[Comparison]) -> str:
-    """A row a recipe: scores of baseline, best prompt and students, minutes of search and distillation, the verdict."""
-    head = ["recipe", "your prompt", "best prompt", "student", "gold-label student", "minutes", "verdict"]
+    """A row a recipe: scores of baseline, best prompt and students, and the verdict."""
+    head = ["recipe", "your prompt", "best prompt", "student", "gold-label student", "verdict"]
     rows = [
         [
             one.label,
             *(points(one.prompt["test"][arm]["score"]["mean"]) for arm in ("baseline", "winner")),
             *(one.score(arm) for arm in (STUDENT, GOLD)),
-            minutes_text(one),
             first_sentence(one),
         ]
         for one in found
     ]
     return "\n".join(table(head, rows))
-
-
-def minutes_text(one: Comparison) -> str:
-    """The minutes of the search, and those of the teacher and the training."""
-    search = one.prompt.get("search")
-    parts = [f"{search['seconds'] / 60:.0f}"] if search else []
-    parts += [f"{training_minutes(one):.0f}"] if one.timed else []
-    return " + ".join(parts) or NONE
-
-
-def training_minutes(one: Comparison) -> float:
-    cost = one.arms_record["cost"]
-    return float(cost["teacher_seconds"] + cost["training_seconds"]) / 60
 
 
 def first_sentence(one: Comparison) -> str:
@@ -91,17 +77,17 @@ def first_sentence(one: Comparison) -> str:
 
 def comparison_table(found: Sequence[Comparison]) -> str:
     """Training, data, cost and flexibility: what each side needs, where the student won, and where it lost."""
-    trained = sorted((one for one in found if one.timed), key=lambda one: one.gain["mean"])
+    trained = sorted((one for one in found if one.student), key=lambda one: one.gain)
     if len(trained) < 2:
         return f"{NONE} yet"
     best, worst = trained[-1], trained[0]
     head = ["", "prompting", "fine-tuning", "measured where the student did best", "where it did worst"]
     rows = [
-        ["training", "none; a search of some minutes", "the teacher's answers, then training",
+        ["training required", "none; a search of some minutes", "the teacher's answers, then training",
          *map(training_text, (best, worst))],
-        ["data", "labels to choose by, a few as demos", "labels, or answers of a teacher that is often right",
+        ["data needed", "labels to choose by, a few as demos", "labels, or answers of a teacher that is often right",
          *map(data_text, (best, worst))],
-        ["cost of a request", "instruction and demos each time", "the bare inputs",
+        ["computational cost", "instruction and demos each time", "the bare inputs",
          *map(cost_text, (best, worst))],
         ["flexibility", "text: change it, measure again, take it to another model", "weights of one model",
          *map(change_text, (best, worst))],
@@ -110,41 +96,47 @@ def comparison_table(found: Sequence[Comparison]) -> str:
 
 
 def training_text(one: Comparison) -> str:
-    search = one.prompt["search"]["seconds"] / 60
-    return (
-        f"{one.label}: {training_minutes(one):.0f} min after {search:.0f} min of search; the student has "
-        f"{interval_text(one.gain)} points over the best prompt"
-    )
+    """The minutes where they are known, and the verdict's first sentence."""
+    cost = one.arms_record.get("cost")
+    minutes = f" {(cost['teacher_seconds'] + cost['training_seconds']) / 60:.0f} min of training." if cost else ""
+    first = str(one.arms_record["sentence"]).split(". ")[0].rstrip(".")
+    return f"{one.label}:{minutes} {first[0].upper()}{first[1:]}"
 
 
 def data_text(one: Comparison) -> str:
-    labels, answers = one.prompt["rows"]["train"], one.arms_record["cost"]["training_rows"]
+    """What came of the labels, directly and by the teacher."""
+    cost = one.arms_record.get("cost")
+    rows = (
+        f" of {one.prompt['rows']['train']} train rows the teacher got {cost['training_rows']} right." if cost else ""
+    )
     return (
-        f"{one.label}: {labels} labelled train rows gave {answers} right answers of the teacher; trained on these "
-        f"{one.score(STUDENT)}, on as many labels {one.score(GOLD)}, the best prompt {one.score(BEST)}"
+        f"{one.label}:{rows} Trained on the teacher's answers {one.score(STUDENT)}, on as many labels "
+        f"{one.score(GOLD)}; the best prompt {one.score(BEST)}"
     )
 
 
 def cost_text(one: Comparison) -> str:
-    best, student = one.arm(BEST), one.arm(STUDENT)
-    return (
-        f"{one.label}: {student['prompt_tokens']:.0f} tokens in place of {best['prompt_tokens']:.0f}; "
-        f"{student['speed']['requests_per_s']:.1f} requests/s by the adapter, "
-        f"{best['speed']['requests_per_s']:.1f} by the prompt"
-    )
+    """Tokens and requests a second where they are known, else what the verdict says of them."""
+    if one.timed:
+        best, student = one.arm(BEST), one.arm(STUDENT)
+        return (
+            f"{one.label}: {student['prompt_tokens']:.0f} prompt tokens in place of {best['prompt_tokens']:.0f}; "
+            f"{student['speed']['requests_per_s']:.1f} requests/s by the adapter, "
+            f"{best['speed']['requests_per_s']:.1f} by the prompt"
+        )
+    said = [part for part in str(one.arms_record["sentence"]).split(". ") if part.startswith("It needs")]
+    tokens = f"the prompt takes {one.prompt['test']['winner']['prompt_tokens']:.0f} tokens a request"
+    return f"{one.label}: {(said or [tokens])[0].rstrip('.')}"
 
 
 def change_text(one: Comparison) -> str:
-    before, after = one.arms_record["cost"]["retention"]
-    rows, winner = one.prompt["rows"]["test"], one.prompt["test"]["winner"]
-    return (
-        f"{one.label}: a changed prompt is scored on {rows} rows in {winner['seconds']:.0f} s; a changed student is "
-        f"trained again; on an off-task probe the model has {points(before)} before training, {points(after)} after"
+    """What a change costs, and what training did to the rest of the model where that is known."""
+    rows = one.prompt["test"]["winner"]["score"]["n"]
+    cost = one.arms_record.get("cost")
+    probe = (
+        "; on an off-task probe {} before training, {} after".format(*map(points, cost["retention"])) if cost else ""
     )
-
-
-def interval_text(gain: Mapping[str, float]) -> str:
-    return f"{100 * gain['mean']:+.1f} ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
+    return f"{one.label}: a changed prompt is measured with {rows} calls, a changed student is trained again{probe}"
 
 
 def points(value: float) -> str:
