@@ -50,7 +50,11 @@ class Comparison:
         return dict(self.arms_record["arms"][name])
 
     def score(self, name: str) -> str:
-        return points(self.arm(name)["score"]["mean"]) if self.student and name in self.student["arms"] else NONE
+        """An arm's score; the student's with the options that made it."""
+        if not self.student or name not in self.student["arms"]:
+            return NONE
+        options = " ".join(self.student.get("options", ())) if name == STUDENT else ""
+        return points(self.arm(name)["score"]["mean"]) + (f" with `{options}`" if options else "")
 
 
 def short_table(found: Sequence[Comparison]) -> str:

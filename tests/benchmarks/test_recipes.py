@@ -84,7 +84,10 @@ def test_the_table_shows_what_the_artifacts_hold_and_what_was_not_measured(resul
 def test_the_short_table_has_a_row_a_recipe_with_its_verdict(results: Path) -> None:
     _, _, qa, extract, math = short_table(recipes.comparisons(results)).splitlines()
     assert qa == "| `qa.py` | 10.0 | 50.0 | 60.0 | not measured | Distil: the student is another. |"
-    assert extract == "| `extract.py` | 10.0 | 50.0 | 30.0 | not measured | Do not distil: the student is another. |"
+    assert (
+        extract
+        == "| `extract.py` | 10.0 | 50.0 | 30.0 with `--gold` | not measured | Do not distil: the student is another. |"
+    )
     assert math == "| `math.py` | 10.0 | 50.0 | not measured | not measured | not measured |"
 
 
