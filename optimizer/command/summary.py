@@ -91,14 +91,19 @@ def points(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def evaluated_line(trials: int, evaluated: int, full: int, stopped: bool) -> str:
+    """How many dev rows the trials were scored on, of those of a search without racing; stopped: by a limit."""
+    saver = "racing and the limit" if stopped else "racing"
+    saved = f"; {saver} saved the rest" if evaluated < full else ""
+    return f"{trials} trials evaluated {evaluated:,} of {full:,} dev rows ({evaluated / max(full, 1):.0%}){saved}"
+
+
 def costs(result: RunResult) -> list[str]:
     """Calls and tokens by role, and what racing saved."""
     allowance, trials = result.allowance, result.outcome.trials
     evaluated, full = sum(len(trial.scores) for trial in trials), len(trials) * result.dev_rows
     roles = ", ".join(f"{role} {cost.calls:,}" for role, cost in sorted(allowance.spent.items()) if role != JUDGE)
-    share = f"{evaluated:,} of {full:,} dev rows ({evaluated / max(full, 1):.0%})"
-    saver = "racing and the limit" if result.outcome.stopped else "racing"
-    lines = [f"{len(trials)} trials evaluated {share}; {saver} saved the rest"]
+    lines = [evaluated_line(len(trials), evaluated, full, bool(result.outcome.stopped))]
     if played := result.outcome.playoff:
         met = f"were compared on {max(one.rows for one in played)} train rows"
         if result.outcome.unplayed:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.command.summary import double_limit, follow_up_commands
+from optimizer.command.summary import double_limit, evaluated_line, follow_up_commands
 from promptstill.endpoint.allowance import Limit
 from tests.support import ROOT
 from tests.support.codes import command, knows_with_demos, run
@@ -34,6 +34,14 @@ with terminal_listener(Console(stderr=True, highlight=False)) as listener:
         listener(StepProgress("answers", done, 5))
     listener(Message("[red]no markup[/red]"))
 """
+
+
+def test_what_racing_saved_is_said_where_it_saved_something() -> None:
+    assert evaluated_line(8, 1024, 2048, stopped=False) == (
+        "8 trials evaluated 1,024 of 2,048 dev rows (50%); racing saved the rest"
+    )
+    assert evaluated_line(8, 90, 96, stopped=True).endswith("(94%); racing and the limit saved the rest")
+    assert evaluated_line(8, 96, 96, stopped=True) == "8 trials evaluated 96 of 96 dev rows (100%)"
 
 
 def on_a_terminal(argv: list[str], folder: Path, **environment: str) -> str:
