@@ -40,7 +40,7 @@ CODES = (
     ("3", "--gate: the prompt dropped"),
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
 )
-OTHERS = ("new", "rows", "show", "report", "gate", "check", "resume")  # what is no new search
+OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  # what is no new search
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
