@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.results import table
 
-BARE, BEST, STUDENT, GOLD = "base + bare prompt", "base + best prompt", "student + bare prompt", "gold-label student"
+BEST, STUDENT, GOLD = "base + best prompt", "student + bare prompt", "gold-label student"
 NONE = "not measured"
 
 
@@ -104,15 +104,14 @@ def training_text(one: Comparison) -> str:
     cost = one.arms_record.get("cost")
     minutes = f" {(cost['teacher_seconds'] + cost['training_seconds']) / 60:.0f} min of training." if cost else ""
     first = str(one.arms_record["sentence"]).split(". ")[0].rstrip(".")
-    return f"{one.label}:{minutes} {first[0].upper()}{first[1:]}"
+    return f"{one.label}:{minutes} {first}"
 
 
 def data_text(one: Comparison) -> str:
     """What came of the labels, directly and by the teacher."""
     cost = one.arms_record.get("cost")
-    rows = (
-        f" of {one.prompt['rows']['train']} train rows the teacher got {cost['training_rows']} right." if cost else ""
-    )
+    labels = one.prompt["rows"]["train"] if cost else 0
+    rows = f" {labels} train rows gave {cost['training_rows']} answers to train on." if cost else ""
     return (
         f"{one.label}:{rows} Trained on the teacher's answers {one.score(STUDENT)}, on as many labels "
         f"{one.score(GOLD)}; the best prompt {one.score(BEST)}"
@@ -130,7 +129,7 @@ def cost_text(one: Comparison) -> str:
         )
     said = [part for part in str(one.arms_record["sentence"]).split(". ") if part.startswith("It needs")]
     tokens = f"the prompt takes {one.prompt['test']['winner']['prompt_tokens']:.0f} tokens a request"
-    return f"{one.label}: {(said or [tokens])[0].rstrip('.')}"
+    return f"{one.label}: {(said or [tokens])[0].rstrip('.').replace('It needs', 'the student needs')}"
 
 
 def change_text(one: Comparison) -> str:

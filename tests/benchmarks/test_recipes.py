@@ -95,7 +95,7 @@ def test_the_comparison_sets_the_best_student_beside_the_worst(results: Path) ->
     _, _, training, data, cost, change = comparison_table(recipes.comparisons(results)).splitlines()
     assert "| `qa.py`: 5 min of training. Distil: the student is another (+10.0 points) |" in training
     assert "| `extract.py`: 5 min" in training and training.index("`qa.py`") < training.index("`extract.py`")
-    assert "of 40 train rows the teacher got 30 right. Trained on the teacher's answers 60.0, on as many labels" in data
+    assert "40 train rows gave 30 answers to train on. Trained on the teacher's answers 60.0, on as many labels" in data
     assert "100 prompt tokens in place of 400; 5.0 requests/s by the adapter, 1.2 by the prompt" in cost
     assert "measured with 90 calls" in change and "on an off-task probe 40.0 before training, 35.0 after" in change
 
