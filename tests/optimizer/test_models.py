@@ -78,3 +78,10 @@ def test_a_shared_study_and_a_gate_take_one_model(tmp_path: Path) -> None:
         plan_searches(SearchSettings(recipe="r.py", storage="sqlite:///x"), ("a", "b"), Path("best.json"))
     done = CliRunner().invoke(optimize, ["codes.py", "--check", "--model", "a", "--model", "b"])
     assert "Here optimize takes one --model, not 2." in str(done.exception)
+
+
+@pytest.mark.parametrize("option", ["--like", "--from"])
+def test_what_begins_a_recipe_does_not_go_with_several_models(option: str) -> None:
+    given = ["recipe.py", "--model", "a", "--model", "b", option, "tickets"]
+    outcome = CliRunner().invoke(optimize, given)
+    assert isinstance(outcome.exception, UserError) and "one --model, not 2" in str(outcome.exception)
