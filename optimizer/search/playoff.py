@@ -15,15 +15,14 @@ import numpy as np
 
 from optimizer.search.baseline import rows_shown
 from optimizer.search.candidate import Candidate
+from optimizer.search.leave_out import LeaveOut, demo_inputs
 from optimizer.search.race import average, blocks, is_worse
-from optimizer.search.space import to_demo
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import OWN
-from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import gather_or_cancel, score_row
 from promptstill.task.examples import Example
@@ -66,18 +65,21 @@ class SearchOutcome:
 async def play_off(
     task: SearchTask, outcome: SearchOutcome, client: Client, tell: Callable[[int, int], None]
 ) -> SearchOutcome:
-    """The outcome with the winner chosen on dev and fresh train rows together, asked in blocks as in the race.
+    """The outcome with the winner chosen on dev and fresh train rows together, asked in blocks as in the race. Where
+    dev's rows are train's, no row is fresh: dev has chosen.
 
     `tell` gets the numbers of entrants and of rows, before the first is asked; there may be none to play. A limit that
     ends it leaves the choice to the rows that all entrants have answered.
     """
+    if task.shared:
+        return outcome
     entrants = contenders(outcome.finalists)
     rows = playoff_rows(task, entrants)
     if len(entrants) < 2 or len(rows) < MIN_ROWS:
         return outcome
     tell(len(entrants), len(rows))
     prompts = {trial.prompt_id: task.prompt(trial.candidate) for trial in entrants}
-    field = PlayoffField(task, rows, prompts, places_by_group(task), client)
+    field = PlayoffField(task, rows, prompts, LeaveOut(task), client)
     left, played, stopped = entrants, {trial.prompt_id: trial for trial in entrants}, outcome.stopped
     for block in blocks(len(rows)):
         left, reached = await field.play_block(left, block)
@@ -118,7 +120,7 @@ def playoff_rows(task: SearchTask, entrants: Sequence[Trial]) -> list[Example]:
 
 def max_playoff_rows(task: SearchTask) -> int:
     """The rows of a play-off at most."""
-    return min(len(task.dev), len(task.train) // 2)
+    return 0 if task.shared else min(len(task.dev), len(task.train) // 2)
 
 
 def fixed_inputs(task: SearchTask, trial: Trial) -> list[str]:
@@ -130,31 +132,19 @@ def fixed_inputs(task: SearchTask, trial: Trial) -> list[str]:
     return [canonical_json({field.name: demo[field.name] for field in task.task.inputs}) for demo in demos]
 
 
-def demo_inputs(example: Example) -> Demo:
-    """An example's inputs as a demo of it has them."""
-    return {name: value for name, value in to_demo(example).items() if name in example.inputs}
-
-
-def places_by_group(task: SearchTask) -> dict[str, set[int]]:
-    """The places in the pool of nearest demos that each group of train has."""
-    places: dict[str, list[int]] = {}
-    for place, demo in enumerate(task.space.pool):
-        places.setdefault(canonical_json(demo), []).append(place)
-    groups: dict[str, set[int]] = {}
-    for row in task.train:
-        groups.setdefault(row.group, set()).update(places.get(canonical_json(to_demo(row)), ()))
-    return groups
-
-
 @dataclass(frozen=True)
 class PlayoffField:
-    """Where entrants meet: the fresh rows, each entrant's prompt, and the places in the pool that each group has."""
+    """Where entrants meet: the fresh rows, each entrant's prompt, and what of it a row is asked without."""
 
     task: SearchTask
     rows: Sequence[Example]
     prompts: Mapping[str, Prompt]
-    places: Mapping[str, set[int]]
+    left_out: LeaveOut
     client: Client
+
+    def prompt(self, trial: Trial, row: Example) -> Prompt:
+        """An entrant's prompt for a row."""
+        return self.left_out.prompt(self.task, trial.candidate, self.prompts[trial.prompt_id], row)
 
     async def play_block(self, trials: list[Trial], block: range) -> tuple[list[Trial], Limit | None]:
         """The trials with their scores on a block, or on the rows of it that all had answered when a limit ended it;
@@ -173,9 +163,9 @@ class PlayoffField:
 
         A row's nearest demos are picked without those of its own group, as no row of test has its group in the pool.
         """
-        asked = ((self.rows[row], self.prompts[trial.prompt_id]) for row in block for trial in trials)
+        asked = ((self.rows[row], trial) for row in block for trial in trials)
         metric, client = self.task.metric, self.client
-        jobs = (score_row(prompt.leave_out(self.places[row.group]), row, metric, client) for row, prompt in asked)
+        jobs = (score_row(self.prompt(trial, row), row, metric, client) for row, trial in asked)
         results, first = await gather_or_cancel(jobs), len(self.task.dev)
         scored = []
         for place, trial in enumerate(trials):

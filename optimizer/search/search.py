@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from optimizer.search.candidate import Candidate
 from optimizer.search.first_race import calls_by_cost, calls_by_max_calls
 from optimizer.search.growth import SpaceGrowth
+from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
 from optimizer.search.race import (
     MIN_FITTED_BLOCK,
@@ -22,7 +23,8 @@ from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
-from promptstill.scoring.evaluate import gather_or_cancel, score_rows
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row, score_rows
 
 GENERATION = 8
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
@@ -62,6 +64,7 @@ class Search:
         growth: SpaceGrowth | None = None,
     ) -> None:
         self.task, self.client, self.study, self.follow, self.growth = task, client, study, follow, growth
+        self._left_out = LeaveOut(task) if task.shared else None
 
     async def run(self) -> SearchOutcome:
         """Search until the trials or a limit end, then complete the finalists and choose.
@@ -224,9 +227,15 @@ class Search:
         return {(trial.worker, trial.slot) for trial in self.study.trials()}
 
     async def _score(self, trial: RacingTrial, rows: range) -> None:
-        dev = [self.task.dev[row] for row in rows]
-        results = await score_rows(trial.prompt, dev, self.task.metric, self.client)
-        trial.results |= dict(zip(rows, results, strict=True))
+        trial.results |= dict(zip(rows, await self.score(trial.candidate, trial.prompt, rows), strict=True))
+
+    async def score(self, candidate: Candidate, prompt: Prompt, rows: range) -> list[ScoredRow]:
+        """A candidate's results on dev rows. prompt: what the candidate stands for."""
+        task, dev = self.task, [self.task.dev[row] for row in rows]
+        if (left_out := self._left_out) is None:
+            return await score_rows(prompt, dev, task.metric, self.client)
+        asked = ((left_out.prompt(task, candidate, prompt, row), row) for row in dev)
+        return await gather_or_cancel(score_row(one, row, task.metric, self.client) for one, row in asked)
 
     async def _complete_finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], Limit | None]:
         """The complete trials, and the best few completed; what a limit leaves incomplete is no finalist."""

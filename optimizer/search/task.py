@@ -11,6 +11,7 @@ from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import OWN, Layout
 from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
@@ -25,6 +26,7 @@ class SearchTask:
 
     own: the prompt that the user wrote whole, where the recipe names one. It is a candidate of a layout of its own,
     which has no other choices, and the baseline.
+    shared: whether dev's rows are train's. Each is then asked without itself and its group among the demos.
     """
 
     task: Task
@@ -37,13 +39,14 @@ class SearchTask:
     worker: int = 0
     race: bool = True
     own: Prompt | None = None
+    shared: bool = False
 
     def max_rows(self, count: int) -> int:
         """The dev rows that a generation of `count` candidates is evaluated on at most, all together."""
         return max_rows(count, len(self.dev)) if self.race else count * len(self.dev)
 
-    def prompt(self, candidate: Candidate) -> Prompt:
-        """The prompt that a candidate stands for."""
+    def prompt(self, candidate: Candidate, demos: Sequence[Demo] | None = None) -> Prompt:
+        """The prompt that a candidate stands for. demos: instead of those of its set."""
         if self.own and candidate.layout == OWN:
             return self.own
         space, name = self.space, candidate.demos
@@ -51,7 +54,7 @@ class SearchTask:
             self.task,
             candidate.layout,
             space.instructions[candidate.instruction],
-            space.demos(name),
+            space.demos(name) if demos is None else demos,
             k=space.demo_count(name, candidate.k),
             reasoning=space.demo_sets[name].reasoning,
         )
