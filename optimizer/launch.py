@@ -42,7 +42,8 @@ def run_search(
     for line in data_lines(opened):
         say(line)
     held = max_test_calls(opened.test_calls, dspy=settings.dspy)
-    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held, dspy=settings.dspy)
+    searches = len(opened.splits.folds) + 1
+    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held, dspy=settings.dspy, searches=searches)
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
     refuse_unserved(settings.source, model, say)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from optimizer.command.values import FoldCount
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.task.shipped import shipped_recipes, subject
@@ -73,6 +74,10 @@ search_options = with_options(
     option(
         SEARCH, "--no-dspy", "dspy", rare=True, is_flag=True, flag_value=False, default=True,
         help="Leave DSPy's default out of test.",
+    ),
+    option(
+        SEARCH, "--folds", rare=True, type=FoldCount(), metavar="auto|K|0", default="auto", show_default=True,
+        help="Folds of a cross-validation; auto takes 5 below 150 rows.",
     ),
     option(SEARCH, "--drop-leaks", is_flag=True, help="Leave out train rows that nearly equal a dev or test row."),
     option(SEARCH, "--storage", rare=True, metavar="URL", help="Optuna study to share.  [default: in the run folder]"),

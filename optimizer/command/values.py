@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import click
+
 from promptstill.endpoint.allowance import Limits
 from promptstill.errors import UserError
 from promptstill.task.load import split_target
+
+
+class FoldCount(click.ParamType[int | None]):
+    """`auto` (None), 0 for no folds, or 2 and more."""
+
+    name = "folds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        text = str(value)
+        if text == "auto":
+            return None
+        if not text.isdecimal() or int(text) == 1:
+            self.fail(f"{text} is neither auto, nor 0, nor a number of folds from 2 up.", param, ctx)
+        return int(text)
+
 
 LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
 

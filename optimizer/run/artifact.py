@@ -51,6 +51,12 @@ def to_artifact(
     }
 
 
+def first_fold_record(prompt: Prompt) -> dict[str, Any]:
+    """The entry of a cross-validated run: the prompt that was found without the first fold, for `distill` to compare
+    with on that fold's rows."""
+    return {"first_fold": {"id": prompt.id, "prompt": prompt.model_dump(mode="json")}}
+
+
 def search_record(task: SearchTask, outcome: SearchOutcome, allowance: Allowance, seconds: float) -> dict[str, Any]:
     """What the search did, for best.json and run.json. `seconds` are this process's."""
     return {
@@ -93,4 +99,5 @@ def test_scores(verdict: TestVerdict | None) -> dict[str, Any] | None:
         return None
     reports = {arm: report.to_json() for arm, report in verdict.reports.items()}
     gains = {over: asdict(gain) for over, gain in verdict.gains.items()}
-    return {**reports, "gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners}
+    folds = {"folds": [asdict(fold) for fold in verdict.folds]} if verdict.folds else {}
+    return {**reports, "gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners, **folds}

@@ -89,6 +89,11 @@ class RunFolder:
             )
         return run
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a run.json."""
+        return (self.path / "run.json").is_file()
+
     @cached_property
     def record(self) -> dict[str, Any]:
         """run.json as it stands."""
@@ -128,6 +133,7 @@ class RunFolder:
                 "train": len(splits.train),
                 "dev": len(splits.dev),
                 "test": len(splits.test),
+                "folds": len(splits.folds),
             },
             baseline=recipe_file.recipe.own_prompt.name if recipe_file.recipe.own_prompt else None,
             example=dict(splits.dev[0].inputs),
@@ -138,7 +144,7 @@ class RunFolder:
         """Add entries to run.json as it stands now: another process of the run may have added its own."""
         with FileLock(self.logs_dir / "run.lock"):
             self.__dict__.pop("record", None)
-            current = (self.record if (self.path / "run.json").is_file() else {}) | entries
+            current = (self.record if self.is_begun else {}) | entries
             write_json(self.path / "run.json", current, private=True)
         self.__dict__["record"] = current
 

@@ -12,6 +12,7 @@ from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
+from promptstill.task.folds import fold_task
 from promptstill.task.leakage import leave_out_leaks
 from promptstill.task.open import OpenTask, open_task
 
@@ -22,7 +23,8 @@ RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "limits")  #
 class SearchSettings:
     """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default.
 
-    drop_leaks: whether train rows that nearly equal a dev or test row are left out.
+    drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
+    none; None cross-validates where there are few rows.
     """
 
     recipe: str
@@ -39,6 +41,7 @@ class SearchSettings:
     race: bool = True
     dspy: bool = True
     drop_leaks: bool = False
+    folds: int | None = None
     storage: str | None = None
     study: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -64,7 +67,9 @@ class SearchSettings:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
         opened = open_task(self.recipe, self.parameters, model=self.model, seed=self.seed)
-        return replace(opened, splits=leave_out_leaks(opened.splits)) if self.drop_leaks else opened
+        folded = fold_task(opened, self.folds, self.seed, drop_leaks=self.drop_leaks)
+        leaks = self.drop_leaks and not folded.splits.folds
+        return replace(opened, splits=leave_out_leaks(opened.splits)) if leaks else folded
 
     def find_model(self, opened: OpenTask, say: Say) -> Model:
         """The model to ask: at a remote endpoint just a name, else weights found or converted."""

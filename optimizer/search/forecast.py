@@ -10,7 +10,7 @@ from promptstill.errors import UserError
 from promptstill.scoring.probe import Abilities
 from promptstill.stats import detectable_gain
 from promptstill.task.open import OpenTask
-from promptstill.text import plural
+from promptstill.text import duration, plural
 
 PROMPT_PASSES = 2  # over test: baseline and winner
 DSPY_PASSES = 2  # DSPy's default, and its second try
@@ -21,12 +21,14 @@ def max_test_calls(rows: int, *, dspy: bool) -> int:
     return (PROMPT_PASSES + DSPY_PASSES * dspy) * rows
 
 
-def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int, *, dspy: bool) -> None:
-    """Raises `UserError` where `--max-calls` leaves too few, beside those held for test, to score one prompt."""
-    first = len(blocks(dev)[0])
+def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int, *, dspy: bool, searches: int = 1) -> None:
+    """Raises `UserError` where `--max-calls` leaves too few, beside those held for test, to score one prompt in each of
+    the searches."""
+    first = len(blocks(dev)[0]) * searches
+    the_first = "a first prompt" if searches == 1 else f"a first prompt in each of {searches} searches"
     if limit is not None and (left := limit - held - spent) < first:
         raise UserError(
-            f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt needs {first}.",
+            f"--max-calls {limit} leaves {max(left, 0)} calls for the search; {the_first} needs {first}.",
             f"Test takes up to {held} calls, set aside; {spent} are spent.",
             "Allow more calls, give fewer test rows, or leave DSPy's default out of them (--no-dspy)."
             if dspy
@@ -39,21 +41,26 @@ def visible_gain_line(dev: int) -> str:
     return f"with {plural(dev, 'dev row')}, gains under {100 * detectable_gain(dev):.0f} points are noise to the search"
 
 
-def forecast_lines(
-    able: Abilities, trials: int, growth_calls: int, allowed: int | None, opened: OpenTask, *, dspy: bool
-) -> Iterator[str]:
-    """What the endpoint cannot do, and the calls of the whole run at most; a line each.
-
-    growth_calls: what the sources of candidates take at most. allowed: --max-calls. dspy: whether test has its row.
-    """
+def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
+    """What the endpoint cannot do, and what a row of a program costs; a line each."""
     for layout, why in able.refused.items():
         yield f"layout {layout} is left out: {why}"
     program = opened.program
     if not able.structured and program is None:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
-    each = program.calls_per_row if program else 1
     if program:
+        each = program.calls_per_row
         yield f"each row takes some {each} calls, one for each predictor of the program; equal calls are asked once"
+
+
+def forecast_lines(
+    trials: int, growth_calls: int, allowed: int | None, opened: OpenTask, *, dspy: bool
+) -> Iterator[str]:
+    """The calls of the whole run at most; a line each.
+
+    growth_calls: what the sources of candidates take at most. allowed: --max-calls. dspy: whether test has its row.
+    """
+    each = opened.program.calls_per_row if opened.program else 1
     dev, test = each * len(opened.splits.dev), opened.test_calls
     on_dev = trials * dev
     held = max_test_calls(test, dspy=dspy)
@@ -65,3 +72,13 @@ def forecast_lines(
     if dspy:
         share = f"{DSPY_PASSES * test:,} of them for the row of DSPy's default (--no-dspy leaves it out)"
         yield f"test takes up to {held:,} of these calls, up to {share}"
+
+
+def folds_line(rows: int, folds: int, calls: int, allowed: int | None, seconds: float) -> str:
+    """What a cross-validated run costs at most. seconds: by the pace of the first calls; 0 where it is not known."""
+    searches = f"{folds + 1} searches side by side, one without each of {folds} folds and one on all {rows} rows"
+    most = f"at most {calls:,} calls"
+    if allowed is not None and allowed < calls:
+        most = f"at most {allowed:,} calls, by --max-calls; all trials would take up to {calls:,}"
+    pace = f", at the pace of the first calls {duration(seconds)}" if seconds else ""
+    return f"forecast: {searches}: {most}{pace}; racing usually saves half"

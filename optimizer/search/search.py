@@ -91,6 +91,15 @@ class Search:
             raise LimitReached(stopped) if stopped else NothingToChoose
         return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
 
+    def max_calls(self) -> int:
+        """The calls that the search takes at most: all trials on all of dev, and the next round of proposals."""
+        return self.task.trials * len(self.task.dev) + (self.growth.max_calls() if self.growth else 0)
+
+    async def score_first(self) -> None:
+        """Ask the first candidate the first rows of dev; the race finds the replies stored."""
+        first = self.task.starters()[0]
+        await self.score(first, self.task.prompt(first), blocks(len(self.task.dev))[0])
+
     def most(self, slot: int) -> int:
         """How many candidates the generation at `slot` has at most: the first has all starters."""
         return GENERATION if slot else max(GENERATION, len(self.task.starters()))

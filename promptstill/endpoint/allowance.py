@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from promptstill.endpoint.store import Total
@@ -65,6 +66,12 @@ class Limits:
         """Those that are set."""
         kinds: tuple[Kind, ...] = ("calls", "tokens", "usd", "minutes")
         return [Limit(kind, value) for kind in kinds if (value := getattr(self, kind)) is not None]
+
+    def split(self, parts: int) -> Limits:
+        """What each of so many equal parts may spend. Minutes are the same for all: they work side by side."""
+        calls = None if self.calls is None else self.calls // parts
+        tokens = None if self.tokens is None else self.tokens // parts
+        return replace(self, calls=calls, tokens=tokens, usd=None if self.usd is None else self.usd / parts)
 
     def cost(self, total: Total) -> float:
         """USD."""
@@ -187,3 +194,49 @@ class Allowance:
         }
         limits = [limit for limit in self.limits.each() if self._searching or limit.kind != "minutes"]
         return {limit: used[limit.kind] for limit in limits}
+
+
+class AllowancePart(Allowance):
+    """One of `parts` equal parts of an allowance, for searches side by side. What is spent here is spent there too, and
+    the limit that it names is that of the whole.
+
+    spent: what this part cost in earlier parts of the run, by role.
+    """
+
+    def __init__(self, whole: Allowance, parts: int, spent: Mapping[str, Total]) -> None:
+        limits, held = whole.limits.split(parts), whole.held // parts
+        super().__init__(limits, spent, held=held, seconds=whole.seconds)
+        self._whole = whole
+
+    def reserve(self) -> None:
+        with self._naming_whole():
+            super().reserve()
+        try:
+            self._whole.reserve()
+        except LimitReached:
+            super().release()
+            raise
+
+    def room(self, least: int) -> float:
+        with self._naming_whole():
+            return super().room(least)
+
+    def release(self) -> None:
+        super().release()
+        self._whole.release()
+
+    def pay(self, role: str, cost: Total) -> None:
+        super().pay(role, cost)
+        self._whole.pay(role, cost)
+
+    def reuse(self) -> None:
+        super().reuse()
+        self._whole.reuse()
+
+    @contextmanager
+    def _naming_whole(self) -> Iterator[None]:
+        try:
+            yield
+        except LimitReached as reached:
+            limit = next(one for one in self._whole.limits.each() if one.kind == reached.limit.kind)
+            raise LimitReached(limit) from reached

@@ -89,6 +89,12 @@ class Client:
         part._share = calls
         return part
 
+    def paid_by(self, allowance: Allowance) -> Client:
+        """This client, for a part of the run with an allowance of its own. It ends with this client."""
+        part = copy.copy(self)
+        part.allowance = allowance
+        return part
+
     async def __aenter__(self) -> Client:
         self._session = open_session(self.endpoint)
         return self

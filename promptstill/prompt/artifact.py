@@ -92,6 +92,7 @@ class RecordedSearch(BaseModel):
 
 
 class RecordedSplits(BaseModel):
+    folds: int = 0
     sha256: dict[Literal["train", "dev", "test"], str]
 
 

@@ -40,12 +40,28 @@ class TestReport:
         return {"score": asdict(self.score), **rest}
 
 
+Reports = tuple[TestReport, TestReport | None, TestReport]  # of baseline prompt, DSPy's default and winner
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """A fold of a cross-validation: its rows, the mean scores of the baseline and of the winner found without them, the
+    winner's score on dev, and the id of its prompt."""
+
+    rows: int
+    baseline: float
+    winner: float
+    dev: float
+    prompt: str
+
+
 @dataclass(frozen=True)
 class TestVerdict:
     """The reports of the three prompts, and the winner's paired gains over the two others.
 
     dspy, over_dspy: None where DSPy's default was left out. dev_optimism: the winner's score on dev minus that on test.
-    winners: number of winners evaluated on this test set so far, this one included.
+    winners: number of winners evaluated on this test set so far, this one included. folds: of a cross-validation, where
+    each row is asked the winner of a search that did not see it; the scores are then those of the procedure.
     """
 
     baseline: TestReport
@@ -55,6 +71,7 @@ class TestVerdict:
     over_dspy: Gain | None
     dev_optimism: float
     winners: int = 1
+    folds: tuple[FoldScores, ...] = ()
 
     @property
     def reports(self) -> dict[str, TestReport]:
@@ -114,7 +131,7 @@ async def evaluate_test(
     *,
     seed: int,
     dspy_task: Task | None,
-) -> tuple[TestReport, TestReport | None, TestReport]:
+) -> Reports:
     """The reports of baseline prompt, DSPy's default and winner; `prompts` are the first and the last of them.
 
     dspy_task: the task that DSPy's default is given; None leaves it out.
@@ -125,9 +142,17 @@ async def evaluate_test(
     return baseline, dspy[0] if dspy else None, winner
 
 
-def compare_reports(
-    reports: tuple[TestReport, TestReport | None, TestReport], dev_score: float, seed: int
-) -> TestVerdict:
+def join_reports(parts: Sequence[Reports], seed: int) -> Reports:
+    """The reports of several folds as one, over the rows of all."""
+    baseline, dspy, winner = zip(*parts, strict=True)
+    return _join(baseline, seed), _join(dspy, seed) if all(dspy) else None, _join(winner, seed)
+
+
+def _join(parts: Sequence[TestReport], seed: int) -> TestReport:
+    return parts[0] if len(parts) == 1 else summarize_results([row for one in parts for row in one.results], seed)
+
+
+def compare_reports(reports: Reports, dev_score: float, seed: int) -> TestVerdict:
     """The verdict on baseline prompt, DSPy's default and winner; `dev_score` is the winner's score on dev."""
     baseline, dspy, winner = reports
     groups = [result.example.group for result in winner.results]

@@ -60,10 +60,25 @@ def train_leaks(splits: Splits) -> list[Leak]:
 
 def leak_warnings(splits: Splits) -> list[str]:
     """A line about the leaks from dev and test into train, with the most similar pair; none where there are none."""
+    if splits.folds:
+        return fold_warnings(splits.folds)
     if not (leaks := train_leaks(splits)):
         return []
     number = f"{len(leaks):,} of {len(splits.train):,} train rows nearly equal a dev or test row"
     return [f"{number}: {describe_worst(leaks, splits)}. Scores may be too high; --drop-leaks leaves such rows out"]
+
+
+def fold_warnings(folds: Sequence[Splits]) -> list[str]:
+    """The same of rows in different folds."""
+    found = [(leak, fold) for fold in folds for leak in find_leaks(fold.train, fold.test)]
+    if not found:
+        return []
+    worst, fold = max(found, key=lambda one: one[0].similarity)
+    rows = {id(row) for leak, _ in found for row in (leak.row, leak.held_out)}
+    return [
+        f"{len(rows)} rows nearly equal a row of another fold: {describe_worst([worst], fold)}. Scores may be too "
+        "high; --drop-leaks leaves such rows out"
+    ]
 
 
 def describe_worst(leaks: Sequence[Leak], splits: Splits) -> str:

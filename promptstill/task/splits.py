@@ -21,7 +21,9 @@ class Splits:
     """Disjoint rows: train to learn from, dev to choose by, test to report on. Unlabelled rows are in none of them.
 
     duplicates: the number of rows that were left out because another equals them. whole_train: train with the rows that
-    --drop-leaks left out of it, else None.
+    --drop-leaks left out of it, else None. shared: whether dev's rows are train's, so that a row is to be left out of
+    what is learned from train where it is scored. folds: the splits of each fold of a cross-validation, whose test is
+    the fold and whose train and dev are the rows outside it; train, dev and test then all are all rows.
     """
 
     train: list[Example]
@@ -30,6 +32,8 @@ class Splits:
     unlabelled: list[Example]
     duplicates: int
     whole_train: list[Example] | None = None
+    shared: bool = False
+    folds: tuple[Splits, ...] = ()
 
     def digests(self) -> dict[str, str]:
         """sha256 of the rows of each split as the recipe has them, in their order."""
@@ -60,7 +64,7 @@ def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits
     parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
     for name in SPLITS:
         random.Random(f"{seed}-{name}").shuffle(parts[name])
-    splits = Splits(**parts, unlabelled=unlabelled, duplicates=len(examples) - len(unique))
+    splits = Splits(parts["train"], parts["dev"], parts["test"], unlabelled, len(examples) - len(unique))
     refuse_overlap(splits)
     refuse_empty(splits)
     return splits
@@ -108,6 +112,13 @@ def split_at_random(examples: Sequence[Example], recipe: Recipe, seed: int) -> d
     return parts
 
 
+def deal_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[Example]]:
+    """STUB until merged."""
+    rows = list(examples)
+    random.Random(seed).shuffle(rows)
+    return [rows[i::count] for i in range(count)]
+
+
 def split_sizes(total: int, split: tuple[float, float, float]) -> dict[SplitName, int]:
     """The number of rows that each split should have. Raises `UserError`."""
     if any(size < 0 for size in split) or sum(split) == 0:
@@ -152,7 +163,12 @@ def refuse_empty(splits: Splits) -> None:
 
 def describe_splits(splits: Splits, recipe: Recipe) -> Iterable[str]:
     """The sizes of the splits and what was left out, a line each."""
-    yield f"train {len(splits.train)}, dev {len(splits.dev)}, test {len(splits.test)} rows"
+    if splits.folds:
+        sizes = sorted({len(fold.test) for fold in splits.folds})
+        each = " to ".join(map(str, sizes[:1] + sizes[1:][-1:]))
+        yield f"{len(splits.test)} labelled rows in {len(splits.folds)} folds of {each}: each is test once, unseen"
+    else:
+        yield f"train {len(splits.train)}, dev {len(splits.dev)}, test {len(splits.test)} rows"
     if splits.duplicates:
         yield f"{plural(splits.duplicates, 'duplicate row')} left out"
     if splits.whole_train and (leaks := len(splits.whole_train) - len(splits.train)):

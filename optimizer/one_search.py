@@ -1,0 +1,214 @@
+"""One search: what the endpoint can do, the space, the races, the play-off. What it comes to is a winner on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+from optimizer.run.folder import RunFolder
+from optimizer.run.settings import SearchSettings
+from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
+from optimizer.search.forecast import ability_lines, forecast_lines, refuse_small_limit
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.pace import Pace
+from optimizer.search.playoff import SearchOutcome, play_off
+from optimizer.search.search import Search, SearchProgress
+from optimizer.search.sources import SOURCES
+from optimizer.search.sources.given import empty_space
+from optimizer.search.sources.source import SourceContext
+from optimizer.search.study import StoredStudy
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Allowance, Limit
+from promptstill.endpoint.client import Client
+from promptstill.engine.markers import find_markers
+from promptstill.engine.models import Model
+from promptstill.events import GenerationEnded, Listener, teller
+from promptstill.files import digest
+from promptstill.prompt.layouts import LAYOUTS
+from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.probe import Abilities, constrains_outputs, probe_layouts
+from promptstill.task.examples import Example
+from promptstill.task.open import OpenTask
+
+Follow = Callable[[SearchTask, SearchProgress], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to: its task with the whole space, its outcome, and how fast it went. test: rows that it did
+    not see; of a search over all rows, these rows."""
+
+    task: SearchTask
+    outcome: SearchOutcome
+    pace: Pace
+    test: Sequence[Example]
+
+    @property
+    def baseline(self) -> Prompt:
+        return self.task.prompt(self.task.starters()[0])
+
+    @property
+    def winner(self) -> Prompt:
+        return self.task.prompt(self.outcome.winner.candidate)
+
+
+@dataclass(frozen=True)
+class OneSearch:
+    """A search over the rows of `opened`, each step using what the ones before it made.
+
+    follow: called after each generation, with the trials so far.
+    """
+
+    opened: OpenTask
+    settings: SearchSettings
+    client: Client
+    context: int
+    model: Model
+    run_folder: RunFolder
+    listener: Listener
+    worker: int
+    study: StoredStudy
+    follow: Follow
+
+    @property
+    def allowance(self) -> Allowance:
+        return self.client.allowance
+
+    def say(self, text: str) -> None:
+        teller(self.listener)(text)
+
+    @cached_property
+    def pace(self) -> Pace:
+        return Pace(self.allowance)
+
+    async def prepare(self) -> Search:
+        """Everything before the first race: what the endpoint can do, the study, the first choices."""
+        settings, splits = self.settings, self.opened.splits
+        fresh = not self.allowance.total.calls
+        task = await self.describe_task()
+        layouts = settings.layouts or (("dspy-chat",) if task.in_program else tuple(LAYOUTS))
+        able = await probe_layouts(task, layouts, splits.train[0], self.client)
+        if fresh and not splits.shared:  # what an earlier part of the run paid for is scored already
+            calls = self.allowance.total.calls
+            limit = self.allowance.limits.calls
+            refuse_small_limit(limit, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
+        own = for_model(self.opened.own, task)
+        self._bind_study(own)
+        growth = self._growth(task)
+        self._tell_forecast(able, growth)
+        space = await growth.start(empty_space(splits.train, self.context, able.layouts, able.structured))
+        task = replace(task, structured=space.structured)
+        search_task = SearchTask(
+            task,
+            space,
+            splits.train,
+            splits.dev,
+            self.opened.recipe.metric,
+            settings.seed,
+            settings.trials,
+            self._study_worker(),
+            settings.race,
+            own,
+            shared=splits.shared,
+        )
+        await refuse_unread_baseline(search_task, self.client)
+        search = Search(search_task, self.client, self.study, self._follow, growth)
+        if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
+            self.say(opening_line(search))
+        return search
+
+    async def run(self, search: Search) -> Found:
+        """The search itself; a process besides the first of a run leaves the play-off to that."""
+        outcome = await search.run()
+        task = search.task
+        if self.worker == 0:
+            outcome = await play_off(task, outcome, self.client, partial(self._tell_play_off, outcome.stopped))
+        return Found(task, outcome, self.pace, self.opened.splits.test)
+
+    async def describe_task(self) -> Task:
+        """What all candidates share at this endpoint."""
+        task = replace(self.opened.task, model=self.model.name)
+        # What takes a predictor's place in a program is what DSPy sends, and that is without a grammar.
+        structured = not task.in_program and await constrains_outputs(self.client, task.model)
+        return replace(task, structured=structured, markers=await find_markers(self.model, self.client))
+
+    def _bind_study(self, own: Prompt | None) -> None:
+        """A study is of these rows, this recipe and these weights."""
+        settings, splits = self.settings, self.opened.splits
+        leaks = ["without leaks"] if settings.drop_leaks else []
+        identity = self.client.endpoint.identity
+        subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks]
+        self.study.bind(digest([*subject, *([own.id] if own else [])]))
+
+    def _tell_forecast(self, able: Abilities, growth: SpaceGrowth) -> None:
+        """What the endpoint cannot do, and what the search costs at most. Of several side by side the run tells it."""
+        settings, opened = self.settings, self.opened
+        for line in ability_lines(able, opened):
+            self.say(line)
+        if not opened.splits.shared:
+            for line in forecast_lines(
+                settings.trials, growth.max_calls(), settings.limits.calls, opened, dspy=settings.dspy
+            ):
+                self.say(line)
+
+    def _growth(self, task: Task) -> SpaceGrowth:
+        settings, recipe = self.settings, self.opened.recipe
+        context = SourceContext(
+            task,
+            self.opened.splits.train,
+            recipe.metric,
+            with_own(recipe.instructions, self.opened.own),
+            settings.seed,
+            settings.proposer,
+            settings.proposing,
+        )
+        sources = {name: make(context) for name, make in SOURCES.items()}
+        return SpaceGrowth(self.study, sources, self.client, self.run_folder.pools_path, self.say, self.pace.untimed)
+
+    def _follow(self, task: SearchTask, progress: SearchProgress) -> None:
+        """After each generation: tell the listener, and whoever follows the search."""
+        self.pace.note(progress.done)
+        best = progress.best
+        seconds_left, limit = self.pace.left(progress.done, progress.trials)
+        self.listener(
+            GenerationEnded(
+                progress.done,
+                progress.trials,
+                best.value if best else None,
+                best.candidate.to_params() if best else {},
+                progress.rows_evaluated,
+                progress.rows_in_full,
+                self.allowance.total.calls,
+                self.allowance.total.tokens,
+                seconds_left,
+                limit,
+            )
+        )
+        self.follow(task, progress)
+
+    def _tell_play_off(self, stopped: Limit | None, entrants: int, rows: int) -> None:
+        """That the finalists are compared once more, and how long that takes at most."""
+        time_it_takes = f", as far as {stopped} allows" if stopped else self.pace.estimate(entrants * rows)
+        self.say(
+            f"dev cannot tell {entrants} finalists apart: they are compared on {rows} train rows new to them"
+            f"{time_it_takes}"
+        )
+
+    def _study_worker(self) -> int:
+        """This process's number in the study: in a shared storage, one that no other run has."""
+        if self.settings.storage is None:
+            return self.worker
+        return int(digest(self.run_folder.path.name)[:10], 16) + self.worker + 1
+
+
+def opening_line(search: Search) -> str:
+    """What the first candidates race over, and what follows."""
+    task = search.task
+    count = min(task.trials, len(task.starters()))
+    if (few := search.first_race_calls(count)) is not None:
+        whole = f"over all of dev they may take {task.max_rows(count):,}"
+        return f"racing the first {count} candidates over the dev rows that {few:,} calls pay for; {whole}"
+    more = "; the model proposes and bootstraps others after that" if task.trials > count else ""
+    return f"racing the first candidates over dev{more}"
