@@ -38,7 +38,7 @@ class QaPrompts:
 
 def open_qa() -> QaPrompts:
     """recipes/qa.py with the embedded model."""
-    opened = open_task(str(RECIPE), seed=SEED)
+    opened = open_task(str(RECIPE), split_seed=SEED)
     recipe = opened.recipe
     model = find_model(recipe.model, say)
     task = replace(opened.task, markers=chat_markers(model))

@@ -109,8 +109,8 @@ def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask
             "best.json names it relative to the folder in which optimize ran.",
             "Run distill in that folder, or name the recipe file: --recipe FILE.py",
         )
-    model, seed = artifact["model"]["name"], artifact["search"]["seed"]
-    opened = open_task(f"{path}:{artifact['name']}", recorded["parameters"], model=model, seed=seed)
+    model, split_seed = artifact["model"]["name"], int(artifact["splits"]["seed"])
+    opened = open_task(f"{path}:{artifact['name']}", recorded["parameters"], model=model, split_seed=split_seed)
     refuse_program(opened)
     if opened.recipe_file.sha256 != recorded["sha256"] or opened.splits.digests() != artifact["splits"]["sha256"]:
         what = "recipe" if opened.recipe_file.sha256 != recorded["sha256"] else "data"

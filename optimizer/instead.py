@@ -79,7 +79,7 @@ def measure(options: dict[str, Any], chosen: set[str]) -> None:
         recipe=recipe,
         files=files,
         parameters=to_parameters(options["parameters"]),
-        seed=options["seed"] if "seed" in chosen else None,
+        split_seed=options["split_seed"] if "split_seed" in chosen else None,
         limits=to_limits(options),
     )
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:

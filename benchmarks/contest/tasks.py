@@ -75,7 +75,7 @@ class TaskFiles:
     def open(self, model: str) -> OpenTask:
         """The recipe with these rows, as `optimize` itself opens it."""
         data = {"data": str(self.rows_path)}
-        return open_task(str(self.recipe), parameters=data, model=model, seed=SPLIT_SEED)
+        return open_task(str(self.recipe), parameters=data, model=model, split_seed=SPLIT_SEED)
 
 
 def write_task_files(task: BenchTask, sizes: Sizes, folder: Path) -> TaskFiles:

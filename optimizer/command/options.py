@@ -58,7 +58,11 @@ search_options = with_options(
         SEARCH, "--proposals", rare=True, type=click.IntRange(0, 100), metavar="N", default=4, show_default=True,
         help="Instructions to ask for.",
     ),
-    option(SEARCH, "--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of every random choice."),
+    option(SEARCH, "--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random choices."),
+    option(
+        SEARCH, "--split-seed", rare=True, type=int, metavar="N", default=0, show_default=True,
+        help="Seed of the deal of rows into train, dev, test.",
+    ),
     option(SEARCH, "--max-minutes", type=click.FloatRange(0), metavar="N", help="Stop after so long."),
     option(SEARCH, "--max-calls", type=COUNT, metavar="N", help="Stop before more calls than this, test included."),
     option(SEARCH, "--max-tokens", rare=True, type=COUNT, metavar="N", help="Stop at so many prompt and reply tokens."),

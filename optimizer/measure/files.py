@@ -115,11 +115,13 @@ def refuse_other_rows(path: Path, artifact: Mapping[str, Any], opened: OpenTask)
     kept = entry(artifact, "splits", "sha256", "test")
     if kept in (None, opened.splits.digests()["test"]):
         return
-    seed = entry(artifact, "search", "seed")
+    seed = entry(artifact, "splits", "seed")
     raise UserError(
         f"{path} was found with other test rows than {opened.recipe_file.path} has now.",
         "Its search may have seen these rows, so a score on them would mean nothing.",
-        f"Measure it with its own rows, and its seed: --seed {seed}" if seed is not None else "Restore the data.",
+        f"Measure it with its own rows, and the seed of their deal: --split-seed {seed}"
+        if seed is not None
+        else "Restore the data.",
     )
 
 
@@ -135,8 +137,8 @@ def refuse_other_fields(subject: PromptSubject, opened: OpenTask) -> None:
             )
 
 
-def seed_of(files: Sequence[str]) -> int:
-    """The seed with which the first best.json among the files was found; 0 where there is none."""
+def split_seed_of(files: Sequence[str]) -> int:
+    """The seed by which the rows of the first best.json among the files were dealt; 0 where there is none."""
     values = (peek(Path(file)) for file in files if Path(file).suffix.lower() in JSON)
-    seeds = [entry(value, "search", "seed") for value in values]
+    seeds = [entry(value, "splits", "seed") for value in values]
     return next((seed for seed in seeds if isinstance(seed, int)), 0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.launch import refuse_unserved
-from optimizer.measure.files import open_subjects, seed_of
-from optimizer.measure.measurement import Cell, Measurement
+from optimizer.measure.files import open_subjects, split_seed_of
+from optimizer.measure.measurement import SEED, Cell, Measurement
 from optimizer.measure.settings import MeasureSettings, ModelAt
 from optimizer.measure.subject import Subject
 from optimizer.run.folder import MEASURE, RunFolder
@@ -37,8 +37,8 @@ from promptstill.text import plural
 def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: Listener = silent) -> Measurement:
     """Score the prompts on test. Raises `UserError` and `InfrastructureError`; a limit ends it with what is whole."""
     say = teller(listener)
-    seed = seed_of(settings.files) if settings.seed is None else settings.seed
-    opened = open_task(settings.recipe, settings.parameters, seed=seed)
+    split_seed = split_seed_of(settings.files) if settings.split_seed is None else settings.split_seed
+    opened = open_task(settings.recipe, settings.parameters, split_seed=split_seed)
     subjects, test = open_subjects(settings.files, opened, runs), opened.splits.test
     models = settings.models_at(opened.recipe.model)
     calls = sum(subject.most_calls(test) for subject in subjects) * len(models)
@@ -57,7 +57,7 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     )
     allowance = Allowance(settings.limits)
     with closing(open_calls(folder.calls_url)) as store:
-        return Bench(opened, subjects, folder, store, allowance, seed, say).run(found)
+        return Bench(opened, subjects, folder, store, allowance, say).run(found)
 
 
 def refuse_small_limit(limit: int | None, calls: int) -> None:
@@ -79,7 +79,6 @@ class Bench:
     folder: RunFolder
     store: CallStore
     allowance: Allowance
-    seed: int
     say: Say
 
     def run(self, models: Sequence[tuple[ModelAt, Model]]) -> Measurement:
@@ -109,7 +108,7 @@ class Bench:
                 origin = subject.origin
                 if origin and origin.model != model.name:
                     self.say(f"{subject.label} was found on {origin.model}: here {model.name} is asked it")
-                report = summarize_results(await subject.score(rows, metric, client), self.seed)
+                report = summarize_results(await subject.score(rows, metric, client), SEED)
                 self.folder.count_winners(subject.id)
                 cells.append(Cell(subject.label, label, subject.id, report, model.name, origin))
 
@@ -118,7 +117,7 @@ class Bench:
         if not cells:
             self.say(f"{stopped} is reached before any prompt was measured on all rows")
         winners = self.folder.count_winners()
-        made = Measurement(self.folder, cells, self.seed, winners, self.allowance, stopped)
+        made = Measurement(self.folder, cells, winners, self.allowance, stopped)
         write_json(self.folder.path / "measure.json", made.to_json())
         if cells:
             several = len({cell.model for cell in cells}) > 1

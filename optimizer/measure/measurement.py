@@ -20,6 +20,7 @@ from promptstill.provenance import now
 from promptstill.scoring.test_report import TestReport
 from promptstill.stats import Gain, gain
 
+SEED = 0  # of the permutations behind each p
 SAME = 1e-6  # scores that differ by less are equal; test.jsonl has six digits
 
 
@@ -68,7 +69,6 @@ class Measurement:
 
     folder: RunFolder
     cells: Sequence[Cell]
-    seed: int
     winners: int
     allowance: Allowance
     stopped: Limit | None = None
@@ -76,9 +76,7 @@ class Measurement:
     @cached_property
     def differences(self) -> list[Difference | None]:
         """Each cell's difference to the first; None for the first itself."""
-        return (
-            [None, *(compare(cell, self.cells[0].scores, self.seed) for cell in self.cells[1:])] if self.cells else []
-        )
+        return [None, *(compare(cell, self.cells[0].scores) for cell in self.cells[1:])] if self.cells else []
 
     @cached_property
     def ports(self) -> list[Difference | None]:
@@ -92,7 +90,7 @@ class Measurement:
         stored = cell.origin.scores or {}
         ids = [result.example.id for result in cell.report.results]
         scores = next(here, [stored[row] for row in ids] if stored else [])
-        return compare(cell, scores, self.seed) if scores else None
+        return compare(cell, scores) if scores else None
 
     def usd(self, cell: Cell) -> float:
         """What a thousand requests of a cell cost, by `--price`."""
@@ -110,7 +108,6 @@ class Measurement:
             "created_at": now(),
             "recipe": record["recipe"],
             "splits": record["splits"],
-            "seed": self.seed,
             "winners": self.winners,
             "stopped": str(self.stopped) if self.stopped else None,
             "spent": self.allowance.record(),
@@ -131,12 +128,12 @@ class Measurement:
         }
 
 
-def compare(cell: Cell, others: Sequence[float], seed: int) -> Difference:
+def compare(cell: Cell, others: Sequence[float]) -> Difference:
     """A cell against other scores of its rows, in their order."""
     examples = [result.example for result in cell.report.results]
     pairs = list(zip(examples, cell.scores, others, strict=True))
     return Difference(
-        gain(cell.scores, others, seed, [example.group for example in examples]),
+        gain(cell.scores, others, SEED, [example.group for example in examples]),
         tuple(example.id for example, score, other in pairs if score > other + SAME),
         tuple(example.id for example, score, other in pairs if score < other - SAME),
     )

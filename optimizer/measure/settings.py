@@ -30,8 +30,8 @@ class MeasureSettings:
     """One measurement's settings.
 
     files: each a best.json, a prompt of the user's own or a compiled DSPy program; none measures the recipe's
-    `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. seed: of the split; None takes that of the first
-    best.json, or else 0.
+    `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. split_seed: of the deal of rows; None takes that of
+    the first best.json, or else 0.
     """
 
     recipe: str
@@ -40,7 +40,7 @@ class MeasureSettings:
     models: tuple[str, ...] = ()
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
-    seed: int | None = None
+    split_seed: int | None = None
     window: int = 64
     limits: Limits = field(default_factory=Limits)
 

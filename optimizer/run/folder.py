@@ -134,6 +134,7 @@ class RunFolder:
                 "dev": len(splits.dev),
                 "test": len(splits.test),
                 "folds": len(splits.folds),
+                "seed": splits.seed,
             },
             baseline=recipe_file.recipe.own_prompt.name if recipe_file.recipe.own_prompt else None,
             example=dict(splits.dev[0].inputs),

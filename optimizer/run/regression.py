@@ -150,8 +150,8 @@ def open_stored(best_path: Path, recipe: str | None, parameters: Mapping[str, st
         raise UserError(f"{best_path} holds no dev score of its prompt.", "", "Write it again with optimize.")
     recorded = artifact["recipe"]
     path = recipe or f"{find_recipe(best_path, recorded)}:{artifact['name']}"
-    seed = int(artifact["search"]["seed"])
-    prepared = open_task(path, {**recorded["parameters"], **parameters}, seed=seed)
+    split_seed = int(artifact["splits"]["seed"])
+    prepared = open_task(path, {**recorded["parameters"], **parameters}, split_seed=split_seed)
     if prepared.recipe_file.sha256 != recorded["sha256"]:
         raise changed_error(best_path, str(prepared.recipe_file.path), "The recipe")
     if prepared.splits.digests()["dev"] != artifact["splits"]["sha256"]["dev"]:

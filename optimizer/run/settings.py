@@ -25,6 +25,7 @@ class SearchSettings:
 
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
+    seed: of the search's random choices. split_seed: of the random deal of rows into train, dev, test or folds.
     """
 
     recipe: str
@@ -37,6 +38,7 @@ class SearchSettings:
     layouts: tuple[Layout, ...] = ()
     trials: int = 16
     seed: int = 0
+    split_seed: int = 0
     window: int = 64
     race: bool = True
     dspy: bool = True
@@ -66,8 +68,8 @@ class SearchSettings:
     def open_task(self) -> OpenTask:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
-        opened = open_task(self.recipe, self.parameters, model=self.model, seed=self.seed)
-        folded = fold_task(opened, self.folds, self.seed, drop_leaks=self.drop_leaks)
+        opened = open_task(self.recipe, self.parameters, model=self.model, split_seed=self.split_seed)
+        folded = fold_task(opened, self.folds, drop_leaks=self.drop_leaks)
         leaks = self.drop_leaks and not folded.splits.folds
         return replace(opened, splits=leave_out_leaks(opened.splits)) if leaks else folded
 

@@ -93,6 +93,7 @@ class RecordedSearch(BaseModel):
 
 class RecordedSplits(BaseModel):
     folds: int = 0
+    seed: int
     sha256: dict[Literal["train", "dev", "test"], str]
 
 

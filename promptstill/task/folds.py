@@ -34,19 +34,20 @@ def count_folds(asked: int | None, splits: Splits, recipe: Recipe, *, program: b
     return asked
 
 
-def fold_task(opened: OpenTask, asked: int | None, seed: int, *, drop_leaks: bool = False) -> OpenTask:
+def fold_task(opened: OpenTask, asked: int | None, *, drop_leaks: bool = False) -> OpenTask:
     """The task with its rows in folds, where it is to have any; else as it is. Raises `UserError`."""
     count = count_folds(asked, opened.splits, opened.recipe, program=opened.program is not None)
     if not count:
         return opened
-    splits = to_folds(opened.splits, count, seed, drop_leaks=drop_leaks)
+    splits = to_folds(opened.splits, count, drop_leaks=drop_leaks)
     return replace(opened, splits=splits, task=limit_replies(opened.task, splits.train, opened.recipe.max_tokens))
 
 
-def to_folds(splits: Splits, count: int, seed: int, *, drop_leaks: bool = False) -> Splits:
-    """All labelled rows of the splits, in `count` folds. seed: of the deal. Raises `UserError` for fewer than two."""
+def to_folds(splits: Splits, count: int, *, drop_leaks: bool = False) -> Splits:
+    """All labelled rows of the splits, in `count` folds, dealt by the splits' seed. Raises `UserError` for fewer than two."""
     if count < 2:
         raise UserError(f"--folds {count} is no cross-validation.", "", "Write 2 or more, or 0 for none.")
+    seed = splits.seed
     rows = sorted([*splits.train, *splits.dev, *splits.test], key=lambda row: row.id)
     folds = deal_folds(rows, count, seed)
     parts = tuple(fold_splits(rows, fold, number, seed, drop_leaks=drop_leaks) for number, fold in enumerate(folds))

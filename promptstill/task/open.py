@@ -50,12 +50,12 @@ class OpenTask:
 
 
 def open_task(
-    target: str, parameters: Mapping[str, str] | None = None, *, model: str | None = None, seed: int = 0
+    target: str, parameters: Mapping[str, str] | None = None, *, model: str | None = None, split_seed: int = 0
 ) -> OpenTask:
     """Load the recipe of `FILE.py[:NAME]`, and check it, its rows and its metric. Raises `UserError`.
 
-    parameters: texts, as `-p` takes them. model: instead of the recipe's. seed: of the random split into train, dev and
-    test.
+    parameters: texts, as `-p` takes them. model: instead of the recipe's. split_seed: of the random deal of the rows
+    into train, dev and test.
     """
     recipe_file = load_recipe(target, parameters or {})
     recipe = recipe_file.recipe
@@ -68,7 +68,7 @@ def open_task(
             "",
             "Declare it: answer: str = dspy.OutputField()",
         )
-    splits = read_splits(recipe, subject, task, seed)
+    splits = read_splits(recipe, subject, task, split_seed)
     if not is_judge(recipe.metric):
         for example in splits.dev:
             apply_metric(recipe.metric, example, example.outputs)
@@ -83,12 +83,12 @@ def read_own_of(own: OwnPrompt, task: Task) -> Prompt:
     return read_own(own, task.inputs, task.outputs, task.model, task.max_tokens)
 
 
-def read_splits(recipe: Recipe, subject: Subject, task: Task, seed: int) -> Splits:
+def read_splits(recipe: Recipe, subject: Subject, task: Task, split_seed: int) -> Splits:
     """The rows in their splits: of the task, or of the whole program. Raises `UserError`."""
     if (program := subject.program) is None:
-        return split_examples(recipe, task.inputs, task.outputs, seed)
+        return split_examples(recipe, task.inputs, task.outputs, split_seed)
     rows = [program_example(row, number, recipe, program) for number, row in enumerate(to_rows(recipe.examples), 1)]
-    return split_rows(rows, recipe, seed)
+    return split_rows(rows, recipe, split_seed)
 
 
 def limit_replies(task: Task, train: Sequence[Example], max_tokens: int | None) -> Task:

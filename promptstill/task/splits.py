@@ -21,9 +21,10 @@ class Splits:
     """Disjoint rows: train to learn from, dev to choose by, test to report on. Unlabelled rows are in none of them.
 
     duplicates: the number of rows that were left out because another equals them. whole_train: train with the rows that
-    --drop-leaks left out of it, else None. shared: whether dev's rows are train's, so that a row is to be left out of
-    what is learned from train where it is scored. folds: the splits of each fold of a cross-validation, whose test is
-    the fold and whose train and dev are the rows outside it; train, dev and test then all are all rows.
+    --drop-leaks left out of it, else None. seed: of the random deal. shared: whether dev's rows are train's, so that a
+    row is to be left out of what is learned from train where it is scored. folds: the splits of each fold of a
+    cross-validation, whose test is the fold and whose train and dev are the rows outside it; train, dev and test then
+    all are all rows.
     """
 
     train: list[Example]
@@ -32,6 +33,7 @@ class Splits:
     unlabelled: list[Example]
     duplicates: int
     whole_train: list[Example] | None = None
+    seed: int = 0
     shared: bool = False
     folds: tuple[Splits, ...] = ()
 
@@ -64,7 +66,8 @@ def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits
     parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
     for name in SPLITS:
         random.Random(f"{seed}-{name}").shuffle(parts[name])
-    splits = Splits(parts["train"], parts["dev"], parts["test"], unlabelled, len(examples) - len(unique))
+    rows = (parts["train"], parts["dev"], parts["test"], unlabelled)
+    splits = Splits(*rows, duplicates=len(examples) - len(unique), seed=seed)
     refuse_overlap(splits)
     refuse_empty(splits)
     return splits

@@ -50,5 +50,5 @@ def write_best_json(folder: Path, model: Model) -> None:
     dev = {"winner": {"mean": 0.5, "low": 0.3, "high": 0.7, "n": 24}}
     best |= {"shipped": "winner", "scores": {"dev": dev, "test": None}}
     sizes = {name: len(getattr(opened.splits, name)) for name in ("train", "dev", "test")}
-    splits = {"sha256": opened.splits.digests(), **sizes}
+    splits = {"sha256": opened.splits.digests(), **sizes, "seed": opened.splits.seed}
     write_json(folder / "best.json", {**best, "splits": splits, "prompt": prompt.model_dump(mode="json")})

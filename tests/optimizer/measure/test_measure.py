@@ -58,7 +58,7 @@ def test_a_best_json_is_asked_as_its_search_asked_it_and_counts_once(finished_ru
         done = measured(fake, tmp_path, "plain.md", str(search.best_path))
     assert not done.mistake
     best, made = json.loads(search.best_path.read_text()), record(tmp_path)
-    assert best["shipped"] == "winner" and made["seed"] == best["search"]["seed"]
+    assert best["shipped"] == "winner" and made["splits"] == best["splits"]
     assert made["measured"][1]["score"] == best["scores"]["test"]["winner"]["score"]
     assert made["measured"][1]["id"] == best["id"] and made["winners"] == 2
 
@@ -118,9 +118,9 @@ def test_mistakes_cost_no_call_and_leave_no_run(words: list[str], told: str, tmp
 
 def test_a_best_json_of_other_test_rows_is_refused(finished_run: RunFolder, tmp_path: Path) -> None:
     with FakeEndpoint(knows_json) as fake:
-        done = measured(fake, tmp_path, str(finished_run.best_path), "--seed", "7")
+        done = measured(fake, tmp_path, str(finished_run.best_path), "--split-seed", "7")
     assert fake.requests == 0
-    assert "was found with other test rows" in done.mistake and "--seed 0" in done.mistake
+    assert "was found with other test rows" in done.mistake and "--split-seed 0" in done.mistake
 
 
 def test_test_rows_that_stand_in_a_prompt_are_told(tmp_path: Path) -> None:
@@ -161,9 +161,9 @@ def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
     assert [(one.name, one.source.base_url) for one in at] == [("a", "http://h/v1"), ("b", "http://g/v1")]
 
 
-@pytest.mark.parametrize("change", [{"splits": []}, {"splits": {"sha256": 5}}, {"search": "x", "splits": None}])
+@pytest.mark.parametrize("change", [{"splits": []}, {"splits": {"sha256": 5}}, {"splits": {"seed": "x"}}])
 def test_a_best_json_with_another_record_is_refused_in_words(change: dict[str, Any], tmp_path: Path) -> None:
-    best = {"schema_version": SCHEMA_VERSION, "search": {"seed": 1}, "prompt": {}, **change}
+    best = {"schema_version": SCHEMA_VERSION, "prompt": {}, **change}
     (tmp_path / "best.json").write_text(json.dumps(best))
     with FakeEndpoint(knows_json) as fake:
         assert "holds no valid prompt" in measured(fake, tmp_path, "best.json").mistake

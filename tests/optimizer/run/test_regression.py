@@ -90,7 +90,7 @@ def test_what_cannot_be_compared_is_refused(
 
 
 def test_other_dev_rows_are_refused(finished_run: RunFolder, tmp_path: Path) -> None:
-    splits = {"sha256": {"dev": "0" * 64}}
+    splits = {"seed": 0, "sha256": {"dev": "0" * 64}}
     done, fake = gate(moved(finished_run, tmp_path / "moved", splits=splits), knows_with_demos)
     assert done.returncode == 2 and "The dev rows of" in done.stderr and not fake.calls
 

@@ -75,7 +75,8 @@ def test_a_file_of_version_1_is_refused_by_name_with_the_way_out(tmp_path: Path)
     [
         ({"recipe": {"path": 5, "sha256": "x", "parameters": {}}}, "recipe.path: Input should be a valid string."),
         ({"search": {"seed": []}}, "search.seed: Input should be a valid integer."),
-        ({"splits": {"sha256": {"other": "x"}}}, "splits.sha256.other.[key]: Input should be"),
+        ({"splits": {"seed": 0, "sha256": {"other": "x"}}}, "splits.sha256.other.[key]: Input should be"),
+        ({"splits": {"sha256": {}}}, "splits.seed: Field required."),
         ({"scores": None}, "scores: Input should be"),
         ({"model": {}}, "model.name: Field required."),
     ],
@@ -90,7 +91,7 @@ def test_a_best_json_without_its_record_is_refused_by_place(
         "recipe": {"path": "feel.py", "sha256": "x", "parameters": {}},
         "model": {"name": "m", "sha256": None},
         "search": {"seed": 0},
-        "splits": {"sha256": {"train": "x", "dev": "x", "test": "x"}, "train": 3},
+        "splits": {"sha256": {"train": "x", "dev": "x", "test": "x"}, "train": 3, "seed": 0},
         "scores": {"dev": {"winner": {"mean": 0.5, "low": 0.1, "high": 1, "n": 3}}, "test": None},
     }
     path = tmp_path / "best.json"

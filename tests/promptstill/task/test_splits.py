@@ -69,7 +69,7 @@ def test_splits_are_seeded_disjoint_and_keep_groups(tmp_path: Path) -> None:
     topics = [{example.row["topic"] for example in part} for part in (first.train, first.dev, first.test)]
     assert not (topics[0] & topics[1] or topics[0] & topics[2] or topics[1] & topics[2])
     assert [len(part) for part in (first.train, first.dev, first.test)] == [40, 16, 24]
-    other = open_task(path, seed=1).splits
+    other = open_task(path, split_seed=1).splits
     assert other.digests() != first.digests()
 
 
