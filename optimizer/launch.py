@@ -82,6 +82,7 @@ def data_lines(opened: OpenTask) -> list[str]:
         *describe_splits(splits, opened.recipe),
         *([] if splits.whole_train else leak_warnings(splits)),
         *spelling_warnings([*splits.train, *splits.dev, *splits.test], opened.task.outputs),
+        *opened.warnings,
         visible_gain_line(len(splits.dev)),
     ]
 

@@ -7,7 +7,7 @@ from promptstill.errors import ReplyError, UserError
 from promptstill.prompt.own.read import OwnPrompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.judge import Judge
-from promptstill.task.metrics import contains, exact_match, token_f1
+from promptstill.task.metrics import contains, exact_match, set_f1, token_f1
 from promptstill.task.recipe import Recipe, recipe
 from promptstill.task.rows import read_jsonl
 from promptstill.task.tables import read_csv
@@ -24,5 +24,6 @@ __all__ = [
     "read_csv",
     "read_jsonl",
     "recipe",
+    "set_f1",
     "token_f1",
 ]

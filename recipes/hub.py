@@ -47,12 +47,15 @@ def hub(
     if labels:
         signature = signature.with_updated_fields("answer", type_=Literal[tuple(labels)])
 
-    def answer(row: Any) -> Any:
+    def answers(row: Any) -> list[str]:
+        """All that are accepted, as SQuAD has several; none where the row has no label."""
         value = reduce(lambda inner, key: inner[key], path, row)
         if value is None or (labels and value < 0):
-            return None
-        return labels[value] if labels else [str(v) for v in value] if isinstance(value, list) else str(value)
+            return []
+        texts = [labels[value]] if labels else [str(v) for v in (value if isinstance(value, list) else [value])]
+        return [text for text in texts if text]
 
-    pairs = [({name: str(row[name]) for name in names}, answer(row)) for row in data]
-    examples = [{**fields, "answer": value} for fields, value in pairs if value]
-    return Recipe(signature=signature, examples=examples, metric=(exact_match if labels else token_f1)("answer"))
+    pairs = [({name: str(row[name]) for name in names}, answers(row)) for row in data]
+    examples = [{**fields, "answer": accepted[0], "answers": accepted} for fields, accepted in pairs if accepted]
+    metric = (exact_match if labels else token_f1)("answer", accepted="answers")
+    return Recipe(signature=signature, examples=examples, metric=metric)

@@ -30,8 +30,8 @@ class MeasureSettings:
     """One measurement's settings.
 
     files: each a best.json, a prompt of the user's own or a compiled DSPy program; none measures the recipe's
-    `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. split_seed: of the deal of rows; None takes that of
-    the first best.json, or else 0.
+    `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. split_seed: of the deal of rows; None takes that
+    of the first best.json, or else 0.
     """
 
     recipe: str

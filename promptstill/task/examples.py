@@ -140,10 +140,15 @@ def refuse_broken_text(row: Mapping[str, Any], location: str) -> None:
 
 
 def gold_value(field: Field, row: Mapping[str, Any], location: str) -> Any:
-    """The gold value of an output; of a list of accepted answers the first, which demos show. Raises `UserError`."""
+    """The gold value of an output. Raises `UserError`."""
     value = row[field.name]
-    if isinstance(value, list) and field.type.get("type") != "array" and value:
-        value = value[0]
+    if isinstance(value, list) and not fits(field, value) and '"array"' not in canonical_json(field.type):
+        raise UserError(
+            f"{location}: {field.name} is a list, and the signature's {field.name} is none.",
+            "A list is not taken for several accepted answers.",
+            f"Put one answer into {field.name} and all of them into a field of their own, such as answers; "
+            f'then name it in the metric: exact_match("{field.name}", accepted="answers")',
+        )
     if field.is_text and not isinstance(value, str):
         raise UserError(
             f"{location}: {field.name} is {type(value).__name__}, not a string.", "", "Write it as a string."

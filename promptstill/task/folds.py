@@ -44,7 +44,7 @@ def fold_task(opened: OpenTask, asked: int | None, *, drop_leaks: bool = False) 
 
 
 def to_folds(splits: Splits, count: int, *, drop_leaks: bool = False) -> Splits:
-    """All labelled rows of the splits, in `count` folds, dealt by the splits' seed. Raises `UserError` for fewer than two."""
+    """All labelled rows of the splits in `count` folds, dealt by the splits' seed. Raises `UserError` below two."""
     if count < 2:
         raise UserError(f"--folds {count} is no cross-validation.", "", "Write 2 or more, or 0 for none.")
     seed = splits.seed

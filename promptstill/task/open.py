@@ -12,7 +12,8 @@ from promptstill.prompt.own.read import OwnPrompt, read_own
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
 from promptstill.task.load import RecipeFile, load_recipe
-from promptstill.task.metrics import apply_metric, is_judge
+from promptstill.task.metrics import is_judge
+from promptstill.task.metrics.gold import gold_warnings, refuse_one_label, refuse_unknown_accepted
 from promptstill.task.program import Program, program_example
 from promptstill.task.recipe import Recipe
 from promptstill.task.records import to_rows
@@ -26,7 +27,7 @@ LONGEST_REPLY = 512  # tokens, where the recipe sets no limit
 class OpenTask:
     """A recipe that has passed all checks that need no model, with its task and its splits.
 
-    own: the recipe's `baseline`, not yet for a model; None without one.
+    own: the recipe's `baseline`, not yet for a model; None without one. warnings: what the metric finds odd in the rows.
     """
 
     recipe_file: RecipeFile
@@ -34,6 +35,7 @@ class OpenTask:
     splits: Splits
     program: Program | None = None
     own: Prompt | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,13 +71,21 @@ def open_task(
             "Declare it: answer: str = dspy.OutputField()",
         )
     splits = read_splits(recipe, subject, task, split_seed)
-    if not is_judge(recipe.metric):
-        for example in splits.dev:
-            apply_metric(recipe.metric, example, example.outputs)
+    warnings = check_metric(recipe, splits, task)
     if subject.program is None:
         task = limit_replies(task, splits.train, recipe.max_tokens)
     own = read_own_of(recipe.own_prompt, task) if recipe.own_prompt else None
-    return OpenTask(recipe_file, task, splits, subject.program, own)
+    return OpenTask(recipe_file, task, splits, subject.program, own, tuple(warnings))
+
+
+def check_metric(recipe: Recipe, splits: Splits, task: Task) -> list[str]:
+    """The metric tried on the gold answer of every row: what is odd, a line each. Raises `UserError`."""
+    examples = [*splits.train, *splits.dev, *splits.test]
+    refuse_unknown_accepted(recipe.metric, examples)
+    if is_judge(recipe.metric):
+        return []
+    refuse_one_label(recipe.metric, examples, task.outputs)
+    return gold_warnings(recipe.metric, examples)
 
 
 def read_own_of(own: OwnPrompt, task: Task) -> Prompt:

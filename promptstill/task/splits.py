@@ -11,6 +11,7 @@ from promptstill.errors import UserError
 from promptstill.files import canonical_json, digest
 from promptstill.prompt.fields import Field
 from promptstill.task.examples import Example, to_example
+from promptstill.task.groups import refuse_torn_groups, refuse_useless_group
 from promptstill.task.recipe import SPLITS, Recipe, SplitName
 from promptstill.task.records import to_rows
 from promptstill.text import plural
@@ -58,12 +59,14 @@ def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits
             "Train, dev and test each need rows of their own.",
             "Give it some 50 labelled rows or more.",
         )
+    refuse_useless_group(examples, recipe)
     by_content = {canonical_json([ex.inputs, ex.outputs, ex.row.get("split")]): ex for ex in reversed(examples)}
     unique = list(by_content.values())[::-1]
     labelled = [example for example in unique if example.outputs]
     unlabelled = [example for example in unique if not example.outputs]
     named = any("split" in example.row for example in labelled)
     parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
+    refuse_torn_groups(parts, recipe)
     for name in SPLITS:
         random.Random(f"{seed}-{name}").shuffle(parts[name])
     rows = (parts["train"], parts["dev"], parts["test"], unlabelled)

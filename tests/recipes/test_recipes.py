@@ -194,9 +194,10 @@ def test_hub_reads_labels_and_inner_fields(monkeypatch: pytest.MonkeyPatch, tmp_
     install_fake_datasets(monkeypatch, tmp_path)
     labelled = hub(dataset="a/b", config="plain", inputs="text", output="mood", rows="20")
     assert labelled.task.outputs[0].choices == ["bad", "good"] and len(labelled.recipe.examples) == 20
-    assert labelled.recipe.examples[1] == {"text": "row 1", "answer": "good"}
+    assert labelled.recipe.examples[1] == {"text": "row 1", "answer": "good", "answers": ["good"]}
     free = hub(dataset="a/b", config="plain", inputs="text", output="answers.text", instruction="Count.")
-    assert free.recipe.examples[3]["answer"] == ["3", "so"] and free.task.outputs[0].is_text
+    assert free.recipe.examples[3] == {"text": "row 3", "answer": "3", "answers": ["3", "so"]}
+    assert free.task.outputs[0].is_text and free.recipe.metric(free.recipe.examples[3], {"answer": "so"}) == 1.0
     assert free.task.signature.instructions == "Count." and len(free.recipe.examples) == 30
     sys.modules.pop("datasets", None)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptstill
-from promptstill import UserError, contains, exact_match, token_f1
+from promptstill import UserError, contains, exact_match, set_f1, token_f1
 from promptstill.task.examples import Example
 from promptstill.task.metrics import apply_metric
 from promptstill.task.recipe import Metric
@@ -41,7 +41,7 @@ def score(metric: Metric, gold: Any, predicted: Any) -> float:
 
 
 def test_every_exported_metric_is_found() -> None:
-    assert {"exact_match", "token_f1", "contains"} <= METRICS.keys()
+    assert {"exact_match", "token_f1", "contains", "set_f1"} <= METRICS.keys()
 
 
 @each
@@ -64,11 +64,37 @@ def test_a_wrong_answer_scores_less_than_the_right_one(make: MakeMetric) -> None
 
 
 @each
-@pytest.mark.parametrize("row", [{"answer": ["one", "two"]}, {"answer": "one", "answers": ["one", "two"]}])
-def test_the_best_of_several_accepted_answers_counts(make: MakeMetric, row: dict[str, Any]) -> None:
-    metric = make("answer", accepted="answers") if "answers" in row else make("answer")
-    example = Example("id", "row 1", {}, {"answer": "one"}, row, "q")
+@pytest.mark.parametrize("answers", [["one", "two"], ["two"], "two"])
+def test_the_best_of_the_gold_and_the_accepted_answers_counts(make: MakeMetric, answers: Any) -> None:
+    metric = make("answer", accepted="answers")
+    example = Example("id", "row 1", {}, {"answer": "one"}, {"answer": "one", "answers": answers}, "q")
     assert [apply_metric(metric, example, {"answer": text}) for text in ("one", "Two.", "three")] == [1.0, 1.0, 0.0]
+
+
+@each
+def test_a_gold_list_is_one_answer(make: MakeMetric) -> None:
+    assert score(make("answer"), ["one", "two"], "one") < 1.0
+
+
+@pytest.mark.parametrize(
+    ("predicted", "exact", "f1", "contained"),
+    [
+        (["The mill", "harbour"], 1.0, 1.0, 1.0),
+        (["harbour", "mill", "harbour"], 1.0, 1.0, 1.0),
+        (["mill"], 0.0, 2 / 3, 0.0),
+        (["mill", "harbour", "quay"], 0.0, 0.8, 1.0),
+        ([], 0.0, 0.0, 0.0),
+        (["+"], 0.0, 0.0, 0.0),
+    ],
+)
+def test_a_list_is_compared_as_a_set(predicted: list[str], exact: float, f1: float, contained: float) -> None:
+    scores = [score(make("answer"), ["mill", "harbour"], predicted) for make in (exact_match, set_f1, contains)]
+    assert scores == [exact, pytest.approx(f1), contained]
+
+
+def test_an_empty_list_is_right_where_the_gold_list_is_empty() -> None:
+    for make in (exact_match, set_f1, contains):
+        assert [score(make("answer"), [], predicted) for predicted in ([], ["mill"])] == [1.0, 0.0]
 
 
 @each

@@ -47,6 +47,41 @@ def test_bad_splits_are_refused(rows: list[dict[str, Any]], message: str, tmp_pa
     assert str(caught.value).replace(str(tmp_path), "").startswith(message)
 
 
+GROUPED = [
+    {**row, "topic": f"t{i // 4}", "split": ("train", "dev", "test")[i // 4 % 3]} for i, row in enumerate(make_rows(24))
+]
+BAD_GROUPS: list[tuple[list[dict[str, Any]], str]] = [
+    (
+        [*GROUPED, {"question": "q", "answer": "a", "topic": "t0", "split": "test"}],
+        "/rows.jsonl, line 25 (test) and /rows.jsonl, line 1 (train) have the same topic.\n"
+        'Recipe(group="topic") says that such rows belong together, in one split.\n'
+        "Move one of them to the other's split, or leave group out.",
+    ),
+    (
+        [{**row, "topics": i % 5} for i, row in enumerate(make_rows())],
+        "Recipe(group='topic'): no row has the field topic.\n"
+        "Did you mean topics? There is question, answer, topics.\nName a field of the rows, or leave group out.",
+    ),
+    (
+        [{**row, "topic": "t"} for row in make_rows()],
+        "Recipe(group='topic'): topic is the same in all 20 rows.\n"
+        "Rows of one group stay in one split, and train, dev and test each need rows.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_GROUPS)
+def test_bad_groups_are_refused(rows: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        open_task(write_recipe(tmp_path, with_recipe(group="'topic'"), rows))
+    assert str(caught.value).replace(str(tmp_path), "").startswith(message)
+
+
+def test_named_splits_that_keep_groups_are_taken(tmp_path: Path) -> None:
+    splits = open_task(write_recipe(tmp_path, with_recipe(group="'topic'"), GROUPED)).splits
+    assert [len(part) for part in (splits.train, splits.dev, splits.test)] == [8, 8, 8]
+
+
 @pytest.mark.parametrize(
     ("split", "message"),
     [
