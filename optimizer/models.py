@@ -114,6 +114,6 @@ def best_lines(found: Sequence[Found]) -> list[str]:
     return [
         f"best: {name} on {best.search.label}, {points(best.report.score.mean)}",
         f"over the next, {other} on {second.search.label}: {gain_text(over)}",
-        *([] if over.clear else ["Test cannot tell these two apart beyond doubt."]),
+        *([] if over.holds(winners) else ["Test cannot tell these two apart beyond doubt."]),
         bonferroni_note(over.p, winners, over="the next"),
     ]

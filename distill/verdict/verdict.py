@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from distill.verdict.arms import Arm
-from promptstill.scoring.test_report import bonferroni_note
+from promptstill.scoring.test_report import bonferroni_note, group_note
 from promptstill.stats import Gain, gain
 
 MARGIN = 0.02  # of score: a student does as well if the interval of its loss stays within this
@@ -72,8 +72,17 @@ class DistillVerdict:
     @property
     def distil(self) -> bool:
         """Whether the student is worth it: better, or as good within the margin and faster."""
-        as_good = self.over_best.low > -MARGIN and self.break_even is not None
-        return self.over_best.low > 0 or as_good
+        return self.better or (self.as_good and self.break_even is not None)
+
+    @property
+    def better(self) -> bool:
+        """Whether its gain over the best prompt holds after so many students on these rows."""
+        return self.over_best.holds(self.students)
+
+    @property
+    def as_good(self) -> bool:
+        """Whether its loss stays within the margin, on rows that can tell."""
+        return self.over_best.low > -MARGIN and self.over_best.enough_groups
 
     def to_json(self) -> dict[str, Any]:
         arms = {name: arm.to_json() for name, arm in self.arms.items()}
@@ -118,13 +127,15 @@ def verdict_sentence(verdict: DistillVerdict) -> str:
     """Whether to distil, and why."""
     over = verdict.over_best
     points = f"{100 * over.mean:+.1f} points, 95 % interval {100 * over.low:+.1f} to {100 * over.high:+.1f}"
-    if over.low > 0:
+    if verdict.better:
         first = f"Distil: the student beats the best prompt ({points})."
     elif verdict.distil:
         first = f"Distil: the student does as well as the best prompt ({points}) and answers faster."
+    elif not over.enough_groups:
+        first = f"Do not distil: nothing can be claimed ({points}). {group_note(over.n, over.worth)}"
     elif over.high < 0:
         first = f"Do not distil: the student is worse than the best prompt ({points})."
-    elif over.low > -MARGIN:
+    elif verdict.as_good:
         first = f"Do not distil: the student does as well as the best prompt ({points}) but saves no time."
     else:
         first = f"Do not distil: it is not beyond doubt that the student keeps the best prompt's score ({points})."
@@ -150,11 +161,11 @@ def saving_sentences(verdict: DistillVerdict) -> list[str]:
 def label_sentences(verdict: DistillVerdict) -> list[str]:
     """Whether the teacher's answers train better than the labels."""
     over = verdict.over_gold
-    if over is None:
+    if over is None or not over.enough_groups:
         return []
-    if over.high < 0:
+    if over.differs(verdict.students) and over.high < 0:
         return ["Training on the labels themselves does better: the teacher is not needed where rows have labels."]
-    if over.low > 0:
+    if over.holds(verdict.students):
         return ["Training on the teacher's answers does better than training on the labels."]
     return ["Training on as many labels does as well, within noise."]
 

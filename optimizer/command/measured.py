@@ -11,7 +11,7 @@ from rich.text import Text
 from optimizer.command.summary import cells, gain_text, points, unbroken_line
 from optimizer.measure.measurement import Cell, Difference, Measurement
 from promptstill.command.tables import narrow_table
-from promptstill.scoring.test_report import bonferroni_note, cut_note
+from promptstill.scoring.test_report import bonferroni_note, cut_note, group_note
 from promptstill.shell import short_path
 from promptstill.text import plural
 
@@ -80,6 +80,8 @@ def notes(made: Measurement) -> Iterator[str]:
         if difference:
             yield f"{label(cell, models)} over {first}: {gain_text(difference.gain)}"
             yield f"  rows gained: {row_list(difference.gained)}; rows lost: {row_list(difference.lost)}"
+    if compared := next((one for one in made.differences if one), None):
+        yield from filter(None, [group_note(compared.gain.n, compared.gain.worth)])
     yield from port_notes(made, models)
     shares = {label(cell, models): cell.report.cut for cell in made.cells}
     if note := cut_note(shares, made.cells[0].report.score.n):

@@ -23,6 +23,7 @@ from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import render
 from promptstill.report.row_view import arm_labels, row_views, to_report_row
 from promptstill.scoring.rows import TestRow, read_test_rows
+from promptstill.stats import MIN_GROUPS
 
 PAGE = Path(__file__).parent / "pages" / "report.html.jinja"
 
@@ -114,7 +115,9 @@ def interval(label: str, value: Mapping[str, float], colour: str) -> Interval:
 
 
 def gain_colour(gain: Mapping[str, float]) -> str:
-    """Green above zero, red below, grey where the interval holds it."""
+    """Green above zero, red below, grey where the interval holds it or the rows cannot tell."""
+    if gain.get("groups", MIN_GROUPS) < MIN_GROUPS:
+        return "baseline"
     return "good" if gain["low"] > 0 else "bad" if gain["high"] < 0 else "baseline"
 
 

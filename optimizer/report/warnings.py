@@ -13,7 +13,8 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.report.diff import prompt_text
 from promptstill.report.row_view import arm_labels
 from promptstill.scoring.rows import TestRow
-from promptstill.scoring.test_report import bonferroni_note, cut_note
+from promptstill.scoring.test_report import bonferroni_note, cut_note, doubt_note
+from promptstill.stats import Gain
 
 LONG = 40  # characters from which a value that stands in the prompt is no coincidence
 COPIED_WORDS = 8
@@ -97,6 +98,8 @@ def copied_reply_warnings(prompt: Prompt, rows: Sequence[TestRow]) -> Iterator[s
 def figure_warnings(test: Mapping[str, Any], dev: Mapping[str, Any], own: str | None) -> Iterator[str]:
     """What the figures themselves say."""
     winner, n = test["winner"], test["winner"]["score"]["n"]
+    if doubt := doubt_note(Gain(**test["gains"]["over_baseline"]), test["winners"]):
+        yield doubt
     if test["winners"] > 1:
         yield bonferroni_note(test["gains"]["over_baseline"]["p"], test["winners"], over=own or BASELINE)
     if n < FEW:

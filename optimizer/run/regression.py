@@ -10,7 +10,7 @@ and against its test score, which did not choose it among the many either. The s
 are others; the first is there since dev may be harder than test.
 
 A drop is more than the allowed one in the mean, with the 95 % interval of the change below zero. So neither noise nor a
-trifle fails a build. Test rows are never asked.
+trifle fails a build; nor do dev rows of fewer than five effective groups, which cannot tell. Test rows are never asked.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from promptstill.files import file_digest, write_json
 from promptstill.prompt.artifact import read_best
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import ScoredRow, score_rows
-from promptstill.scoring.test_report import summarize_results
+from promptstill.scoring.test_report import group_note, summarize_results
 from promptstill.shell import command_line
-from promptstill.stats import Estimate, gain_interval
+from promptstill.stats import MIN_GROUPS, Estimate, effective_groups, gain_interval
 from promptstill.task.open import OpenTask, open_task
 
 REGRESSED = 3  # the exit code
@@ -48,7 +48,7 @@ FIRST_GATE, SEARCH, TEST = "at the first gate", "in the search", "on test"  # wh
 @dataclass(frozen=True)
 class Comparison:
     """The score before and on dev now, from 0 to 1, and the interval of the change. reference: what `before` is.
-    n: dev rows. paired: whether the change is by row."""
+    n: dev rows. paired: whether the change is by row. groups: the effective number of their groups."""
 
     reference: str
     before: float
@@ -57,9 +57,10 @@ class Comparison:
     high: float
     n: int
     paired: bool
+    groups: float
 
     def dropped(self, max_drop: float) -> bool:
-        return self.before - self.after > max_drop and self.high < 0
+        return self.before - self.after > max_drop and self.high < 0 and self.groups >= MIN_GROUPS
 
     @property
     def line(self) -> str:
@@ -88,7 +89,9 @@ class RegressionCheck:
         first, both = self.comparisons[0], ", in both" if len(self.comparisons) > 1 else ""
         scores = f"{100 * first.before:.1f} {first.reference}, {100 * first.after:.1f} now"
         rule = f"A drop fails when it is over {100 * self.max_drop:g} points and its interval lies below zero{both}."
-        return [f"{'FAILED' if self.failed else 'passed'}: {scores}", *(one.line for one in self.comparisons), rule]
+        outcome = [f"{'FAILED' if self.failed else 'passed'}: {scores}", *(one.line for one in self.comparisons), rule]
+        note = group_note(first.n, first.groups, "dev row")
+        return [*outcome, *([f"{note} So no drop can fail here."] if note else [])]
 
 
 @dataclass(frozen=True)
@@ -195,10 +198,11 @@ def compare_with_stored(artifact: Mapping[str, Any], results: Sequence[ScoredRow
     if gated := compare_rows(dev.get("gate_rows") or {}, results, FIRST_GATE):
         return [gated]
     now = summarize_results(results, seed).score
+    groups = effective_groups([one.example.group for one in results], len(results))
     searched = compare_rows(dev.get("shipped_rows") or {}, results, SEARCH)
-    compared = [searched or compare_means(Estimate(**dev["winner"]), now, SEARCH)]
+    compared = [searched or compare_means(Estimate(**dev["winner"]), now, SEARCH, groups)]
     if report := test.get(artifact["shipped"]):
-        compared.append(compare_means(Estimate(**report["score"]), now, TEST))
+        compared.append(compare_means(Estimate(**report["score"]), now, TEST, groups))
     return compared
 
 
@@ -209,13 +213,14 @@ def compare_rows(known: Mapping[str, float], results: Sequence[ScoredRow], refer
         return None
     # Stored scores are rounded to six digits.
     after, before = [round(one.score, 6) for one in again], [float(known[one.example.id]) for one in again]
-    low, high = gain_interval(np.subtract(after, before), [one.example.group for one in again])
+    groups = [one.example.group for one in again]
+    low, high = gain_interval(np.subtract(after, before), groups)
     n = len(again)
-    return Comparison(reference, sum(before) / n, sum(after) / n, low, high, n, True)
+    return Comparison(reference, sum(before) / n, sum(after) / n, low, high, n, True, effective_groups(groups, n))
 
 
-def compare_means(then: Estimate, now: Estimate, reference: str) -> Comparison:
+def compare_means(then: Estimate, now: Estimate, reference: str, groups: float) -> Comparison:
     """Two independent means."""
     wide = hypot((then.high - then.low) / 2, (now.high - now.low) / 2)
     change = now.mean - then.mean
-    return Comparison(reference, then.mean, now.mean, change - wide, change + wide, now.n, False)
+    return Comparison(reference, then.mean, now.mean, change - wide, change + wide, now.n, False, groups)

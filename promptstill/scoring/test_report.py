@@ -13,9 +13,10 @@ from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import stored_answer
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_row, score_rows
-from promptstill.stats import Estimate, Gain, gain, mean_interval
+from promptstill.stats import ALPHA, MIN_GROUPS, Estimate, Gain, gain, mean_interval
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
+from promptstill.text import plural
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class TestVerdict:
 
     @property
     def shipped(self) -> str:
-        """The winner, where the interval of its gain lies above zero, else the baseline prompt."""
-        return "winner" if self.over_baseline.clear else "baseline"
+        """The winner, where its gain holds after so many winners on these rows, else the baseline prompt."""
+        return "winner" if self.over_baseline.holds(self.winners) else "baseline"
 
 
 def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str = "the baseline prompt") -> str:
@@ -94,6 +95,30 @@ def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str 
     return (
         f"{count} {evaluated} were evaluated on these test rows so far. "
         f"As the best of {count}, this gain over {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
+    )
+
+
+def doubt_note(gain: Gain, times: int = 1) -> str:
+    """Why a gain does not hold; empty where it does. times: how many winners were evaluated on these rows."""
+    if gain.holds(times):
+        return ""
+    if not gain.enough_groups:
+        return group_note(gain.n, gain.worth)
+    if gain.low <= 0:
+        return "The interval of the gain is not above zero."
+    corrected = f" after correction for {times} winners on these rows" if times > 1 else ""
+    return f"The interval of the gain is above zero, but p is {gain.corrected_p(times):.4f}{corrected}, above {ALPHA}."
+
+
+def group_note(n: int, worth: float, kind: str = "test row") -> str:
+    """That so many rows are of too few effective groups to claim anything; empty where they are enough."""
+    if worth >= MIN_GROUPS:
+        return ""
+    if worth >= n:
+        return f"{plural(n, kind)} cannot tell: a claim needs {MIN_GROUPS} or more."
+    return (
+        f"The rows cannot tell: {plural(n, kind)} of few or unequal groups count as {worth:.1f} groups, "
+        f"and a claim needs {MIN_GROUPS} or more."
     )
 
 
