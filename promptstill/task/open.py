@@ -27,7 +27,8 @@ LONGEST_REPLY = 512  # tokens, where the recipe sets no limit
 class OpenTask:
     """A recipe that has passed all checks that need no model, with its task and its splits.
 
-    own: the recipe's `baseline`, not yet for a model; None without one. warnings: what the metric finds odd in the rows.
+    own: the recipe's `baseline`, not yet for a model; None without one. warnings: what the metric finds odd in the
+    rows.
     """
 
     recipe_file: RecipeFile
