@@ -15,7 +15,7 @@ from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
 from promptstill.engine.models import EMBEDDED
 from promptstill.report.row_view import arm_labels
-from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note, doubt_note
+from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note, doubt_note, folds_note
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Gain
 from promptstill.task.judge import judge_note
@@ -69,6 +69,8 @@ def conclusion(verdict: TestVerdict, baseline: str = BASELINE) -> list[str]:
     lines = [f"{over} {gain_text(verdict.over_baseline)}"]
     if verdict.over_dspy:
         lines.append(f"winner over DSPy default: {gain_text(verdict.over_dspy)}")
+    if note := folds_note(len(verdict.folds), verdict.winner.score.n):
+        lines.append(note)
     lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")
     if verdict.shipped == "baseline":
         lines.append(f"The winner does not beat {baseline} on test beyond doubt, so {baseline} is shipped.")

@@ -98,6 +98,16 @@ def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str 
     )
 
 
+def folds_note(folds: int, rows: int) -> str:
+    """What the scores of a cross-validated run are of; empty where there are no folds."""
+    if not folds:
+        return ""
+    return (
+        f"Cross-validated in {folds} folds: each row was asked the winner of a search that did not see it. So the scores "
+        f"are of this way to search; the prompt itself was searched on all {rows} rows."
+    )
+
+
 def doubt_note(gain: Gain, times: int = 1) -> str:
     """Why a gain does not hold; empty where it does. times: how many winners were evaluated on these rows."""
     if gain.holds(times):

@@ -55,12 +55,13 @@ class BootstrapSource:
         return Addition(demo_sets=sets)
 
     async def _plain(self, space: Space, layout: Layout, rows: Sequence[Example], client: Client) -> dict[str, DemoSet]:
-        """Sets of the best answers, each in an order of its own."""
+        """Sets of the best answers, each in an order of its own. No row is asked that is among the demos."""
         task, seed = self.context.task, self.context.seed
         others = [example for example in self.context.train if example not in rows] or self.context.train
         shown = spread(others, BOOTSTRAP_DEMOS, f"{seed}-shown")
+        asked = [row for row in rows if to_demo(row) not in shown]
         prompt = build_prompt(task, layout, task.signature.instructions, shown, k=BOOTSTRAP_DEMOS)
-        best = best_answers(await score_rows(prompt, rows, self.context.metric, client))
+        best = best_answers(await score_rows(prompt, asked, self.context.metric, client))
         demos: list[Demo] = [{**to_demo(one.example), **one.answered} for one in best]
         names = [f"bootstrapped-{i}" for i in range(BOOTSTRAPPED_SETS)] if demos else []
         most = min(max(space.sizes), len(demos))
