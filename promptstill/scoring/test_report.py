@@ -103,8 +103,8 @@ def folds_note(folds: int, rows: int) -> str:
     if not folds:
         return ""
     return (
-        f"Cross-validated in {folds} folds: each row was asked the winner of a search that did not see it. So the scores "
-        f"are of this way to search; the prompt itself was searched on all {rows} rows."
+        f"Cross-validated in {folds} folds: each row was asked the winner of a search that did not see it. So the "
+        f"scores are of this way to search; the prompt itself was searched on all {rows} rows."
     )
 
 
