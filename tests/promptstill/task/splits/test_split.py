@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ BAD_SPLITS: list[tuple[list[dict[str, Any]], str]] = [
     (make_rows(1), "The recipe has 1 row."),
     ([{**row, "split": "train"} for row in make_rows()], "There are no dev rows."),
     (
-        make_rows(1) * 3,
-        "There are no dev rows.\nThe labelled rows fall into train 1, dev 0, test 0, and 2 duplicates left out.",
+        [*make_rows(11), *make_rows(2)],
+        "There are 11 labelled rows, and 2 duplicates left out.\n"
+        "Fewer than 12 cannot choose a prompt and measure it on others.\n"
+        'Label more rows, or mark each with a split of its own: "split": "train", "dev" or "test".',
     ),
     (
         [*[{**row, "split": "dev"} for row in make_rows()], {"question": "z", "answer": "z"}],
@@ -106,6 +109,40 @@ def test_splits_are_seeded_disjoint_and_keep_groups(tmp_path: Path) -> None:
     assert [len(part) for part in (first.train, first.dev, first.test)] == [40, 16, 24]
     other = open_task(path, split_seed=1).splits
     assert other.digests() != first.digests()
+
+
+def test_two_groups_are_too_few_for_three_splits(tmp_path: Path) -> None:
+    rows = [{**row, "topic": f"t{i % 2}"} for i, row in enumerate(make_rows(40))]
+    with pytest.raises(UserError) as caught:
+        open_task(write_recipe(tmp_path, with_recipe(group="'topic'"), rows))
+    assert str(caught.value) == (
+        "All 40 labelled rows are of 2 groups.\n"
+        "Recipe(group='topic') keeps rows together, and train, dev and test each need a group of their own.\n"
+        "Give rows of further groups, or name a field that tells more of them apart."
+    )
+
+
+def test_fewer_labelled_rows_may_name_their_splits(tmp_path: Path) -> None:
+    rows = [{**row, "split": ("train", "dev", "test")[i % 3]} for i, row in enumerate(make_rows(6))]
+    splits = open_task(write_recipe(tmp_path, rows=rows)).splits
+    assert (len(splits.train), len(splits.dev), len(splits.test)) == (2, 2, 2)
+    with pytest.raises(UserError, match="There are no dev rows"):
+        open_task(write_recipe(tmp_path, rows=[row for row in rows if row["split"] != "dev"]))
+
+
+def test_rows_that_name_their_split_keep_their_order_whatever_deals_the_others(tmp_path: Path) -> None:
+    rows = [{**row, "split": ("train", "dev", "test")[i % 3]} for i, row in enumerate(make_rows(30))]
+    splits = open_task(write_recipe(tmp_path, rows=rows)).splits
+    assert [example.row["question"] for example in splits.test] == "q20 q17 q23 q11 q14 q2 q26 q29 q8 q5".split()
+
+
+def test_four_rows_of_each_of_ten_labels_leave_every_label_in_train(tmp_path: Path) -> None:
+    rows = [{"question": f"q{i}", "answer": f"a{i % 10}"} for i in range(40)]
+    for seed in range(20):
+        splits = open_task(write_recipe(tmp_path, rows=rows), split_seed=seed).splits
+        labels = [Counter(row.outputs["answer"] for row in part) for part in (splits.train, splits.dev, splits.test)]
+        assert [sum(counts.values()) for counts in labels] == [20, 8, 12]
+        assert set(labels[0].values()) == {2} and [len(counts) for counts in labels] == [10, 8, 10]
 
 
 def test_split_sizes_may_be_counts(tmp_path: Path) -> None:

@@ -14,7 +14,10 @@ from promptstill.task.examples import Example, to_example
 from promptstill.task.groups import refuse_torn_groups, refuse_useless_group
 from promptstill.task.recipe import SPLITS, Recipe, SplitName
 from promptstill.task.records import to_rows
+from promptstill.task.splits.deal import deal
 from promptstill.text import plural
+
+MIN_LABELLED = 12  # rows that can be dealt
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ def split_rows(examples: Sequence[Example], recipe: Recipe, seed: int) -> Splits
     labelled = [example for example in unique if example.outputs]
     unlabelled = [example for example in unique if not example.outputs]
     named = any("split" in example.row for example in labelled)
+    if not named:
+        refuse_few_labelled(len(labelled), len(examples) - len(unique))
     parts = split_by_name(labelled) if named else split_at_random(labelled, recipe, seed)
     refuse_torn_groups(parts, recipe)
     for name in SPLITS:
@@ -102,20 +107,34 @@ def split_by_name(examples: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def split_at_random(examples: Sequence[Example], recipe: Recipe, seed: int) -> dict[str, list[Example]]:
-    """By the recipe's sizes and at random, whole groups at a time (see `Example.group`)."""
-    groups: dict[str, list[Example]] = {}
-    for example in examples:
-        groups.setdefault(example.group, []).append(example)
-    order = sorted(groups)
-    random.Random(seed).shuffle(order)
-    wanted = split_sizes(len(examples), recipe.split)
-    parts: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for key in order:
-        missing = {name: wanted[name] - len(parts[name]) for name in SPLITS}
-        name = max(SPLITS, key=lambda split: missing[split] / max(wanted[split], 1))
-        if missing[name] > 0:
-            parts[name] += groups[key]
-    return parts
+    """By the recipe's sizes and at random, whole groups at a time and evenly over labels. Raises `UserError`."""
+    sizes = split_sizes(len(examples), recipe.split)
+    refuse_few_groups(examples, recipe)
+    return dict(zip(sizes, deal(examples, list(sizes.values()), seed), strict=True))
+
+
+def refuse_few_labelled(count: int, duplicates: int) -> None:
+    """Refuse to deal fewer than `MIN_LABELLED` rows. Raises `UserError`."""
+    if count < MIN_LABELLED:
+        left_out = f", and {plural(duplicates, 'duplicate')} left out" if duplicates else ""
+        raise UserError(
+            f"There are {plural(count, 'labelled row')}{left_out}.",
+            f"Fewer than {MIN_LABELLED} cannot choose a prompt and measure it on others.",
+            'Label more rows, or mark each with a split of its own: "split": "train", "dev" or "test".',
+        )
+
+
+def refuse_few_groups(examples: Sequence[Example], recipe: Recipe) -> None:
+    """Refuse rows of fewer groups than splits. Raises `UserError`."""
+    groups = len({example.group for example in examples})
+    if groups < len(SPLITS):
+        field = f"Recipe(group={recipe.group!r})" if recipe.group else "Equal inputs"
+        raise UserError(
+            f"All {len(examples)} labelled rows are of {plural(groups, 'group')}.",
+            f"{field} keeps rows together, and train, dev and test each need a group of their own.",
+            "Give rows of further groups"
+            + (", or name a field that tells more of them apart." if recipe.group else "."),
+        )
 
 
 def deal_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[Example]]:
