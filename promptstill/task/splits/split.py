@@ -137,13 +137,6 @@ def refuse_few_groups(examples: Sequence[Example], recipe: Recipe) -> None:
         )
 
 
-def deal_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[Example]]:
-    """STUB until merged."""
-    rows = list(examples)
-    random.Random(seed).shuffle(rows)
-    return [rows[i::count] for i in range(count)]
-
-
 def split_sizes(total: int, split: tuple[float, float, float]) -> dict[SplitName, int]:
     """The number of rows that each split should have. Raises `UserError`."""
     if any(size < 0 for size in split) or sum(split) == 0:
