@@ -13,9 +13,9 @@ from pathlib import Path
 
 from optimizer.command.summary import gain_text, points
 from optimizer.launch import refuse_unserved
-from optimizer.measure.settings import split_model
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
+from promptstill.endpoint.url import split_model
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Say
 from promptstill.scoring.test_report import TestReport, bonferroni_note

@@ -7,6 +7,7 @@ from typing import Any, cast
 import click
 
 from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.url import split_model
 from promptstill.errors import UserError
 from promptstill.task.load import split_target
 
@@ -39,8 +40,6 @@ def split_targets(targets: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 def one_model(options: dict[str, Any]) -> dict[str, Any]:
     """The one `--model`, its URL as `--base-url`. Raises `UserError` for several."""
-    from optimizer.measure.settings import split_model
-
     models = options["models"]
     if len(models) > 1:
         raise UserError(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.url import split_model
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.events import Say
@@ -54,9 +55,3 @@ class MeasureSettings:
     def _model_at(self, text: str) -> ModelAt:
         name, url = split_model(text)
         return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window))
-
-
-def split_model(text: str) -> tuple[str, str | None]:
-    """`MODEL@URL` as name and URL, split at the last `@http`: a name may have an @ of its own."""
-    name, at, rest = text.rpartition("@http")
-    return (name, f"http{rest}") if at and rest.startswith(("://", "s://")) else (text, None)

@@ -57,8 +57,9 @@ class TestRow:
 
 
 def write_test_rows(path: Path, verdict: TestVerdict) -> None:
-    """One line for each test row."""
-    write_rows(path, {arm: report.results for arm, report in verdict.reports.items()})
+    """One line for each test row: the replies of the prompts, and the answers of the rivals."""
+    prompts = {arm: report.results for arm, report in verdict.reports.items()}
+    write_rows(path, prompts | {name: rival.results for name, rival in verdict.rivals.items()})
 
 
 def write_rows(path: Path, arms: Mapping[str, Sequence[ScoredRow]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -13,6 +13,7 @@ from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import stored_answer
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_row, score_rows
+from promptstill.scoring.rivals.report import RivalReport
 from promptstill.stats import ALPHA, MIN_GROUPS, Estimate, Gain, gain, mean_interval
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
@@ -63,6 +64,7 @@ class TestVerdict:
     dspy, over_dspy: None where DSPy's default was left out. dev_optimism: the winner's score on dev minus that on test.
     winners: number of winners evaluated on this test set so far, this one included. folds: of a cross-validation, where
     each row is asked the winner of a search that did not see it; the scores are then those of the procedure.
+    rivals: what needs no language model, on the same rows, by its name in RIVALS; empty where they were left out.
     """
 
     baseline: TestReport
@@ -73,6 +75,7 @@ class TestVerdict:
     dev_optimism: float
     winners: int = 1
     folds: tuple[FoldScores, ...] = ()
+    rivals: Mapping[str, RivalReport] = field(default_factory=dict)
 
     @property
     def reports(self) -> dict[str, TestReport]:

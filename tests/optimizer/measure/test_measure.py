@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.measure.settings import MeasureSettings, split_model
+from optimizer.measure.settings import MeasureSettings
 from optimizer.run.folder import RunFolder
 from promptstill import UserError
 from promptstill.prompt.artifact import SCHEMA_VERSION
@@ -153,10 +153,7 @@ def test_a_measurement_is_no_run_to_go_on_with(tmp_path: Path) -> None:
         RunFolder.open(folder)
 
 
-def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
-    assert split_model("a@b/c@http://h:1/v1") == ("a@b/c", "http://h:1/v1")
-    assert split_model("m@https://u@h/v1") == ("m", "https://u@h/v1")
-    assert split_model("team@httpish") == ("team@httpish", None) and split_model("smollm2") == ("smollm2", None)
+def test_a_model_with_a_url_of_its_own_is_asked_there() -> None:
     at = MeasureSettings(recipe="r.py", models=("a@http://h/v1", "b"), base_url="http://g/v1").models_at("x")
     assert [(one.name, one.source.base_url) for one in at] == [("a", "http://h/v1"), ("b", "http://g/v1")]
 

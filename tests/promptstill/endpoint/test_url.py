@@ -1,10 +1,10 @@
-"""Which URLs lead to this machine."""
+"""Which URLs lead to this machine, and a model named together with its URL."""
 
 from __future__ import annotations
 
 import pytest
 
-from promptstill.endpoint.url import on_this_machine
+from promptstill.endpoint.url import on_this_machine, split_model
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,9 @@ from promptstill.endpoint.url import on_this_machine
 )
 def test_which_urls_lead_to_this_machine(url: str, here: bool) -> None:
     assert on_this_machine(url) is here
+
+
+def test_a_model_and_its_url_are_split_at_the_last_at_http() -> None:
+    assert split_model("a@b/c@http://h:1/v1") == ("a@b/c", "http://h:1/v1")
+    assert split_model("m@https://u@h/v1") == ("m", "https://u@h/v1")
+    assert split_model("team@httpish") == ("team@httpish", None) and split_model("smollm2") == ("smollm2", None)
