@@ -160,7 +160,10 @@ def to_settings(options: dict[str, Any]) -> DistillSettings:
         **paths,
         **{
             name: options[name]
-            for name in ("student", "k", "temperature", "drop_leaks", "layout", "search", "merge", "seed")
+            for name in (
+                *("student", "k", "temperature", "drop_leaks", "layout", "search"),
+                *("merge", "rivals", "embeddings", "seed"),
+            )
         },
     )
 

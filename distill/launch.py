@@ -11,6 +11,7 @@ from distill.pipeline import Steps
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
 from distill.verdict.verdict import DistillVerdict
+from promptstill.command.exits import run_async
 from promptstill.errors import UserError
 from promptstill.events import Listener, teller
 from promptstill.files import read_json
@@ -43,6 +44,8 @@ def run_distillation(
     else:
         raise UserError("Which prompt?", "There are neither settings nor a folder to go on with.", "Give one of them.")
     plan = plan_distillation(settings, say)
+    if embedder := settings.embedder:
+        run_async(embedder.try_out())
     if resume is None:
         folder = DistilledFolder.create(output, settings)
     say(f"{len(plan.rows)} rows for the teacher, {plan.leaks_dropped} dropped as leaks; folder {folder.path}")

@@ -35,6 +35,8 @@ from promptstill.engine.vllm import Adapters
 from promptstill.errors import InfrastructureError, ReplyError, UserError
 from promptstill.events import Listener, Say, teller
 from promptstill.report.drawing import draw_or_say
+from promptstill.scoring.rivals.of_recipe import rivals_of
+from promptstill.scoring.rivals.report import compare_rivals
 from promptstill.shell import command_line
 from promptstill.stats import Estimate
 from promptstill.task.judge import judge_note, judge_paid_by
@@ -214,7 +216,13 @@ class Steps:
         )
         count = self.folder.count_students(self.plan.opened.splits.digests()["test"], student.sha256)
         gold = arms[1] if len(arms) > 1 else None
-        return compare_arms(data.arms[BARE], data.arms[BEST], arms[0], gold, cost, count, self.settings.seed)
+        verdict = compare_arms(data.arms[BARE], data.arms[BEST], arms[0], gold, cost, count, self.settings.seed)
+        return self.add_rivals(verdict) if self.settings.rivals else verdict
+
+    def add_rivals(self, verdict: DistillVerdict) -> DistillVerdict:
+        """The verdict with what needs no language model."""
+        found = run_async(rivals_of(self.plan.opened, self.settings.embedder, self.say))
+        return replace(verdict, rivals=compare_rivals(verdict.student.scores, found, self.settings.seed))
 
     def check_adapter(self, name: str, student: TrainedStudent, endpoint: Endpoint) -> AdapterCheck:
         """Raises `InfrastructureError` where the endpoint does not serve this adapter, by its log-probabilities."""

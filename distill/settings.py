@@ -9,6 +9,7 @@ from typing import Any, Literal
 from distill.teach.filter import FilterRules
 from distill.train.hyper import HyperParameters
 from promptstill.engine.source import ModelSource
+from promptstill.scoring.rivals.embedder import Embedder, to_embedder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class DistillSettings:
     recipe: the recipe file, if it has moved since `from_prompt` was written.
     source: the teacher's endpoint. k, temperature: sampled replies per row, besides a greedy one.
     search: number of trainings to try with different hyper-parameters; 0 trains once, with `hyper`.
+    rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     gold_arm: whether to train a second student on labels, to compare with. merge: whether to write merged weights too.
     """
 
@@ -37,8 +39,15 @@ class DistillSettings:
     hyper: HyperParameters = field(default_factory=HyperParameters)
     search: int = 0
     gold_arm: bool = True
+    rivals: bool = True
+    embeddings: str | None = None
     merge: bool = False
     seed: int = 0
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """Who embeds the inputs for a rival; None for nobody. Raises `UserError`."""
+        return to_embedder(self.embeddings, self.source.api_key_env) if self.rivals and self.embeddings else None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -75,7 +75,7 @@ def measure(options: dict[str, Any], chosen: set[str]) -> None:
 
     recipe, files = split_targets(options["targets"])
     settings = MeasureSettings(
-        **{name: options[name] for name in ("models", "base_url", "api_key_env", "window")},
+        **{name: options[name] for name in ("models", "base_url", "api_key_env", "window", "rivals", "embeddings")},
         recipe=recipe,
         files=files,
         parameters=to_parameters(options["parameters"]),

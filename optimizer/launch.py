@@ -47,6 +47,8 @@ def run_search(
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
     refuse_unserved(settings.source, model, say)
+    if embedder := settings.embedder:
+        run_async(embedder.try_out())
     refuse_storage(settings, opened.name)
     if resume is not None:
         settings.refuse_changes(RunFolder.open(Path(resume)).settings())

@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.folds import Folds, open_folds
 from optimizer.one_search import Found, OneSearch
+from optimizer.rivals import add_rivals
 from optimizer.run.artifact import dev_scores, first_fold_record, search_record, to_artifact
 from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
@@ -208,7 +209,8 @@ class Steps:
         dev = sum(one.outcome.winner.value for one in parts) / len(parts)
         verdict = compare_reports(join_reports(reports, self.settings.seed), dev, self.settings.seed)
         winners = self.run_folder.count_winners(whole.winner.id)
-        return replace(verdict, winners=winners, folds=folds.scores(found, reports))
+        verdict = replace(verdict, winners=winners, folds=folds.scores(found, reports))
+        return await add_rivals(verdict, self.opened, self.settings, self.say)
 
     async def _evaluate(self, one: Found) -> Reports:
         """The reports of one search's prompts, on rows that it never saw."""

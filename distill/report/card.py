@@ -13,6 +13,7 @@ from distill.verdict.arms import Arm
 from distill.verdict.verdict import DistillVerdict, paired_gain, verdict_sentence
 from optimizer.command.summary import gain_text
 from promptstill.command.tables import narrow_table
+from promptstill.scoring.rivals.report import LABELS
 from promptstill.scoring.test_report import cut_note
 from promptstill.stats import Gain
 
@@ -31,6 +32,7 @@ COLUMNS = (
     "latency, single request",
     "requests/s, 32 in flight",
 )
+RIVAL_COLUMNS = ("rival", "score", "95 % interval", "student over it")
 CARD = """\
 ---
 base_model: {{ base }}
@@ -45,6 +47,12 @@ Measured on {{ n }} test rows that neither the search nor the training saw, thro
 {{ device }}:
 
 {{ arms }}
+{% if rivals %}
+
+What needs no language model, on the same rows:
+
+{{ rivals }}
+{% endif %}
 
 ## Fine-tuning or prompt engineering, on this task
 
@@ -93,6 +101,18 @@ def arm_cells(arm: Arm, over: Gain | None) -> list[str]:
     ]
 
 
+def rival_rows(verdict: DistillVerdict) -> list[list[str]]:
+    """A row for each rival: its score, and the student's gain over it."""
+    rows = []
+    for name, rival in verdict.rivals.items():
+        score, over = rival.score, rival.gain
+        settings = "".join(f", {setting} = {value:g}" for setting, value in rival.settings.items())
+        interval = f"{100 * score.low:.1f} to {100 * score.high:.1f}"
+        gained = f"{100 * over.mean:+.1f} ({100 * over.low:+.1f} to {100 * over.high:+.1f})"
+        rows.append([LABELS[name] + settings, f"{100 * score.mean:.1f}", interval, gained])
+    return rows
+
+
 def comparison_rows(verdict: DistillVerdict) -> list[tuple[str, str, str]]:
     """By criterion, what prompt engineering and fine-tuning took and gave on this task."""
     cost, best, student = verdict.cost, verdict.best, verdict.student
@@ -130,9 +150,12 @@ def terminal_table(verdict: DistillVerdict, seed: int) -> RenderableType:
     table = narrow_table(f"test: {verdict.best.score.n} rows", "arm", *figures)
     for name, score, interval, _, unparsed, prompt_tokens, reply_tokens, alone, per_s in arm_rows(verdict, seed):
         table.add_row(name, score, interval, unparsed, f"{prompt_tokens}+{reply_tokens}", alone, per_s)
+    for name, score, interval, _ in rival_rows(verdict):
+        table.add_row(name.split(",")[0], score, interval)
     lines = [f"over the best prompt:  {gain_text(verdict.over_best)}"]
     if verdict.over_gold:
         lines.append(f"over the gold student: {gain_text(verdict.over_gold)}")
+    lines += [f"over {LABELS[name] + ':':17} {gain_text(rival.gain)}" for name, rival in verdict.rivals.items()]
     if cut := cut_note({name: arm.cut for name, arm in verdict.arms.items()}, verdict.best.score.n):
         lines.append(cut)
     note = "tokens: prompt + reply; alone: median latency of a single request; req/s: with 32 in flight"
@@ -154,6 +177,7 @@ def model_card(result: Distillation) -> str:
         n=verdict.best.score.n,
         device=verdict.cost.device,
         arms=markdown_table(COLUMNS, arm_rows(verdict, result.settings.seed)),
+        rivals=markdown_table(RIVAL_COLUMNS, rival_rows(verdict)) if verdict.rivals else "",
         comparison=markdown_table(("", "prompt engineering", "fine-tuning"), comparison_rows(verdict)),
         teacher=plan.teacher_prompt.id[:12],
         teacher_model=plan.teacher_model.name,

@@ -14,13 +14,16 @@ from distill.report import progress_page, result_page
 from distill.verdict.arms import Arm
 from distill.verdict.verdict import DistillVerdict
 from promptstill.files import write_jsonl, write_text
-from promptstill.scoring.rows import ArmReply, TestRow, gold_values
+from promptstill.scoring.rivals.report import LABELS
+from promptstill.scoring.rows import ArmReply, TestRow, gold_values, to_arm_reply
 from promptstill.task.examples import Example
 
 
 def write_arm_rows(path: Path, test: Sequence[Example], verdict: DistillVerdict) -> None:
-    """test.jsonl: every test row with each arm's reply."""
+    """test.jsonl: every test row with the reply of each arm, and of each rival."""
     answers = {name: arm_replies(arm) for name, arm in verdict.arms.items()}
+    for name, rival in verdict.rivals.items():
+        answers[LABELS[name]] = [to_arm_reply(result) for result in rival.results]
     write_jsonl(
         path,
         [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.folder import DistilledFolder
-from distill.report.card import COLUMNS, arm_rows, comparison_rows
+from distill.report.card import COLUMNS, RIVAL_COLUMNS, arm_rows, comparison_rows, rival_rows
 from distill.verdict.verdict import DistillVerdict, verdict_sentence
 from optimizer.report.report import gain_colour, interval
 from promptstill.files import read_json
@@ -19,6 +19,7 @@ from promptstill.report.charts import Interval
 from promptstill.report.diff import prompt_text
 from promptstill.report.page import cut_text, render
 from promptstill.report.row_view import ReportRow, row_views
+from promptstill.scoring.rivals.report import LABELS
 from promptstill.scoring.rows import TestRow, read_test_rows
 
 PAGE = Path(__file__).parent / "pages" / "result.html.jinja"
@@ -38,6 +39,8 @@ def result_page(folder: DistilledFolder) -> str:
         sentence=verdict_sentence(verdict),
         columns=COLUMNS,
         arms=arm_rows(verdict, int(record["settings"]["seed"])),
+        rival_columns=RIVAL_COLUMNS,
+        rivals=rival_rows(verdict),
         comparison=comparison_rows(verdict),
         charts=verdict_charts(verdict) | {"training": training_charts(read_lines(folder.path / "metrics.jsonl"))},
         sources=Counter(line["source"] for line in read_lines(folder.dataset_path)),
@@ -49,11 +52,13 @@ def result_page(folder: DistilledFolder) -> str:
 
 
 def verdict_charts(verdict: DistillVerdict) -> dict[str, Any]:
-    """The arms' scores, and the student's gains, with their intervals."""
+    """The scores of arms and rivals, and the student's gains, with their intervals."""
     arms: list[Interval] = [
         interval(name, vars(arm.score), colour) for (name, arm), colour in zip(verdict.arms.items(), INKS, strict=False)
     ]
+    arms += [interval(LABELS[name], vars(rival.score), "soft") for name, rival in verdict.rivals.items()]
     overs = [("over the best prompt", verdict.over_best), ("over gold labels", verdict.over_gold)]
+    overs += [(f"over {LABELS[name]}", rival.gain) for name, rival in verdict.rivals.items()]
     gains = [interval(label, vars(over), gain_colour(vars(over))) for label, over in overs if over]
     return {
         "scores": charts.interval_chart(arms, "score on test, points, with 95 % interval"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from distill.verdict.arms import Arm
+from promptstill.scoring.rivals.report import RivalReport, rival_note
 from promptstill.scoring.test_report import bonferroni_note, group_note
 from promptstill.stats import Gain, gain
 
@@ -37,6 +38,7 @@ class DistillVerdict:
     """The arms on the same test rows, and the student's paired gains. `gold` is None where it was left out.
 
     students: number of students evaluated on these test rows so far, this one included.
+    rivals: what needs no language model, on the same rows, each with the student's gain over it; empty where left out.
     """
 
     bare: Arm
@@ -47,6 +49,7 @@ class DistillVerdict:
     over_gold: Gain | None
     cost: TrainingCost
     students: int
+    rivals: Mapping[str, RivalReport] = field(default_factory=dict)
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -98,6 +101,7 @@ class DistillVerdict:
             "cost": asdict(self.cost),
             "students": self.students,
             "arms": arms,
+            "rivals": {name: rival.to_json() for name, rival in self.rivals.items()},
         }
 
     @classmethod
@@ -107,7 +111,9 @@ class DistillVerdict:
         gains = {name: Gain(**gain) for name, gain in value["gains"].items() if gain}
         cost = TrainingCost(**{**value["cost"], "retention": tuple(value["cost"]["retention"])})
         over_best, over_gold = gains["over_best"], gains.get("over_gold")
-        return cls(bare, best, student, gold[0] if gold else None, over_best, over_gold, cost, value["students"])
+        rivals = {name: RivalReport.from_json(rival) for name, rival in value.get("rivals", {}).items()}
+        gold_arm = gold[0] if gold else None
+        return cls(bare, best, student, gold_arm, over_best, over_gold, cost, value["students"], rivals)
 
 
 def compare_arms(
@@ -139,7 +145,14 @@ def verdict_sentence(verdict: DistillVerdict) -> str:
         first = f"Do not distil: the student does as well as the best prompt ({points}) but saves no time."
     else:
         first = f"Do not distil: it is not beyond doubt that the student keeps the best prompt's score ({points})."
-    return " ".join([first, *saving_sentences(verdict), *label_sentences(verdict), *reuse_sentences(verdict)])
+    before = rival_sentences(verdict)
+    return " ".join([*before, first, *saving_sentences(verdict), *label_sentences(verdict), *reuse_sentences(verdict)])
+
+
+def rival_sentences(verdict: DistillVerdict) -> list[str]:
+    """That a rival does as well as the student, or better."""
+    note = rival_note(verdict.student.score.mean, verdict.rivals)
+    return [note] if note else []
 
 
 def saving_sentences(verdict: DistillVerdict) -> list[str]:

@@ -8,9 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.command.summary import cells, gain_text, points, unbroken_line
+from optimizer.command.summary import cells, gain_text, points, score_cells, unbroken_line
 from optimizer.measure.measurement import Cell, Difference, Measurement
 from promptstill.command.tables import narrow_table
+from promptstill.scoring.rivals.report import LABELS, rival_note
 from promptstill.scoring.test_report import bonferroni_note, cut_note, group_note
 from promptstill.shell import short_path
 from promptstill.text import plural
@@ -51,6 +52,8 @@ def figures_table(made: Measurement, model: str) -> Table:
         if cell.model == model:
             usd = [f"{made.usd(cell):.2f}"] if priced else []
             table.add_row(cell.prompt, *cells(cell.report), f"{cell.report.seconds:.2f}", *usd)
+    for name, rival in made.over_rivals[0].items():
+        table.add_row(LABELS[name], *score_cells(rival.score))
     return table
 
 
@@ -76,6 +79,7 @@ def notes(made: Measurement) -> Iterator[str]:
     """Each difference to the first, and what a reader should doubt."""
     models = model_names(made)
     first = label(made.cells[0], models)
+    yield from rival_notes(made, models)
     for cell, difference in zip(made.cells, made.differences, strict=True):
         if difference:
             yield f"{label(cell, models)} over {first}: {gain_text(difference.gain)}"
@@ -88,6 +92,15 @@ def notes(made: Measurement) -> Iterator[str]:
         yield note
     if made.winners > 1 and (best := best_difference(made)):
         yield bonferroni_note(best.gain.p, made.winners, "prompts", "the first")
+
+
+def rival_notes(made: Measurement, models: list[str]) -> Iterator[str]:
+    """Whether a rival does as well as the prompt that scores highest, and its gain over each."""
+    best, rivals = made.cells[made.highest], made.over_rivals[made.highest]
+    if note := rival_note(best.report.score.mean, rivals):
+        yield note
+    for name, rival in rivals.items():
+        yield f"{label(best, models)} over {LABELS[name]}: {gain_text(rival.gain)}"
 
 
 def port_notes(made: Measurement, models: list[str]) -> Iterator[str]:

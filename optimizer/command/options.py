@@ -83,6 +83,14 @@ search_options = with_options(
         SEARCH, "--folds", rare=True, type=FoldCount(), metavar="auto|K|0", default="auto", show_default=True,
         help="Folds of a cross-validation; auto takes 5 below 150 rows.",
     ),
+    option(
+        SEARCH, "--no-rivals", "rivals", rare=True, is_flag=True, flag_value=False, default=True,
+        help="Leave what needs no language model out of test.",
+    ),
+    option(
+        SEARCH, "--embeddings", rare=True, metavar="MODEL@URL",
+        help="One rival more: a classifier on this model's embeddings.",
+    ),
     option(SEARCH, "--drop-leaks", is_flag=True, help="Leave out train rows that nearly equal a dev or test row."),
     option(SEARCH, "--storage", rare=True, metavar="URL", help="Optuna study to share.  [default: in the run folder]"),
     option(SEARCH, "--study", rare=True, metavar="NAME", help="Its name there.  [default: the recipe's]"),

@@ -1,4 +1,4 @@
-"""The end of a run in words: the three prompts on test with intervals, what it cost, and what to type next."""
+"""The end of a run in words: prompts and rivals on test with intervals, what it cost, and what to type next."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
 from promptstill.engine.models import EMBEDDED
 from promptstill.report.row_view import arm_labels
+from promptstill.scoring.rivals.report import LABELS, rival_note
 from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note, doubt_note, folds_note
 from promptstill.shell import command_line, short_path
-from promptstill.stats import Gain
+from promptstill.stats import Estimate, Gain
 from promptstill.task.judge import judge_note
 
 
@@ -41,12 +42,14 @@ def unbroken_line(line: str) -> Text:
 
 
 def table(verdict: TestVerdict, own: str | None = None) -> Table:
-    """Baseline, DSPy default and winner on the same test rows. own: what the user's own prompt is called."""
+    """Baseline, DSPy default, winner and rivals on the same test rows. own: what the user's own prompt is called."""
     figures = ("score", "95 % interval", "unparsed", "prompt tokens", "reply tokens")
     read = "once" if verdict.winners == 1 else f"for {verdict.winners} winners so far"
     shown = narrow_table(f"test: {verdict.winner.score.n} rows, read {read}", "prompt", *figures)
     for name, one in arms(verdict, "yours" if own else None).items():  # short, for 80 columns
         shown.add_row(name, *cells(one))
+    for name, rival in verdict.rivals.items():
+        shown.add_row(LABELS[name], *score_cells(rival.score))
     return shown
 
 
@@ -57,18 +60,24 @@ def arms(verdict: TestVerdict, own: str | None = None) -> dict[str, TestReport]:
 
 
 def cells(one: TestReport) -> list[str]:
-    score = one.score
-    interval = f"{points(score.low)} to {points(score.high)}"
     tokens = (f"{one.prompt_tokens:.0f}", f"{one.completion_tokens:.0f}")
-    return [points(score.mean), interval, f"{one.parse_failures:.0%}", *tokens]
+    return [*score_cells(one.score), f"{one.parse_failures:.0%}", *tokens]
+
+
+def score_cells(score: Estimate) -> list[str]:
+    """The score and its interval, in points."""
+    return [points(score.mean), f"{points(score.low)} to {points(score.high)}"]
 
 
 def conclusion(verdict: TestVerdict, baseline: str = BASELINE) -> list[str]:
-    """The gains, and which prompt is shipped for them. baseline: what it is called in a sentence."""
+    """The gains, and which prompt is shipped for them; first of all a rival that does as well. baseline: what it is
+    called in a sentence."""
     over = "winner over baseline:    " if baseline == BASELINE else f"winner over {baseline}:"
-    lines = [f"{over} {gain_text(verdict.over_baseline)}"]
+    note = rival_note(verdict.winner.score.mean, verdict.rivals)
+    lines = [*([note] if note else []), f"{over} {gain_text(verdict.over_baseline)}"]
     if verdict.over_dspy:
         lines.append(f"winner over DSPy default: {gain_text(verdict.over_dspy)}")
+    lines += [f"winner over {LABELS[name] + ':':13} {gain_text(one.gain)}" for name, one in verdict.rivals.items()]
     if note := folds_note(len(verdict.folds), verdict.winner.score.n):
         lines.append(note)
     lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")

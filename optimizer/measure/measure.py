@@ -28,6 +28,8 @@ from promptstill.errors import UserError
 from promptstill.events import Listener, Say, silent, teller
 from promptstill.files import write_json
 from promptstill.provenance import now
+from promptstill.scoring.rivals.of_recipe import rivals_of
+from promptstill.scoring.rivals.report import RivalResult
 from promptstill.scoring.rows import write_rows
 from promptstill.scoring.test_report import summarize_results
 from promptstill.task.open import OpenTask, open_task
@@ -46,6 +48,8 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     found = [(at, at.find(say)) for at in models]
     for at, model in found:
         refuse_unserved(at.source, model, say)
+    if embedder := settings.embedder:
+        run_async(embedder.try_out())
     for note in filter(None, (subject.shown_note(test) for subject in subjects)):
         say(note)
     folder = RunFolder.create(f"{opened.name}-measure", runs)
@@ -57,7 +61,7 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     )
     allowance = Allowance(settings.limits)
     with closing(open_calls(folder.calls_url)) as store:
-        return Bench(opened, subjects, folder, store, allowance, say).run(found)
+        return Bench(opened, subjects, folder, store, allowance, say, settings).run(found)
 
 
 def refuse_small_limit(limit: int | None, calls: int) -> None:
@@ -80,6 +84,7 @@ class Bench:
     store: CallStore
     allowance: Allowance
     say: Say
+    settings: MeasureSettings
 
     def run(self, models: Sequence[tuple[ModelAt, Model]]) -> Measurement:
         """Every prompt on every model. What it cost is noted in run.json however it ends."""
@@ -117,13 +122,17 @@ class Bench:
         if not cells:
             self.say(f"{stopped} is reached before any prompt was measured on all rows")
         winners = self.folder.count_winners()
-        made = Measurement(self.folder, cells, winners, self.allowance, stopped)
+        rivals = self.measure_rivals() if cells else {}
+        made = Measurement(self.folder, cells, winners, self.allowance, stopped, rivals)
         write_json(self.folder.path / "measure.json", made.to_json())
         if cells:
             several = len({cell.model for cell in cells}) > 1
             names = [f"{cell.prompt} on {cell.model}" if several else cell.prompt for cell in cells]
-            write_rows(
-                self.folder.test_path,
-                {name: cell.report.results for name, cell in zip(names, cells, strict=True)},
-            )
+            prompts = {name: cell.report.results for name, cell in zip(names, cells, strict=True)}
+            write_rows(self.folder.test_path, prompts | {name: rival.results for name, rival in rivals.items()})
         return made
+
+    def measure_rivals(self) -> dict[str, RivalResult]:
+        """The rivals on the same rows; none with `--no-rivals`."""
+        settings = self.settings
+        return run_async(rivals_of(self.opened, settings.embedder, self.say)) if settings.rivals else {}

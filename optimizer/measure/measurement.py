@@ -6,8 +6,8 @@ on the first, measured here too or else those that its search's run folder holds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from promptstill.endpoint.allowance import Allowance, Limit
 from promptstill.endpoint.store import Total
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.provenance import now
+from promptstill.scoring.rivals.report import RivalReport, RivalResult, compare_rivals
 from promptstill.scoring.test_report import TestReport
 from promptstill.stats import Gain, gain
 
@@ -64,7 +65,7 @@ class Measurement:
     """All cells, in the order in which they were measured: prompt by prompt on each model.
 
     winners: number of prompts evaluated on these test rows so far, these included. stopped: the limit that ended it
-    before all were measured.
+    before all were measured. rivals: what needs no language model on the same rows; empty where they were left out.
     """
 
     folder: RunFolder
@@ -72,11 +73,22 @@ class Measurement:
     winners: int
     allowance: Allowance
     stopped: Limit | None = None
+    rivals: Mapping[str, RivalResult] = field(default_factory=dict)
 
     @cached_property
     def differences(self) -> list[Difference | None]:
         """Each cell's difference to the first; None for the first itself."""
         return [None, *(compare(cell, self.cells[0].scores) for cell in self.cells[1:])] if self.cells else []
+
+    @cached_property
+    def over_rivals(self) -> list[dict[str, RivalReport]]:
+        """The rivals beside each cell, with its gain over them."""
+        return [compare_rivals(cell.scores, self.rivals, self.seed) for cell in self.cells]
+
+    @property
+    def highest(self) -> int:
+        """The place of the cell that scores highest."""
+        return max(range(len(self.cells)), key=lambda place: self.cells[place].report.score.mean)
 
     @cached_property
     def ports(self) -> list[Difference | None]:
@@ -121,9 +133,16 @@ class Measurement:
                     "over_first": difference.to_json() if difference else None,
                     "found_on": cell.origin.model if cell.origin else None,
                     "over_found": port.to_json() if port else None,
+                    "over_rivals": {name: asdict(rival.gain) for name, rival in rivals.items()},
                 }
-                for cell, difference, port in zip(self.cells, self.differences, self.ports, strict=True)
+                for cell, difference, port, rivals in zip(
+                    self.cells, self.differences, self.ports, self.over_rivals, strict=True
+                )
             ],
+            "rivals": {
+                name: {"score": asdict(rival.score), "settings": dict(rival.settings)}
+                for name, rival in (self.over_rivals[0] if self.cells else {}).items()
+            },
             "versions": record["versions"],
         }
 

@@ -11,6 +11,7 @@ from promptstill.endpoint.url import split_model
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.events import Say
+from promptstill.scoring.rivals.embedder import Embedder, to_embedder
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class MeasureSettings:
 
     files: each a best.json, a prompt of the user's own or a compiled DSPy program; none measures the recipe's
     `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. split_seed: of the deal of rows; None takes that
-    of the first best.json, or else 0.
+    of the first best.json, or else 0. rivals, embeddings: as in `SearchSettings`.
     """
 
     recipe: str
@@ -43,10 +44,17 @@ class MeasureSettings:
     api_key_env: str = "OPENAI_API_KEY"
     split_seed: int | None = None
     window: int = 64
+    rivals: bool = True
+    embeddings: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """Who embeds the inputs for a rival; None for nobody. Raises `UserError`."""
+        return to_embedder(self.embeddings, self.api_key_env) if self.rivals and self.embeddings else None
 
     def models_at(self, default: str) -> list[ModelAt]:
         """The models to ask, each with its endpoint."""

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.report.report import RunFacts, gain_colour, interval, read_facts
+from optimizer.report.report import RunFacts, gain_colour, interval, read_facts, rivals_of
 from optimizer.run.folder import RunFolder
 from promptstill.errors import UserError
 from promptstill.files import write_text
@@ -23,6 +23,7 @@ from promptstill.report import charts
 from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import count, percent, points, render, signed
 from promptstill.report.row_view import ReportRow, row_views
+from promptstill.scoring.rivals.report import LABELS
 from promptstill.scoring.rows import ArmReply, TestRow
 from promptstill.shell import command_line
 from promptstill.stats import Gain, gain
@@ -42,6 +43,7 @@ COLUMNS = (
     "prompt tokens",
     "calls",
     "minutes",
+    "best rival",
 )
 FIGURES = slice(4, 10)  # the columns that a terminal of 80 characters holds
 
@@ -76,7 +78,15 @@ class ComparedRun:
             count(winner["prompt_tokens"]),
             count(search["spent"]["total"]["calls"]),
             f"{search['seconds'] / 60:.1f}",
+            self.best_rival,
         ]
+
+    @property
+    def best_rival(self) -> str:
+        """The rival that scores highest, with its score; empty where none was measured."""
+        rivals = rivals_of(self.test)
+        highest = max(rivals, key=lambda name: rivals[name].score.mean, default=None)
+        return f"{LABELS[highest]} {points(rivals[highest].score.mean)}" if highest else ""
 
 
 def compare_runs(paths: Sequence[Path], output: Path) -> tuple[RenderableType, Path]:

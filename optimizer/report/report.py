@@ -22,6 +22,7 @@ from promptstill.report.charts import Interval, Point
 from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import render
 from promptstill.report.row_view import arm_labels, row_views, to_report_row
+from promptstill.scoring.rivals.report import LABELS, RivalReport, rival_note
 from promptstill.scoring.rows import TestRow, read_test_rows
 from promptstill.stats import MIN_GROUPS
 
@@ -80,6 +81,9 @@ def page(facts: RunFacts, run_name: str, *, running: bool) -> str:
         record=facts.record,
         best=facts.best,
         test=test,
+        rivals=rivals_of(test),
+        rival_labels=LABELS,
+        rival_note=rival_note(test["winner"]["score"]["mean"], rivals_of(test)) if test else "",
         arms=arm_labels(own_name(facts.record.get("baseline"))),
         baseline=own_name(facts.record.get("baseline")) or BASELINE,
         cautions=find_warnings(facts.record, facts.best, facts.space, facts.prompts.get("winner"), facts.rows),
@@ -95,14 +99,23 @@ def page(facts: RunFacts, run_name: str, *, running: bool) -> str:
     )
 
 
+def rivals_of(test: Mapping[str, Any] | None) -> dict[str, RivalReport]:
+    """The rivals on test; none where they were left out, or by a version that knew of none."""
+    stored = test.get("rivals", {}) if test else {}
+    return {name: RivalReport.from_json(rival) for name, rival in stored.items()}
+
+
 def headline_charts(facts: RunFacts, test: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The intervals of the three prompts, and of the winner's gains over the other two."""
+    """The intervals of prompts and rivals, and of the winner's gains over the others."""
     if test is None:
         return {}
     labels = arm_labels(own_name(facts.record.get("baseline")))
     scores = [interval(label, test[arm]["score"], arm) for arm, label in labels.items() if arm in test]
+    rivals = rivals_of(test)
+    scores += [interval(LABELS[name], vars(one.score), "soft") for name, one in rivals.items()]
     gains = [("over baseline", "over_baseline"), ("over DSPy default", "over_dspy")]
     measured = [(label, test["gains"][key]) for label, key in gains if key in test["gains"]]
+    measured += [(f"over {LABELS[name]}", vars(one.gain)) for name, one in rivals.items()]
     over = [interval(label, one, gain_colour(one)) for label, one in measured]
     return {
         "scores": charts.interval_chart(scores, "score on test, points, with 95 % interval"),

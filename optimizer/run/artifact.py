@@ -94,10 +94,12 @@ async def dev_scores(task: SearchTask, outcome: SearchOutcome, shipped: Prompt, 
 
 
 def test_scores(verdict: TestVerdict | None) -> dict[str, Any] | None:
-    """The test split's part: each prompt's report, and the winner's paired gains."""
+    """The test split's part: each prompt's report, the winner's paired gains, and the rivals with those over them."""
     if verdict is None:
         return None
     reports = {arm: report.to_json() for arm, report in verdict.reports.items()}
     gains = {over: asdict(gain) for over, gain in verdict.gains.items()}
+    rivals = {name: rival.to_json() for name, rival in verdict.rivals.items()}
+    told = {"gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners, "rivals": rivals}
     folds = {"folds": [asdict(fold) for fold in verdict.folds]} if verdict.folds else {}
-    return {**reports, "gains": gains, "dev_optimism": verdict.dev_optimism, "winners": verdict.winners, **folds}
+    return {**reports, **told, **folds}

@@ -12,17 +12,20 @@ from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
+from promptstill.scoring.rivals.embedder import Embedder, to_embedder
 from promptstill.task.folds import fold_task
 from promptstill.task.leakage import leave_out_leaks
 from promptstill.task.open import OpenTask, open_task
 
-RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "limits")  # what a resumed run may have another of
+# What a resumed run may have another of.
+RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "rivals", "embeddings", "limits")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
     """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default.
 
+    rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
     seed: of the search's random choices. split_seed: of the random deal of rows into train, dev, test or folds.
@@ -42,6 +45,8 @@ class SearchSettings:
     window: int = 64
     race: bool = True
     dspy: bool = True
+    rivals: bool = True
+    embeddings: str | None = None
     drop_leaks: bool = False
     folds: int | None = None
     storage: str | None = None
@@ -64,6 +69,11 @@ class SearchSettings:
     @property
     def source(self) -> ModelSource:
         return ModelSource(self.base_url, self.api_key_env, self.window)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """Who embeds the inputs for a rival; None for nobody. Raises `UserError`."""
+        return to_embedder(self.embeddings, self.api_key_env) if self.rivals and self.embeddings else None
 
     def open_task(self) -> OpenTask:
         """The recipe, loaded and checked. Raises `UserError`."""

@@ -35,6 +35,15 @@ LINES = {
         "prompts were equally good."
     ),
     "winner over DSPy default": "The same against DSPy's own prompt.",
+    "winner over majority": (
+        "The same against rivals that need no language model: the commonest answer of train for every row, and the "
+        "answers of the train rows nearest to the input."
+    ),
+    "winner over nearest": (
+        "The same against rivals that need no language model: the commonest answer of train for every row, and the "
+        "answers of the train rows nearest to the input."
+    ),
+    "rivals without": "What labels alone are worth: a prompt should beat that, too.",
     "winner's dev score": (
         "The winner was chosen by dev, so its score there is partly luck, and as a rule higher than on test. Believe "
         "test."
@@ -53,6 +62,8 @@ PROMPTS = {
     "baseline": "the recipe's own instruction, without demos: what you have before a search",
     "DSPy default": "what dspy.Predict sends for the same signature, in both of its formats",
     "winner": "what the search chose; report.html shows it whole",
+    "majority": "the commonest answer of train, for every row; it needs no model",
+    "nearest rows": "the answer of the train rows nearest to the input; nor does this",
 }
 FIGURES = {
     "score": "the metric's mean on test, in points from 0 to 100",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from promptstill.prompt.fields import as_text
 from promptstill.report.page import cut_text, page_bytes
+from promptstill.scoring.rivals import report as rivals
 from promptstill.scoring.rows import ArmReply, TestRow
 
 LABELS = {"baseline": "baseline", "dspy": "DSPy default", "winner": "winner"}
@@ -62,7 +63,8 @@ def to_report_row(row: TestRow) -> ReportRow:
     """A row of one run: winner against baseline prompt."""
     baseline, winner = row.answers["baseline"], row.answers["winner"]
     kinds = (row.outcome, *(["unparsed"] if winner.unparsed else []))
-    replies = {label: row.answers[arm] for arm, label in LABELS.items() if arm in row.answers}
+    labels = LABELS | rivals.LABELS
+    replies = {label: row.answers[arm] for arm, label in labels.items() if arm in row.answers}
     return ReportRow(row, kinds, winner.reply, f"{100 * baseline.score:.0f} → {100 * winner.score:.0f}", replies)
 
 

@@ -5,7 +5,7 @@ call and takes seconds. A new one is a module with a function `fit(task) -> Fitt
 gives it nothing to learn), a line in `RIVALS`, and its words in report.py.
 
 task.py holds what a rival learns from, kinds.py which outputs are labels, labels.py what both classifiers share,
-embedder.py asks for embeddings, measure.py scores rows, of_recipe.py those of a recipe, report.py compares and words it.
+embedder.py asks for embeddings, measure.py scores rows, of_recipe.py those of a recipe, report.py compares and words.
 """
 
 from __future__ import annotations

@@ -47,6 +47,10 @@ class Embedder:
             raise no_answer_error(self.endpoint, AttemptFailed("its embeddings differ in length"))
         return dict(zip(different, vectors, strict=True))
 
+    async def try_out(self) -> None:
+        """Ask for one embedding, so that what is wrong shows before a run begins. Raises as `embed` does."""
+        await self.embed([NO_TEXT])
+
     async def _ask(
         self, batch: Sequence[str], session: aiohttp.ClientSession, slots: asyncio.Semaphore
     ) -> list[list[float]]:
