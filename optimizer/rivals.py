@@ -21,7 +21,10 @@ async def add_rivals(verdict: TestVerdict, opened: OpenTask, settings: SearchSet
     if not settings.rivals:
         return verdict
     deals = opened.splits.folds or (opened.splits,)
-    found = join_rivals([await rivals_of(replace(opened, splits=one), settings.embedder, say) for one in deals])
+    parts = []
+    for one in deals:
+        parts.append(await rivals_of(replace(opened, splits=one), settings.embedder, (lambda text: None) if parts else say))
+    found = join_rivals(parts)
     scores = [row.score for row in verdict.winner.results]
     return replace(verdict, rivals=compare_rivals(scores, found, settings.seed))
 

@@ -83,7 +83,7 @@ class Measurement:
     @cached_property
     def over_rivals(self) -> list[dict[str, RivalReport]]:
         """The rivals beside each cell, with its gain over them."""
-        return [compare_rivals(cell.scores, self.rivals, self.seed) for cell in self.cells]
+        return [compare_rivals(cell.scores, self.rivals, SEED) for cell in self.cells]
 
     @property
     def highest(self) -> int:
