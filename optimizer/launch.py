@@ -22,6 +22,7 @@ from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Listener, Say, teller
 from promptstill.files import write_text
+from promptstill.power import power_line
 from promptstill.shell import command_line
 from promptstill.task.leakage import leak_warnings
 from promptstill.task.open import OpenTask
@@ -86,6 +87,7 @@ def data_lines(opened: OpenTask) -> list[str]:
         *spelling_warnings([*splits.train, *splits.dev, *splits.test], opened.task.outputs),
         *opened.warnings,
         visible_gain_line(len(splits.dev)),
+        power_line(len(splits.test)),
     ]
 
 

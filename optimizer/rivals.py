@@ -21,9 +21,11 @@ async def add_rivals(verdict: TestVerdict, opened: OpenTask, settings: SearchSet
     if not settings.rivals:
         return verdict
     deals = opened.splits.folds or (opened.splits,)
-    parts = []
-    for one in deals:
-        parts.append(await rivals_of(replace(opened, splits=one), settings.embedder, (lambda text: None) if parts else say))
+    told = [say, *(lambda line: None for _ in deals[1:])]  # once for all folds
+    parts = [
+        await rivals_of(replace(opened, splits=one), settings.embedder, tell)
+        for one, tell in zip(deals, told, strict=True)
+    ]
     found = join_rivals(parts)
     scores = [row.score for row in verdict.winner.results]
     return replace(verdict, rivals=compare_rivals(scores, found, settings.seed))

@@ -6,15 +6,18 @@ answer is right or wrong, and every row stands alone.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cache
+from math import ceil
 
 import numpy as np
 
-from promptstill.stats import ALPHA, MIN_GROUPS, t_interval, t_quantile
+from promptstill.stats import ALPHA, MIN_GROUPS, Gain, t_interval, t_quantile
+from promptstill.text import plural
 
 DRAWS = 20_000
 DISAGREE = 0.1  # the share of rows, beside the gain itself, on which one of two prompts is right
-WANTED = 0.8  # power, as is usual in planning a study (Cohen 1988)
+HIGH = 0.8  # power, as is usual in planning a study (Cohen 1988)
 MOST_ROWS = 10_000
 STATED = 0.2  # the gain that is told of before a run
 
@@ -37,3 +40,58 @@ def power(rows: int, gain: float, disagree: float | None = None, times: int = 1)
     middle, half = t_interval((wins - losses) / rows, (wins + losses) / rows, rows, t_quantile(rows))
     p = 2 * bdtr(losses, wins + losses, 0.5)  # the permutation test, exact for right or wrong
     return float(np.mean((middle > half) & (times * p <= ALPHA)))
+
+
+def power_line(rows: int) -> str:
+    """How often so many test rows find a gain of `STATED` that is there."""
+    found, differ = 100 * power(rows, STATED), 100 * (STATED + DISAGREE)
+    return (
+        f"with {plural(rows, 'test row')} a true gain of {100 * STATED:.0f} points is found {found:.0f} times of 100 "
+        f"(two prompts that differ on {differ:.0f} % of rows)"
+    )
+
+
+@cache
+def rows_to_settle(gain: float, spread: float, times: int = 1) -> int | None:
+    """The test rows in all on which a true gain of this size would hold in `HIGH` of the runs; None above `MOST_ROWS`.
+
+    gain: above 0, at most 1. spread: of the paired differences (`Gain.spread`). times: as for `power`.
+    """
+    size, disagree = as_right_or_wrong(gain, spread)
+
+    def enough(rows: int) -> bool:
+        return power(rows, size, disagree, times) >= HIGH
+
+    rows = bisect_left(range(MOST_ROWS + 1), True, key=enough)
+    return rows if rows <= MOST_ROWS else None
+
+
+def as_right_or_wrong(gain: float, spread: float) -> tuple[float, float]:
+    """A gain and a share of differing rows, of answers that are right or wrong, that are told apart as easily as a mean
+    difference and its spread."""
+    square = gain**2 + spread**2
+    scale = 1.0 if gain <= square <= 1 else square**0.5  # graded differences are as if all were of one size
+    return min(gain / scale, 1.0), min(square / scale**2, 1.0)
+
+
+def settle_note(gain: Gain, times: int = 1) -> str:
+    """How many more test rows would settle an open question at the gain seen; empty where none is open.
+
+    times: how many winners were evaluated on these rows.
+    """
+    if gain.mean <= 0 or gain.spread <= 0 or gain.differs(times):
+        return ""
+    seen = f"if the true gain is the {100 * gain.mean:+.1f} points seen here"
+    rows = rows_to_settle(round(gain.mean, 6), round(gain.spread, 6), times)
+    if rows is None:
+        return f"To settle it would take more than {MOST_ROWS:,} test rows, {seen}."
+    needed = max(rows, ceil(gain.n * MIN_GROUPS / gain.worth)) - gain.n
+    if needed <= 0:
+        return f"As many test rows again settle it in {100 * HIGH:.0f} of 100 runs, {seen}."
+    return f"About {round_up(needed):,} more labelled rows in test would settle it, {seen}."
+
+
+def round_up(rows: int) -> int:
+    """To two digits: the figure is no more exact."""
+    step = 10 ** max(len(str(rows)) - 2, 0)
+    return -(-rows // step) * step

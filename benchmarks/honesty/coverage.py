@@ -6,18 +6,19 @@ is. A BCa bootstrap (scipy) of the same draws is measured beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats as scipy_stats
 
-from promptstill.stats import RESAMPLES, Gain, gain_interval, score_interval
+from benchmarks.honesty.groups import LAYOUTS, GroupedCase, names
+from promptstill.stats import RESAMPLES, Groups, effective_groups, gain, gain_interval, score_interval
 
 POPULATION = 100_000
 STEPS = 20  # F1 takes few values; so do the graded scores here
-PASSAGE = 4  # rows of a group, where rows are grouped
+RULE_SIMS = 500  # draws that the whole rule judges where there is a gain; where there is none it judges all
 Draw = Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
@@ -63,33 +64,6 @@ def disagreement(least: float, most: float, *, gains: bool) -> Draw:
     return draw
 
 
-def passages(least: float, most: float) -> Draw:
-    """Right or wrong on passages of `PASSAGE` rows; half of what makes a row hard is its passage."""
-
-    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        truth = rng.uniform(least, most, sims)
-        return (hardness(sims, n, rng) < scipy_stats.norm.ppf(truth)[:, None]).astype(float), truth
-
-    return draw
-
-
-def passages_differ(least: float, most: float) -> Draw:
-    """Two prompts that differ on a share of such rows; which one is right depends by half on the passage. No gain."""
-
-    def draw(sims: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        differ = rng.uniform(least, most, sims)
-        ahead = hardness(sims, n, rng)
-        return np.sign(ahead) * (np.abs(ahead) > scipy_stats.norm.ppf(1 - differ / 2)[:, None]), np.zeros(sims)
-
-    return draw
-
-
-def hardness(sims: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Standard normal by row, with a correlation of a half within a passage. Returns (sims, n)."""
-    shared = rng.normal(size=(sims, -(-n // PASSAGE))).repeat(PASSAGE, axis=1)[:, :n]
-    return np.asarray(np.sqrt(0.5) * (shared + rng.normal(size=(sims, n))))
-
-
 def resample(population: np.ndarray) -> Draw:
     """Rows drawn from a known population, whose mean is then the truth."""
 
@@ -128,9 +102,6 @@ SCORES: Mapping[str, Draw] = {
     "F1, half right": graded_scores(MIDDLE),
     "F1, mostly right": graded_scores(HIGH),
 }
-IN_GROUPS = f"{PASSAGE} rows a passage, "
-GROUPED_SCORES = {IN_GROUPS + "accuracy 10 to 90 %": passages(0.1, 0.9)}
-GROUPED_GAINS = {IN_GROUPS + "10 to 50 % differ, no gain": passages_differ(0.1, 0.5)}
 GAINS: Mapping[str, Draw] = {
     "0/1, 2 to 10 % of rows differ, no gain": disagreement(0.02, 0.1, gains=False),
     "0/1, 10 to 50 % differ, no gain": disagreement(0.1, 0.5, gains=False),
@@ -142,27 +113,53 @@ GAINS: Mapping[str, Draw] = {
 }
 
 
-def score_coverage(draw: Draw, n: int, sims: int, bca_sims: int, *, rows_a_group: int = 1) -> dict[str, Any]:
+def score_coverage(draw: Draw, n: int, sims: int, bca_sims: int) -> dict[str, Any]:
     """The share of simulations whose interval holds the truth, for ours and for BCa."""
     draws, truth = draw(sims, n, np.random.default_rng([n, 0]))
-    groups = group_names(n, rows_a_group)
-    ours = np.array([score_interval(row, seed, groups) for seed, row in enumerate(draws)])
+    ours = np.array([score_interval(row, seed) for seed, row in enumerate(draws)])
     return figures(ours, truth) | {"bca": bca_share_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
 
 
-def gain_coverage(draw: Draw, n: int, sims: int, bca_sims: int, *, rows_a_group: int = 1) -> dict[str, Any]:
+def gain_coverage(draw: Draw, n: int, sims: int, bca_sims: int) -> dict[str, Any]:
     """As for scores, with how often the rule ships the candidate, and how often one that is no better."""
     draws, truth = draw(sims, n, np.random.default_rng([n, 1]))
-    groups = group_names(n, rows_a_group)
+    ours = np.array([gain_interval(row) for row in draws])
+    bca_share = {"bca": bca_share_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+    return figures(ours, truth) | shipped_shares([*zip(draws, ours, truth, strict=True)], None) | bca_share
+
+
+def grouped_coverage(case: GroupedCase, n: int, sims: int) -> dict[str, Any]:
+    """The same for rows in groups, and `groups`: the mean effective number of them."""
+    rng = np.random.default_rng([n, 2])
+    parts = [grouped_part(case, case.sizes(n, rng), sims // LAYOUTS, rng) for _ in range(LAYOUTS)]
+    return {key: sims if key == "sims" else float(np.mean([one[key] for one in parts])) for key in parts[0]} | {
+        "bca": None,
+        "bca_sims": 0,
+    }
+
+
+def grouped_part(case: GroupedCase, sizes: np.ndarray, sims: int, rng: np.random.Generator) -> dict[str, Any]:
+    """The figures of one set of group sizes."""
+    draws, truth = case.draw(sims, sizes, rng)
+    groups = names(sizes)
+    worth = {"groups": effective_groups(groups, len(groups))}
+    if case.gains is None:
+        return figures(np.array([score_interval(row, i, groups) for i, row in enumerate(draws)]), truth) | worth
     ours = np.array([gain_interval(row, groups) for row in draws])
-    shipped = np.array([Gain(0.0, low, high, 1.0, n).clear for low, high in ours])
-    shares = {"shipped": float(shipped.mean()), "false": float((shipped & (truth <= 0)).mean())}
-    return figures(ours, truth) | shares | {"bca": bca_share_covered(draws, truth, bca_sims), "bca_sims": bca_sims}
+    return figures(ours, truth) | shipped_shares([*zip(draws, ours, truth, strict=True)], groups) | worth
 
 
-def group_names(n: int, rows_a_group: int) -> list[str] | None:
-    """Each row's group; None where no rows are grouped."""
-    return [str(row // rows_a_group) for row in range(n)] if rows_a_group > 1 else None
+def shipped_shares(found: Sequence[tuple[np.ndarray, np.ndarray, float]], groups: Groups) -> dict[str, float]:
+    """How often the whole rule ships, and how often wrongly. found: each draw, its interval and the truth."""
+    judged = found if found[0][2] <= 0 else found[:RULE_SIMS]
+    shipped = [rule_holds(row, bounds[0], groups, seed) for seed, (row, bounds, _) in enumerate(judged)]
+    false = [held and truth <= 0 for held, (_, _, truth) in zip(shipped, judged, strict=True)]
+    return {"shipped": float(np.mean(shipped)), "false": float(np.mean(false))}
+
+
+def rule_holds(row: np.ndarray, low: float, groups: Groups, seed: int) -> bool:
+    """Whether the rule finds a gain: by interval, permutation test and effective groups. low: of the interval."""
+    return bool(low > 0) and gain(row, np.zeros(len(row)), seed, groups).holds()
 
 
 def figures(bounds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

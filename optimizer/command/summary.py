@@ -14,6 +14,7 @@ from optimizer.search.baseline import BASELINE
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
 from promptstill.engine.models import EMBEDDED
+from promptstill.power import settle_note
 from promptstill.report.row_view import arm_labels
 from promptstill.scoring.rivals.report import LABELS, rival_note
 from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note, doubt_note, folds_note
@@ -83,7 +84,7 @@ def conclusion(verdict: TestVerdict, baseline: str = BASELINE) -> list[str]:
     lines.append(f"winner's dev score minus its test score: {100 * verdict.dev_optimism:+.1f} points")
     if verdict.shipped == "baseline":
         lines.append(f"The winner does not beat {baseline} on test beyond doubt, so {baseline} is shipped.")
-        lines.append(doubt_note(verdict.over_baseline, verdict.winners))
+        lines += open_question(verdict.over_baseline, verdict.winners)
     else:
         lines.append(f"The winner beats {baseline} on test: it is shipped.")
     own = None if baseline == BASELINE else baseline
@@ -92,6 +93,11 @@ def conclusion(verdict: TestVerdict, baseline: str = BASELINE) -> list[str]:
     if verdict.winners > 1:
         lines.append(bonferroni_note(verdict.over_baseline.p, verdict.winners, over=baseline))
     return lines
+
+
+def open_question(gain: Gain, winners: int) -> list[str]:
+    """Why the gain does not hold, and how many more rows would settle it."""
+    return [note for note in (doubt_note(gain, winners), settle_note(gain, winners)) if note]
 
 
 def gain_text(gain: Gain) -> str:

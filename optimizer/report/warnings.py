@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.search.baseline import BASELINE, own_name
 from optimizer.search.space import Space
+from promptstill.power import settle_note
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.prompt import Prompt
 from promptstill.report.diff import prompt_text
@@ -98,8 +99,8 @@ def copied_reply_warnings(prompt: Prompt, rows: Sequence[TestRow]) -> Iterator[s
 def figure_warnings(test: Mapping[str, Any], dev: Mapping[str, Any], own: str | None) -> Iterator[str]:
     """What the figures themselves say."""
     winner, n = test["winner"], test["winner"]["score"]["n"]
-    if doubt := doubt_note(Gain(**test["gains"]["over_baseline"]), test["winners"]):
-        yield doubt
+    gain = Gain(**test["gains"]["over_baseline"])
+    yield from filter(None, (doubt_note(gain, test["winners"]), settle_note(gain, test["winners"])))
     if test["winners"] > 1:
         yield bonferroni_note(test["gains"]["over_baseline"]["p"], test["winners"], over=own or BASELINE)
     if n < FEW:

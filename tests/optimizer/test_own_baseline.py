@@ -90,8 +90,10 @@ def test_the_file_goes_through_a_search_and_comes_back_byte_for_byte(tmp_path: P
     assert Prompt.load(tmp_path / "best.json").layout == OWN
     told = printed(summary(made))
     assert "does not beat your prompt mine.md on test beyond doubt, so your prompt mine.md is shipped." in told
+    assert "The interval of the gain is not above zero." in told
     write_report(made.run)
     page = made.run.report_path.read_text()
+    assert "The interval of the gain is not above zero." in page
     assert "So best.json holds your prompt mine.md." in page and "the baseline prompt" not in page
 
 

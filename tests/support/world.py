@@ -33,6 +33,7 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
 from promptstill.task.metrics import exact_match
 
+SHARED = 1.0  # spread of what a prompt is worth in a group of rows, in logits, where rows are grouped
 HARDNESS = 1.5  # spread of the rows, in logits: some are hard for every prompt
 SPREAD = 0.5  # spread of the prompts' abilities in a capped world, in logits
 TRIALS = 16
@@ -42,10 +43,13 @@ ITEM = re.compile(r"item (\d+)(?!.*item \d)", re.DOTALL)
 
 
 class World:
-    """A client double that answers by chance. Each prompt's `ability` is drawn with the world's spread and seed."""
+    """A client double that answers by chance. Each prompt's `ability` is drawn with the world's spread and seed.
 
-    def __init__(self, spread: float, seed: int) -> None:
-        self.spread, self.seed, self.allowance = spread, seed, Allowance()
+    groups: by the row's number, where rows are grouped; then each prompt is better in some groups than in others.
+    """
+
+    def __init__(self, spread: float, seed: int, groups: Mapping[int, str] | None = None) -> None:
+        self.spread, self.seed, self.allowance, self.groups = spread, seed, Allowance(), groups or {}
 
     def share(self, calls: int) -> World:
         return self
@@ -55,7 +59,8 @@ class World:
         item = ITEM.search(text)
         assert item
         row, prompt = int(item[1]), without_row(text)
-        chance = logistic(self.ability(prompt) + HARDNESS * self.normal("row", row))
+        shared = SHARED * self.normal("group", prompt, self.groups[row]) if row in self.groups else 0.0
+        chance = logistic(self.ability(prompt) + shared + HARDNESS * self.normal("row", row))
         right = self.uniform(prompt, row) < chance
         return Completion(f"code {row}" if right else "wrong", "stop", len(text) // 4, 0, 2, 0.0)
 
@@ -66,8 +71,8 @@ class World:
         """A prompt's accuracy over all rows there could be."""
         ability = self.ability(request_text(prompt))
         grid = np.linspace(-5, 5, 201)
-        weights = np.exp(-(grid**2) / 2)
-        return float((weights / (1 + np.exp(-(ability + HARDNESS * grid)))).sum() / weights.sum())
+        weights, spread = np.exp(-(grid**2) / 2), math.hypot(HARDNESS, SHARED if self.groups else 0.0)
+        return float((weights / (1 + np.exp(-(ability + spread * grid)))).sum() / weights.sum())
 
     def uniform(self, *what: str | int) -> float:
         return (int(digest([self.seed, *what])[:13], 16) + 0.5) / 16**13
@@ -133,14 +138,15 @@ def logistic(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def world_row(number: int) -> Example:
+def world_row(number: int, groups: Mapping[int, str] | None = None) -> Example:
     inputs, outputs = {"item": f"item {number}"}, {"code": f"code {number}"}
-    return Example(str(number), f"row {number}", inputs, outputs, {**inputs, **outputs}, str(number))
+    group = (groups or {}).get(number, str(number))
+    return Example(str(number), f"row {number}", inputs, outputs, {**inputs, **outputs}, group)
 
 
-def world_task(rows: int, seed: int) -> SearchTask:
+def world_task(rows: int, seed: int, groups: Mapping[int, str] | None = None) -> SearchTask:
     """What the search works on: labelled demo sets, and nearest ones over a pool of one, so that no prompt's text
-    depends on the row."""
+    depends on the row. groups: as for `World`."""
     task = Task(dspy.Signature("item -> code", "Say the code of the item."), "simulated", 8)
     demos = [{"item": f"thing {i}", "code": f"code {i}"} for i in range(8)]
     sets = {NO_DEMOS: DemoSet(), **{f"labeled-{i}": DemoSet(tuple(demos[i:] + demos[:i])) for i in range(8)}}
@@ -148,7 +154,7 @@ def world_task(rows: int, seed: int) -> SearchTask:
     instructions = ("Say the code of the item.", *(f"Say the code of the item, way {i}." for i in range(1, 5)))
     layouts: tuple[Layout, ...] = ("chat", "inline", "raw")  # those that read a bare reply
     space = Space((demos[0],), (1, 2, 4, 8), 1, layouts, structured=False, instructions=instructions, demo_sets=sets)
-    train, dev = ([world_row(first + i) for i in range(rows)] for first in (TRAIN_FROM, 0))
+    train, dev = ([world_row(first + i, groups) for i in range(rows)] for first in (TRAIN_FROM, 0))
     return SearchTask(task, space, train, dev, exact_match("code"), seed, TRIALS)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.honesty import coverage
+from benchmarks.honesty.groups import GROUPED_GAINS, SHAPES, names
 
 
 @pytest.mark.parametrize("case", coverage.SCORES)
@@ -22,6 +23,28 @@ def test_the_gain_interval_covers_and_ships_no_false_gain(case: str) -> None:
         assert got["false"] == got["shipped"] <= 0.06
     else:
         assert got["false"] == 0 < got["shipped"]
+
+
+@pytest.mark.parametrize("case", GROUPED_GAINS)
+def test_gains_of_groups_of_any_size_are_covered_and_the_rule_ships_no_false_one(case: str) -> None:
+    got = coverage.grouped_coverage(GROUPED_GAINS[case], 200, 400)
+    assert got["covered"] >= 0.92 and got["sims"] == 400 and 1 <= got["groups"] <= 50
+    if "no gain" in case:
+        assert got["false"] == got["shipped"] <= 0.04
+    else:
+        assert got["false"] == 0
+
+
+def test_rows_of_one_giant_group_ship_nothing() -> None:
+    got = coverage.grouped_coverage(GROUPED_GAINS["one giant group, 10 to 50 % differ, a gain"], 200, 200)
+    assert got["groups"] < 5 and got["shipped"] == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n", [30, 50, 500])
+def test_a_shape_has_as_many_rows_as_are_asked_for(shape: str, n: int) -> None:
+    sizes = SHAPES[shape](n, np.random.default_rng(0))
+    assert sizes.sum() == n == len(names(sizes)) and sizes.min() >= 1
 
 
 def test_broken_intervals_would_be_seen() -> None:

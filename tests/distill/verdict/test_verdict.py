@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,23 @@ def test_a_second_student_on_the_same_test_rows_has_its_p_value_as_the_best_of_t
         f"As the best of 2, this gain over the best prompt has p = {2 * once.over_best.p:.4f} (Bonferroni)."
     )
     assert note in verdict_sentence(twice) and verdict_sentence(twice).startswith(verdict_sentence(once))
+
+
+def test_a_student_is_better_only_where_that_holds_after_so_many_students() -> None:
+    student, best = arm(0.50, 20, 40, seed=1), arm(0.42, 200, 10, seed=2)
+    once = verdict(student, best)
+    gain = replace(once.over_best, low=0.01, p=0.02)
+    assert replace(once, over_best=gain).better and not replace(once, over_best=gain, students=3).better
+    assert replace(once, over_best=gain, students=3).distil, "as good, and faster"
+
+
+def test_rows_of_few_groups_claim_nothing_of_a_student() -> None:
+    few = tuple(str(n % 4) for n in range(300))
+    student, best, gold = (replace(arm(right, 20, 40), groups=few) for right in (0.9, 0.3, 0.2))
+    made = verdict(student, best, gold)
+    assert not made.distil and not made.better and not made.as_good
+    assert "The rows cannot tell: 300 test rows of few or unequal groups count as 4.0 groups" in verdict_sentence(made)
+    assert "Training on" not in verdict_sentence(made)
 
 
 def test_a_worse_student_is_not() -> None:

@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optimizer.run.folder import RunFolder
-from optimizer.run.regression import compare_with_stored
+from optimizer.run.regression import RegressionCheck, compare_with_stored
 from promptstill.scoring.answer import NO_REPLY, ModelAnswer
 from promptstill.scoring.evaluate import ScoredRow, mean_score, to_scored_row
 from promptstill.stats import mean_interval
@@ -151,6 +151,21 @@ def alarms(seed: int) -> tuple[bool, bool, bool]:
     stored["gate_rows"] = {one.example.id: one.score for one in now}
     (later,) = compare_with_stored(artifact, scored(dev, "dev", chance))
     return first[0], all(first), later.dropped(0.02)
+
+
+@pytest.mark.parametrize(("groups", "failed"), [(4, False), (5, True)])
+def test_rows_of_fewer_than_five_groups_fail_no_build_and_say_so(groups: int, failed: bool) -> None:
+    now = [
+        replace(one, example=replace(one.example, group=str(n % groups)))
+        for n, one in enumerate(scored([0.0] * 40, "dev", random.Random(0)))
+    ]
+    stored = {"gate_rows": {one.example.id: 1.0 for one in now}}
+    check = RegressionCheck(compare_with_stored({"search": {"seed": 0}, "scores": {"dev": stored}}, now), 0.02, Path())
+    assert check.failed == failed
+    note = (
+        "The rows cannot tell: 40 dev rows of few or unequal groups count as 4.0 groups, and a claim needs 5 or more."
+    )
+    assert (f"{note} So no drop can fail here." in check.lines()) == (not failed)
 
 
 def test_a_winner_s_luck_raises_no_false_alarm() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from optimizer.search.forecast import max_test_calls
@@ -15,9 +16,12 @@ from promptstill.scoring.test_report import (
     TestVerdict,
     compare_reports,
     cut_note,
+    doubt_note,
     evaluate_test,
+    group_note,
     uncached_calls,
 )
+from promptstill.stats import Gain
 from promptstill.task.open import OpenTask, open_task
 from tests.support.client import run_with_client
 from tests.support.fake import Body, FakeEndpoint
@@ -91,3 +95,26 @@ def test_what_was_cut_is_told_for_each_prompt_with_the_way_out() -> None:
         "Replies cut at max_tokens, which may lack their end: DSPy default 12 of 40, winner 1 of 40. "
         "Raise it in the recipe: Recipe(max_tokens=…)."
     )
+
+
+def test_what_is_shipped_hangs_on_how_many_winners_the_rows_have_measured(tmp_path: Path) -> None:
+    rows = [{**row, "split": ("train", "dev", "test")[n % 3]} for n, row in enumerate(make_rows(24))]
+    with FakeEndpoint(reply) as fake:
+        verdict = evaluate(open_task(write_recipe(tmp_path, rows=rows)), fake, tmp_path)
+    sure = replace(verdict, over_baseline=Gain(0.2, 0.05, 0.35, 0.02, 40, 40.0))
+    assert sure.shipped == "winner" and replace(sure, winners=2).shipped == "winner"
+    assert replace(sure, winners=3).shipped == "baseline"
+    assert replace(sure, over_baseline=replace(sure.over_baseline, groups=4.9)).shipped == "baseline"
+
+
+def test_the_reason_for_doubt_is_the_groups_the_interval_or_the_corrected_p_value() -> None:
+    sure = Gain(0.2, 0.05, 0.35, 0.02, 40, 40.0)
+    assert doubt_note(sure) == doubt_note(sure, 2) == ""
+    assert doubt_note(sure, 3) == (
+        "The interval of the gain is above zero, but p is 0.0600 after correction for 3 winners on these rows, above 0.05."
+    )
+    assert doubt_note(replace(sure, low=-0.01)) == "The interval of the gain is not above zero."
+    assert doubt_note(replace(sure, groups=3.94)) == (
+        "The rows cannot tell: 40 test rows of few or unequal groups count as 3.9 groups, and a claim needs 5 or more."
+    )
+    assert group_note(3, 3.0) == "3 test rows cannot tell: a claim needs 5 or more." and group_note(5, 5.0) == ""
