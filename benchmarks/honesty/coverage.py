@@ -142,11 +142,21 @@ def grouped_part(case: GroupedCase, sizes: np.ndarray, sims: int, rng: np.random
     """The figures of one set of group sizes."""
     draws, truth = case.draw(sims, sizes, rng)
     groups = names(sizes)
-    worth = {"groups": effective_groups(groups, len(groups))}
+    plain = share_covered(plain_intervals(draws, sizes), truth)
+    worth = {"groups": effective_groups(groups, len(groups)), "plain": plain}
     if case.gains is None:
         return figures(np.array([score_interval(row, i, groups) for i, row in enumerate(draws)]), truth) | worth
     ours = np.array([gain_interval(row, groups) for row in draws])
     return figures(ours, truth) | shipped_shares([*zip(draws, ours, truth, strict=True)], groups) | worth
+
+
+def plain_intervals(draws: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Student's t on the plain cluster-robust variance, with one degree of freedom less than groups; (sims, 2)."""
+    count, mean = len(sizes), draws.mean(axis=1)
+    sums = np.add.reduceat(draws, np.cumsum(sizes) - sizes, axis=1) - mean[:, None] * sizes
+    error = np.sqrt((sums**2).sum(axis=1) * count / max(count - 1, 1)) / sizes.sum()
+    half = scipy_stats.t.ppf(0.975, max(count - 1, 1)) * error
+    return np.stack([mean - half, mean + half], axis=1)
 
 
 def shipped_shares(found: Sequence[tuple[np.ndarray, np.ndarray, float]], groups: Groups) -> dict[str, float]:

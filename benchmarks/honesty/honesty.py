@@ -120,20 +120,29 @@ def interval_lines(cells: list[dict[str, Any]], title: str) -> list[str]:
         f"### {title}",
         "",
         f"Share of simulations (up to {sims:,} each) whose interval holds the truth, in %; wanted: 93 to 97, above it",
-        "only where rows or groups are few. In brackets a BCa bootstrap on the same draws, or the mean number of",
-        "effective groups. `width` is the mean width with the fewest rows, in points.",
+        "only where rows or groups are few. In brackets, on the same draws, a BCa bootstrap, or where rows are grouped",
+        "Student's t on the plain cluster-robust variance. `width` is the mean width with the fewest rows, in points.",
         "",
     ]
     lines += grid(cells, coverage_text)
     low, high = outside_band(cells)
     found = f"below 93 {case_names(low)}; above 97, so wider than needed, {case_names(high)}"
-    return [*lines, "", f"By more than chance (99 %): {found}.", ""]
+    return [*lines, "", f"By more than chance (99 %): {found}.", "", *group_lines(cells)]
+
+
+def group_lines(cells: list[dict[str, Any]]) -> list[str]:
+    """The effective number of groups, by case and rows."""
+    grouped = [one for one in cells if "groups" in one["result"]]
+    if not grouped:
+        return []
+    lines = ["Effective number of groups, in the mean; below five the rule claims nothing:", ""]
+    return [*lines, *grid(without_width(grouped), lambda got: f"{got['groups']:.1f}"), ""]
 
 
 def coverage_text(got: Mapping[str, Any]) -> str:
-    """The share covered, and in brackets that of BCa or the number of effective groups."""
-    beside = share(got["bca"]) if got["bca"] else f"{got['groups']:.1f} groups" if "groups" in got else ""
-    return share(got["covered"]) + (f" ({beside})" if beside else "")
+    """The share covered, and in brackets that of the interval beside it."""
+    beside = got["plain"] if "plain" in got else got["bca"]
+    return share(got["covered"]) + (f" ({share(beside)})" if beside else "")
 
 
 def outside_band(cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -38,6 +38,7 @@ def test_gains_of_groups_of_any_size_are_covered_and_the_rule_ships_no_false_one
 def test_rows_of_one_giant_group_ship_nothing() -> None:
     got = coverage.grouped_coverage(GROUPED_GAINS["one giant group, 10 to 50 % differ, a gain"], 200, 200)
     assert got["groups"] < 5 and got["shipped"] == 0
+    assert got["plain"] < 0.88 and got["covered"] > 0.93, "a plain cluster-robust variance is too small"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

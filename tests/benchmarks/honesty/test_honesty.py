@@ -43,16 +43,16 @@ def test_every_kind_of_cell_is_rendered() -> None:
         return {"key": key, "result": result}
 
     score = {"covered": 0.9, "width": 0.2, "sims": 4000, "bca": None, "bca_sims": 0}
-    search = {"shipped": 0.2, "false": 0.0, "optimism": 0.1, "gain": 0.05, "evaluated": 0.5}
+    search = {"shipped": 0.2, "false": 0.0, "optimism": 0.1, "gain": 0.05, "evaluated": 0.5, "optimism_error": 0.01}
     repeats = {"baseline": {"greedy": [[1.0, 0.0], [1.0, 0.0]], "sampled": [[1.0, 0.0], [0.0, 0.0]]}}
     text = honesty.section([
         cell({"what": "score", "case": "a", "n": 30}, score),
-        cell({"what": "score", "case": "c", "n": 30}, {**score, "covered": 0.95, "groups": 4.25}),
+        cell({"what": "score", "case": "c", "n": 30}, {**score, "covered": 0.95, "groups": 4.25, "plain": 0.8}),
         cell({"what": "gain", "case": "b, no gain", "n": 30}, {**score, "shipped": 0.06, "false": 0.06}),
-        cell({"what": "search", "case": "w", "n": 30, "trials": 16}, {**search, "optimism_error": 0.01, "sims": 9, "tests": 5}),
+        cell({"what": "search", "case": "w", "n": 30, "trials": 16}, {**search, "sims": 9, "tests": 5}),
         cell({"what": "repeat", "times": 2}, repeats),
     ])  # fmt: skip
-    assert "| c | 95.0 (4.2 groups) |" in text
+    assert "| c | 95.0 (80.0) | 20 |" in text and "| c | 4.2 |" in text
     assert "below 93 a (30)" in text and "| b, no gain | 6.0 |" in text
     assert "| w | 30 | 9 × 5 | 20.0 | 0.0 | +5.0 | +10.0 ± 2.0 | 50% |" in text
     assert "| baseline, greedy | 2 | 50.0 to 50.0 | 0.0% | 0 of 1 |" in text

@@ -111,7 +111,8 @@ def test_the_reason_for_doubt_is_the_groups_the_interval_or_the_corrected_p_valu
     sure = Gain(0.2, 0.05, 0.35, 0.02, 40, 40.0)
     assert doubt_note(sure) == doubt_note(sure, 2) == ""
     assert doubt_note(sure, 3) == (
-        "The interval of the gain is above zero, but p is 0.0600 after correction for 3 winners on these rows, above 0.05."
+        "The interval of the gain is above zero, "
+        "but p is 0.0600 after correction for 3 winners on these rows, above 0.05."
     )
     assert doubt_note(replace(sure, low=-0.01)) == "The interval of the gain is not above zero."
     assert doubt_note(replace(sure, groups=3.94)) == (
