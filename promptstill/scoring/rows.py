@@ -93,6 +93,13 @@ def read_test_rows(path: Path) -> list[TestRow]:
     return [row_from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
+def read_row_ids(path: Path) -> list[str]:
+    """The ids of the rows of a test.jsonl; none where there is no such file. Raises `ValueError` for a broken one."""
+    if not path.is_file():
+        return []
+    return [str(json.loads(line)["id"]) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def row_from_json(value: Mapping[str, Any]) -> TestRow:
     answers = {arm: ArmReply(**answer) for arm, answer in value["answers"].items()}
     return TestRow(value["id"], value["inputs"], value["gold"], answers, value.get("group", value["id"]))
