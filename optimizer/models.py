@@ -115,15 +115,18 @@ def where_it_stands(found: Sequence[Found], ahead: Sequence[ModelSearch]) -> lis
 
 
 def best_lines(found: Sequence[Found]) -> list[str]:
-    """Which model's best.json scores highest on dev, what test tells of it and the next, and what that is worth after so
-    many winners: dev chooses, for the highest of several on test looks better than it is."""
+    """Which model's best.json scores highest on dev, what test says of it and the next, and the p-value after so many.
+
+    Dev chooses: the highest of several on test looks better than it is.
+    """
     best, second = sorted(found, key=lambda one: -one.dev)[:2]
     groups = [one.example.group for one in best.report.results]
     over = gain(best.scores, second.scores, best.result.settings.seed, groups)
     winners = max(one.result.verdict.winners for one in found if one.result.verdict)
     name, other = short_path(best.search.output), short_path(second.search.output)
+    dev, test = points(best.dev), points(best.report.score.mean)
     return [
-        f"best on dev: {name} on {best.search.label}, {points(best.dev)} there and {points(best.report.score.mean)} on test",
+        f"best on dev: {name} on {best.search.label}, {dev} there and {test} on test",
         f"on test over the next, {other} on {second.search.label}: {gain_text(over)}",
         *([] if over.holds(winners) else ["Test cannot tell these two apart beyond doubt."]),
         bonferroni_note(over.p, winners, over="the next"),

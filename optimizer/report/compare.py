@@ -118,7 +118,7 @@ def used_line(entries: Sequence[ComparedRun]) -> str:
 
 
 def open_runs(paths: Sequence[Path]) -> list[ComparedRun]:
-    """The runs, the best on dev first, held together. Raises `UserError` for fewer than two, an unfinished one, or other test rows."""
+    """The runs, the best on dev first. Raises `UserError` for fewer than two, an unfinished one, or other test rows."""
     if len(paths) < 2:
         raise UserError("--compare takes two run folders or more.", "", "Try: optimize --compare runs/*")
     facts = [read_facts(RunFolder.open(path)) for path in paths]

@@ -27,8 +27,7 @@ def add_winners(
 
 
 def stored_measured(record: Mapping[str, Any], test_path: Path) -> list[dict[str, Any]]:
-    """`measured` of a run.json. Where it is a list of winners alone, as runs of earlier versions left it, their rows are
-    those of test.jsonl."""
+    """`measured` of a run.json. Where it names winners alone, as earlier versions wrote it, the rows are test.jsonl's."""
     stored = record.get("measured", [])
     winners = [one for one in stored if isinstance(one, str)]
     rows: list[str] = []

@@ -77,7 +77,8 @@ def test_runs_with_other_seeds_measure_their_winners_on_the_same_rows(tmp_path: 
             few = ("--trials", "3", "--proposals", "0", "--layout", "raw", "--seed", str(seed))
             argv = command(fake, tmp_path, *few)
             (tmp_path / "codes.py").write_text(
-                RECIPE.replace("split=", f'instructions=["Say it well, {seed}."], split=').replace("120)]", "60)]")
+                RECIPE.replace("split=", f'instructions=["Say it well, {seed}."], split=')
+                .replace("120)]", "60)]")
                 .replace("(40, 40, 40)", "(20, 20, 20)")
             )
             done = run(argv, tmp_path)

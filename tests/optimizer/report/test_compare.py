@@ -37,7 +37,9 @@ def test_runs_on_the_same_rows_stand_side_by_side(finished_run: RunFolder, tmp_p
     assert done.returncode == 0, done.stderr
     assert "the same 40 rows in every run" in done.stdout and "look at it           both.html\n" in done.stdout
     assert done.stdout.endswith(f"optimize --show {finished_run.best_path}\n"), "the better one on dev"
-    told = "2 winners have been measured on these 40 test rows so far. Choose by dev: the highest of several on test looks"
+    told = (
+        "2 winners have been measured on these 40 test rows so far. Choose by dev: the highest of several on test looks"
+    )
     assert told in " ".join(done.stdout.split())
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert page.count('<details class="differ loss"') > 0 and "2 runs compared" in page and told in page
