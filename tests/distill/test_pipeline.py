@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from distill.folder import DistilledFolder
-from distill.pipeline import STUDENT, Steps, dev_gap_warning
+from distill.pipeline import Steps, dev_gap_warning
 from distill.plan import DistillPlan, plan_distillation
 from distill.settings import DistillSettings
 from distill.teach.dataset import to_training_rows
 from distill.teach.filter import from_labels
+from distill.training import STUDENT, StudentTraining
 from promptstill import Judge
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -26,7 +27,7 @@ from tests.support.fake import FakeEndpoint
 def test_rows_that_the_engine_cannot_serve_are_not_trained_on(settings: DistillSettings) -> None:
     plan, said = plan_distillation(settings, print), list[Event]()
     rows, _ = to_training_rows(from_labels(plan.rows), plan.student_prompt)
-    steps = Steps(plan, settings, DistilledFolder(Path("distilled")), said.append)
+    steps = StudentTraining(plan, settings, DistilledFolder(Path("distilled")), said.append)
     lengths = sorted(row.length for row in steps.make_job(STUDENT, rows, 256, settings.hyper).rows)
     limit = lengths[len(lengths) // 2]
     fitting = [length for length in lengths if length <= limit]
@@ -34,7 +35,9 @@ def test_rows_that_the_engine_cannot_serve_are_not_trained_on(settings: DistillS
     assert sorted(row.length for row in steps.make_job(STUDENT, rows, limit, settings.hyper).rows) == fitting
     assert f"{len(rows) - len(fitting)} training rows are longer than {limit} tokens" in str(said)
     with pytest.raises(UserError, match="No training row fits the student's context"):
-        Steps(plan, settings, DistilledFolder(Path("distilled")), silent).make_job(STUDENT, rows, 3, settings.hyper)
+        StudentTraining(plan, settings, DistilledFolder(Path("distilled")), silent).make_job(
+            STUDENT, rows, 3, settings.hyper
+        )
 
 
 def test_a_student_far_below_its_dev_score_is_pointed_out() -> None:
