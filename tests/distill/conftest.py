@@ -57,6 +57,18 @@ def distilled(finished_run: RunFolder, tmp_path: Path) -> DistilledFolder:
 
 
 @pytest.fixture
+def cross_validated(finished_run: RunFolder, tmp_path: Path) -> DistilledFolder:
+    """The folder of a finished distillation of a cross-validated run."""
+    from distill.artifact import write_result
+    from tests.support import distilled
+
+    folder = DistilledFolder.create(tmp_path / "folds" / "distilled", DistillSettings(from_prompt="best.json"))
+    result = distilled.sample_distillation(finished_run, folder)
+    write_result(folder, distilled.cross_validated(result, folder))
+    return folder
+
+
+@pytest.fixture
 def unfinished(finished_run: RunFolder, tmp_path: Path) -> DistilledFolder:
     """The folder of a distillation whose teacher has answered, and whose student has trained one epoch."""
     from tests.support.distilled import sample_distillation
