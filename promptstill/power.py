@@ -93,5 +93,5 @@ def settle_note(gain: Gain, times: int = 1) -> str:
 
 def round_up(rows: int) -> int:
     """To two digits: the figure is no more exact."""
-    step = 10 ** max(len(str(rows)) - 2, 0)
-    return -(-rows // step) * step
+    step: int = 10 ** max(len(str(rows)) - 2, 0)
+    return ceil(rows / step) * step

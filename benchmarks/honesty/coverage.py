@@ -169,7 +169,7 @@ def shipped_shares(found: Sequence[tuple[np.ndarray, np.ndarray, float]], groups
 
 def rule_holds(row: np.ndarray, low: float, groups: Groups, seed: int) -> bool:
     """Whether the rule finds a gain: by interval, permutation test and effective groups. low: of the interval."""
-    return bool(low > 0) and gain(row, np.zeros(len(row)), seed, groups).holds()
+    return bool(low > 0) and gain(list(row), [0.0] * len(row), seed, groups).holds()
 
 
 def figures(bounds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
