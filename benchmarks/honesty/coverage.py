@@ -18,7 +18,7 @@ from promptstill.stats import RESAMPLES, Groups, effective_groups, gain, gain_in
 
 POPULATION = 100_000
 STEPS = 20  # F1 takes few values; so do the graded scores here
-RULE_SIMS = 500  # draws that the whole rule judges where there is a gain; where there is none it judges all
+RULE_SIMS = 100  # draws that the whole rule judges where there is a gain; where there is none it judges all
 Draw = Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
