@@ -218,7 +218,7 @@ def sign_flip_p_value(difference: np.ndarray, seed: int, groups: Groups = None) 
 
 def every_way(n: int) -> np.ndarray:
     """Each row is one of the ways to set n bits. Returns (2^n, n)."""
-    return (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    return np.asarray((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
 
 
 def exact_p_value(steps: np.ndarray, total: int) -> float:

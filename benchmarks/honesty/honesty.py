@@ -46,9 +46,9 @@ Make = Callable[[], dict[str, Any]]
 
 def run(fast: bool) -> None:
     folder = FAST if fast else RESULTS
+    measure_real(folder, fast=fast)
     for key, make in simulated(fast=fast):
         put(folder, key, make)
-    measure_real(folder, fast=fast)
 
 
 def simulated(*, fast: bool) -> Iterator[tuple[Key, Make]]:
