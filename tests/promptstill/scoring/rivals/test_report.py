@@ -14,11 +14,11 @@ def exact(example: object, prediction: object) -> float:
 
 
 def result(right: int, rows: int = 100) -> RivalResult:
-    """A rival that is right on the first rows."""
+    """A rival that is right on the last rows, where `scores` are on the first."""
     made = []
     for number in range(rows):
         row = Example(f"id{number}", "", {"text": "t"}, {"team": "red"}, {"text": "t", "team": "red"}, f"g{number}")
-        made.append(score_outputs(row, {"team": "red" if number < right else "blue"}, exact))
+        made.append(score_outputs(row, {"team": "red" if number >= rows - right else "blue"}, exact))
     return RivalResult(made, {"k": 3})
 
 
