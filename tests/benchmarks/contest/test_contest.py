@@ -45,7 +45,7 @@ def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
         assert result["test"]["mean"] == pytest.approx(sum(result["test"]["scores"]) / 30, abs=1e-4)
     assert found[-1]["test"]["mean"] > first["test"]["mean"], "demos help on this task, and each of the two uses them"
     section = contest.section(records)
-    assert "### codes, rows 30/20/30, fake" in section and "| 110 calls | 220 calls |" in section
+    assert "### codes, rows 30/20/30 (deal " in section and "| 110 calls | 220 calls |" in section
 
 
 def test_the_baseline_prompt_has_a_cell_without_a_cap(
