@@ -93,7 +93,12 @@ def bests(finished_run: RunFolder) -> list[dict[str, Any]]:
     gated = best["scores"]["dev"] | {"gate_rows": best["scores"]["dev"]["shipped_rows"]}
     fold = asdict(FoldScores(8, 0.1, 0.5, 0.6, best["id"]))
     folded = {"test": best["scores"]["test"] | {"folds": [fold]}}
-    return [best, *shapes, best | {"scores": best["scores"] | folded}, *(best | {"scores": best["scores"] | change} for change in ({"test": None}, {"dev": gated}))]
+    return [
+        best,
+        *shapes,
+        best | {"scores": best["scores"] | folded},
+        *(best | {"scores": best["scores"] | change} for change in ({"test": None}, {"dev": gated})),
+    ]
 
 
 @pytest.fixture(scope="module")
