@@ -52,8 +52,8 @@ LINES = {
         "test."
     ),
     "The winner beats": (
-        "The interval of the gain lies above zero, and p is at most 0.05, corrected for how often these rows were used. "
-        "So best.json gets the winner."
+        "The interval of the gain lies above zero, and p is at most 0.05, corrected for how often these rows were "
+        "used. So best.json gets the winner."
     ),
     "The winner does not beat": "The gain may be chance, so best.json gets the baseline prompt.",
     "Replies cut": "They ended at the length limit. Where they can be read they are scored all the same.",
