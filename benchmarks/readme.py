@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import RESULTS, read
-from benchmarks.contest.report import NAMES, title, winner_lines
+from benchmarks.contest.report import NAMES, left_out_lines, title, winner_lines
 from benchmarks.contest.table import CapResults, Table, tables
 from benchmarks.honesty.honesty import short_table
 from benchmarks.results import table
@@ -49,7 +49,8 @@ def contest_table(records: Sequence[dict[str, Any]]) -> str:
     names = [name for name in NAMES if any(name in one.names for one in measured.values())]
     head = [f"{TASKS[task]}, {cap:,} calls" for task, one in measured.items() for cap in one.caps]
     rows = [[title(name), *(text for one in measured.values() for text in scores(one, name))] for name in names]
-    lines = [f"- {TASKS[task]}: {text}" for task, one in measured.items() for text in winner_lines(one)]
+    beneath = {task: (*winner_lines(one), *left_out_lines(one)) for task, one in measured.items()}
+    lines = [f"- {TASKS[task]}: {text}" for task, texts in beneath.items() for text in texts]
     return "\n".join([*table(["contestant", *head], rows), *(["", *lines] if lines else [])])
 
 
@@ -57,7 +58,11 @@ def scores(results: Table, name: str) -> list[str]:
     """The score at each cap; without a search it is the same at all."""
     if fixed := results.at(name, 0):
         return [short_score(fixed), *["the same"] * (len(results.caps) - 1)]
-    return [short_score(one) if (one := results.at(name, cap)) else "not measured" for cap in results.caps]
+    left_out = {one["key"]["cap"] for one in results.left_out if one["key"]["contestant"] == name}
+    return [
+        short_score(one) if (one := results.at(name, cap)) else "left out" if cap in left_out else "not measured"
+        for cap in results.caps
+    ]
 
 
 def short_score(one: CapResults) -> str:

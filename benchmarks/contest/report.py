@@ -114,10 +114,13 @@ def remarks(table: Table) -> Iterator[str]:
 
 def left_out_lines(table: Table) -> Iterator[str]:
     """A search that the clock ended, and one that has no result before its own end."""
+    found: dict[tuple[str, int, str], list[int]] = {}
     for one in table.left_out:
         key, result = one["key"], one["result"]
         why = "had not ended by itself" if result["ended"] != "clock" else result["failed"] or "the clock ended it"
-        yield f"{title(key['contestant'])}, seed {key['seed']}, is left out at {key['cap']:,} calls: {why}"
+        found.setdefault((key["contestant"], key["cap"], why), []).append(key["seed"])
+    for (name, cap, why), seeds in found.items():
+        yield f"{title(name)}, seed {', '.join(map(str, seeds))}, is left out at {cap:,} calls: {why}"
 
 
 def version_lines(table: Table) -> Iterator[str]:

@@ -29,16 +29,22 @@ def test_the_contests_table_has_all_contestants_and_says_who_is_above_ours() -> 
     good, half = [1.0] * 40, [0.0, 1.0] * 20
     records = [contest_record("ours", cap, half, seed) for cap in (250, 500) for seed in (0, 1, 2)]
     records += [contest_record("bag_of_words", 0, good), contest_record("gepa", 500, [0.0] * 40)]
+    records += [contest_record("simba", 250, half, seed) for seed in (0, 1)]
+    records += [contest_record("simba", 500, half, ended="itself")]
     for one in records:
         one["key"]["task"] = "trec"
-    head, _, *rows, empty, first, second = readme.contest_table(records).splitlines()
+    head, _, *rows, empty, first, second, third = readme.contest_table(records).splitlines()
     assert head == "| contestant | TREC-6, 250 calls | TREC-6, 500 calls |" and not empty
-    assert [row.split(" | ")[0] for row in rows] == ["| bag of words (no model)", "| GEPA", "| promptstill"]
-    assert rows[0].endswith("| the same |") and "| not measured | 0.0 (0–" in rows[1]
-    assert rows[2].count("| 50.0 ×3 (3") == rows[2].count("; 50–50) |") == 2
+    names = ["| bag of words (no model)", "| SIMBA", "| GEPA", "| promptstill"]
+    assert [row.split(" | ")[0] for row in rows] == names
+    assert (
+        rows[0].endswith("| the same |") and "| left out | 50.0 (" in rows[1] and "| not measured | 0.0 (0–" in rows[2]
+    )
+    assert rows[3].count("| 50.0 ×3 (3") == rows[3].count("; 50–50) |") == 2
     assert first.startswith("- TREC-6: **at 250 calls above promptstill (50.0):** bag of words (no model) by +50.0")
     assert "at 500 calls" in second
-    assert readme.contest_table(records[-2:-1]) == "", "nobody searched"
+    assert third == "- TREC-6: SIMBA, seed 0, 1, is left out at 250 calls: had not ended by itself"
+    assert readme.contest_table([contest_record("bag_of_words", 0, good)]) == "", "nobody searched"
 
 
 def test_the_tables_of_the_pages_are_those_of_the_cells() -> None:
