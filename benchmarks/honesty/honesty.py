@@ -36,7 +36,7 @@ PART = "honesty"
 ROWS, FAST_ROWS = (30, 50, 100, 200, 500), (30, 100)
 SIMS, FAST_SIMS = (4_000, 100), (300, 0)  # of ours, and of BCa
 GROUPED_SIMS, FAST_GROUPED_SIMS = 2_000, 200
-SEARCH_ROWS = (30, 100, 200)
+SEARCH_ROWS, GROUPED_SEARCH_ROWS = (30, 100), (100, 200)  # in groups 30 rows tell nothing
 SEARCHES, FAST_SEARCHES = 20, 4
 REAL = 4  # cases with real replies: two scores, a gain, and no gain
 REPEATS, FAST_REPEATS = (8, 10_000), (2, 24)  # sampled repeats, and test rows at most
@@ -55,9 +55,9 @@ def simulated(*, fast: bool) -> Iterator[tuple[Key, Make]]:
     """The cells of worlds whose truth is known, and what measures each."""
     for n in FAST_ROWS if fast else ROWS:
         yield from drawn(n, fast=fast)
-    for n in FAST_ROWS if fast else SEARCH_ROWS:
-        for world in CASES:
-            searches = FAST_SEARCHES if fast else SEARCHES
+    searches = FAST_SEARCHES if fast else SEARCHES
+    for world, case in CASES.items():
+        for n in GROUPED_SEARCH_ROWS if case.sizes else SEARCH_ROWS:
             yield {"what": "search", "case": world, "n": n, "trials": TRIALS}, partial(simulate, world, n, searches)
 
 
