@@ -108,7 +108,13 @@ def section(cells: list[dict[str, Any]]) -> str:
 
 
 def of_kind(cells: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
-    return [one for one in cells if one["key"]["what"] == what]
+    found = [one for one in cells if one["key"]["what"] == what]
+    return sorted(found, key=by_case) if what == "search" else found
+
+
+def by_case(cell: dict[str, Any]) -> tuple[str, int]:
+    """For an order in which a case's cells stand together, fewest rows first."""
+    return str(cell["key"]["case"]), int(cell["key"]["n"])
 
 
 def interval_lines(cells: list[dict[str, Any]], title: str) -> list[str]:
