@@ -174,7 +174,7 @@ class Steps:
         scores = []
         for row, text in zip(self.plan.opened.splits.dev, replies, strict=True):
             try:
-                scores.append(apply_metric(self.plan.metric, row, self.plan.student_prompt.parse(text)))
+                scores.append(apply_metric(self.plan.metric, row, self.plan.student_prompt.parse(text)).score)
             except ReplyError:
                 scores.append(0.0)
         return sum(scores) / len(scores)

@@ -39,7 +39,7 @@ def write_arm_rows(path: Path, test: Sequence[Example], verdict: DistillVerdict)
 
 
 def arm_replies(arm: Arm) -> list[ArmReply]:
-    replies = arm.replies or [("", None, False)] * len(arm.scores)
+    replies = arm.replies or [("", None, False, "")] * len(arm.scores)
     return [ArmReply(round(score, 6), *reply) for score, reply in zip(arm.scores, replies, strict=True)]
 
 

@@ -25,7 +25,7 @@ from promptstill.task.recipe import Metric
 
 SINGLE_REQUESTS = 16  # timed one after the other
 IN_FLIGHT = 32
-ReplyFacts = tuple[str, str | None, bool]
+ReplyFacts = tuple[str, str | None, bool, str]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Arm:
     """How one prompt and model scored on test, row by row, and what a request costs.
 
     groups: a digest for each row; rows that share one are not independent.
-    replies: each row's text, why it could not be used (None where it could), and whether it was cut at max_tokens.
+    replies: each row's text, why it could not be used (None where it could), whether it was cut at max_tokens, and the
+    metric's own words.
     cut: the share of replies that were.
     """
 
@@ -65,8 +66,7 @@ class Arm:
             "scores": tuple(value["scores"]),
             "speed": Speed(**value["speed"]),
         }
-        # What was stored before cuts were recorded has two facts of a reply.
-        replies = tuple((text, reason, any(cut)) for text, reason, *cut in value.get("replies", ()))
+        replies = tuple(tuple(facts) for facts in value.get("replies", ()))
         return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies})
 
 
@@ -93,7 +93,7 @@ class ArmBench:
 
 def to_arm(report: TestReport, speed: Speed) -> Arm:
     scores = tuple(result.score for result in report.results)
-    replies = tuple((result.reply, result.reason, result.cut) for result in report.results)
+    replies = tuple((result.reply, result.reason, result.cut, result.feedback) for result in report.results)
     groups = tuple(result.example.group_id for result in report.results)
     tokens = report.prompt_tokens, report.completion_tokens
     return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut)

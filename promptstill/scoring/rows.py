@@ -18,13 +18,14 @@ from promptstill.task.examples import Example
 class ArmReply:
     """An arm's reply to a row; `reason` says why one that could not be used scored zero, else it is None.
 
-    cut: whether it ended at max_tokens; where it parses all the same, it is scored.
+    cut: whether it ended at max_tokens; where it parses all the same, it is scored. feedback: the metric's own words.
     """
 
     score: float
     reply: str
     reason: str | None
     cut: bool = False
+    feedback: str = ""
 
     @property
     def unparsed(self) -> bool:
@@ -77,7 +78,7 @@ def to_test_row(results: Mapping[str, ScoredRow]) -> TestRow:
 
 
 def to_arm_reply(result: ScoredRow) -> ArmReply:
-    return ArmReply(round(result.score, 6), result.reply, result.reason, result.cut)
+    return ArmReply(round(result.score, 6), result.reply, result.reason, result.cut, result.feedback)
 
 
 def gold_values(example: Example) -> dict[str, Any]:

@@ -22,7 +22,7 @@ FULL = 1.0 - 1e-9
 def gold_warnings(metric: Metric, examples: Sequence[Example]) -> list[str]:
     """A line that names the rows whose gold answer does not score in full, if any. Raises `UserError` where the metric
     raises, and where no row scores above zero."""
-    scores = [apply_metric(metric, example, example.outputs) for example in examples]
+    scores = [apply_metric(metric, example, example.outputs).score for example in examples]
     name = metric_name(metric)
     if not any(scores):
         raise UserError(
