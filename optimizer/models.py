@@ -18,9 +18,9 @@ from optimizer.run.settings import SearchSettings
 from promptstill.endpoint.url import split_model
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Say
+from promptstill.scoring.compare import Marks, difference
 from promptstill.scoring.test_report import TestReport, bonferroni_note
 from promptstill.shell import command_line, short_path
-from promptstill.stats import gain
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Found:
     report: TestReport  # on test, of the prompt in its best.json
 
     @property
-    def scores(self) -> list[float]:
-        return [one.score for one in self.report.results]
+    def marks(self) -> Marks:
+        return Marks.of(self.report.results)
 
 
 def plan_searches(settings: SearchSettings, models: Sequence[str], output: Path) -> list[ModelSearch]:
@@ -107,8 +107,7 @@ def where_it_stands(found: Sequence[Found], ahead: Sequence[ModelSearch]) -> lis
 def best_lines(found: Sequence[Found]) -> list[str]:
     """Which model's best.json scores highest on test, by how much, and what that is worth after so many."""
     best, second = sorted(found, key=lambda one: -one.report.score.mean)[:2]
-    groups = [one.example.group for one in best.report.results]
-    over = gain(best.scores, second.scores, best.result.settings.seed, groups)
+    over = difference(best.marks, second.marks, best.result.settings.seed)
     winners = max(one.result.verdict.winners for one in found if one.result.verdict)
     name, other = short_path(best.search.output), short_path(second.search.output)
     return [

@@ -17,10 +17,12 @@ from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import answer
+from promptstill.scoring.compare import Marks
 from promptstill.scoring.evaluate import score_rows
 from promptstill.scoring.test_report import TestReport, summarize_results
 from promptstill.stats import Estimate
 from promptstill.task.examples import Example
+from promptstill.task.metrics.whole import Labels
 from promptstill.task.recipe import Metric
 
 SINGLE_REQUESTS = 16  # timed one after the other
@@ -43,7 +45,7 @@ class Arm:
     groups: a digest for each row; rows that share one are not independent.
     replies: each row's text, why it could not be used (None where it could), whether it was cut at max_tokens, and the
     metric's own words.
-    cut: the share of replies that were.
+    cut: the share of replies that were. labels: of each row, for a metric of a whole split; else empty.
     """
 
     score: Estimate
@@ -55,6 +57,11 @@ class Arm:
     speed: Speed
     replies: tuple[ReplyFacts, ...] = ()
     cut: float = 0.0
+    labels: tuple[Labels, ...] = ()
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.scores, self.groups, self.labels or None)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,7 +74,8 @@ class Arm:
             "speed": Speed(**value["speed"]),
         }
         replies = tuple(tuple(facts) for facts in value.get("replies", ()))
-        return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies})
+        labels = tuple(Labels(**one) for one in value.get("labels", ()))
+        return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies, "labels": labels})
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,8 @@ def to_arm(report: TestReport, speed: Speed) -> Arm:
     replies = tuple((result.reply, result.reason, result.cut, result.feedback) for result in report.results)
     groups = tuple(result.example.group_id for result in report.results)
     tokens = report.prompt_tokens, report.completion_tokens
-    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut)
+    labels = tuple(Marks.of(report.results).labels or ())
+    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut, labels)
 
 
 async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Speed:

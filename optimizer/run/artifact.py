@@ -8,6 +8,8 @@ from typing import Any
 
 from optimizer.run.folder import RunFolder
 from optimizer.search.playoff import SearchOutcome, pareto
+from optimizer.search.ranking import answer_labels
+from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, LimitReached
 from promptstill.endpoint.client import Client
@@ -15,10 +17,11 @@ from promptstill.engine.models import Model
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.prompt import Prompt
 from promptstill.provenance import now, versions
+from promptstill.scoring.compare import Marks, estimate
 from promptstill.scoring.evaluate import score_rows
 from promptstill.scoring.test_report import TestVerdict
-from promptstill.stats import mean_interval
 from promptstill.task.load import RecipeFile
+from promptstill.task.metrics.whole import SplitMetric
 
 
 def to_artifact(
@@ -85,12 +88,17 @@ async def dev_scores(task: SearchTask, outcome: SearchOutcome, shipped: Prompt, 
         with contextlib.suppress(LimitReached):
             results = await score_rows(shipped, task.dev, task.metric, client)
             scores = {row: result.score for row, result in enumerate(results)}
-    winner = outcome.winner.scores
-    groups = [task.dev[row].group for row in winner]
     return {
-        "winner": asdict(mean_interval(list(winner.values()), task.seed, groups)),
+        "winner": asdict(estimate(dev_marks(task, outcome.winner), task.seed)),
         "shipped_rows": {task.dev[row].id: round(scores[row], 6) for row in sorted(scores)},
     }
+
+
+def dev_marks(task: SearchTask, trial: Trial) -> Marks:
+    """What a trial got on dev."""
+    groups = [task.dev[row].group for row in trial.scores]
+    labels = answer_labels(task.metric, task.dev, trial) if isinstance(task.metric, SplitMetric) else None
+    return Marks(list(trial.scores.values()), groups, labels)
 
 
 def test_scores(verdict: TestVerdict | None) -> dict[str, Any] | None:

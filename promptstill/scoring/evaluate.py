@@ -15,6 +15,8 @@ from promptstill.scoring.answer import ModelAnswer, Part, answer
 from promptstill.task.examples import Example
 from promptstill.task.judge import judge_paid_by
 from promptstill.task.metrics import MetricResult, apply_metric, is_judge
+from promptstill.task.metrics.apply import find_labels
+from promptstill.task.metrics.whole import Labels
 from promptstill.task.recipe import Metric
 
 Result = TypeVar("Result")
@@ -26,7 +28,8 @@ class ScoredRow:
 
     outputs: None where the reply could not be parsed. reason: why the row scored zero without a metric, else None.
     seconds: from the request to its reply. cut: whether the reply ended at max_tokens; where it parses, it is scored.
-    part: as in `ModelAnswer`. feedback: the metric's own words, empty where it has none.
+    part: as in `ModelAnswer`. feedback: the metric's own words, empty where it has none. labels:
+    what a metric of a whole split counts by, None for any other.
     """
 
     example: Example
@@ -41,6 +44,7 @@ class ScoredRow:
     cut: bool = False
     part: Part | None = None
     feedback: str = ""
+    labels: Labels | None = None
 
     @property
     def unparsed(self) -> bool:
@@ -89,12 +93,14 @@ async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Cl
 
 async def score_answer(example: Example, given: ModelAnswer, metric: Metric, client: Client) -> ScoredRow:
     """The result of a row whose answer is there."""
+    whole = example.whole or example
+    zero = MetricResult(0.0, labels=find_labels(metric, whole, None))
     if given.outputs is None:
-        return to_scored_row(example, given, MetricResult(0.0), given.reason)
+        return to_scored_row(example, given, zero, given.reason)
     try:
-        result = await score_async(metric, example.whole or example, given.outputs, client)
+        result = await score_async(metric, whole, given.outputs, client)
     except ReplyError as error:
-        return to_scored_row(example, given, MetricResult(0.0), f"unjudged: {error}")
+        return to_scored_row(example, given, zero, f"unjudged: {error}")
     return to_scored_row(example, given, result)
 
 
@@ -112,7 +118,16 @@ def to_scored_row(example: Example, given: ModelAnswer, result: MetricResult, re
     reply = given.completion
     usage = (reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens, reply.seconds)
     return ScoredRow(
-        example, result.score, reply.text, given.outputs, reason, *usage, given.cut, given.part, result.feedback
+        example,
+        result.score,
+        reply.text,
+        given.outputs,
+        reason,
+        *usage,
+        given.cut,
+        given.part,
+        result.feedback,
+        result.labels,
     )
 
 

@@ -7,21 +7,24 @@ A metric returns a score; or `(score, feedback)`, or an object with `.score` and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from promptstill.errors import PromptstillError, ReplyError, UserError
 from promptstill.task.examples import Example
+from promptstill.task.metrics.whole import Labels, SplitMetric, split_score
 from promptstill.task.recipe import Metric
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """What a metric says of one prediction: a score from 0 to 1, and why, where it says that."""
+    """What a metric says of one prediction: a score from 0 to 1, and why, where it says that; labels: what a metric of
+    a whole split needs of the row, None for any other."""
 
     score: float
     feedback: str = ""
+    labels: Labels | None = None
 
 
 def is_judge(metric: Metric) -> bool:
@@ -56,12 +59,24 @@ def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -
     score, feedback = split_value(value)
     is_score = isinstance(score, bool | int | float) and math.isfinite(score) and 0 <= score <= 1
     if is_score and (feedback is None or isinstance(feedback, str)):
-        return MetricResult(float(score), feedback or "")
+        return MetricResult(float(score), feedback or "", find_labels(metric, example, outputs))
     raise UserError(
         f"The metric {name} returned {value!r} on {example.location}.",
         "",
         "A metric returns a number from 0 to 1, higher is better; or such a number and a text: (score, feedback).",
     )
+
+
+def find_labels(metric: Metric, example: Example, outputs: Mapping[str, Any] | None) -> Labels | None:
+    """The row's labels for a metric of a whole split; None for any other. outputs: None for an unusable reply."""
+    return metric.labels(example, outputs) if isinstance(metric, SplitMetric) else None
+
+
+def overall_score(results: Sequence[MetricResult]) -> float:
+    """The score of a split, from the results of its rows: their mean, or that of a metric of a whole split."""
+    if labels := [one.labels for one in results if one.labels]:
+        return split_score(labels)
+    return sum(one.score for one in results) / len(results)
 
 
 def split_value(value: Any) -> tuple[Any, Any]:
