@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from promptstill.endpoint.stores import file_url
 from promptstill.errors import UserError
 from promptstill.files import read_json, write_json
 from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.scoring.rows import read_row_ids
 from promptstill.shell import command_line
+from promptstill.task.examples import Example
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 VERSION = "schema_version"
@@ -96,14 +99,14 @@ class DistilledFolder:
         """Store a finished step's result, which may hold replies, for a later --resume."""
         write_json(self.work_dir / f"{name}.json", result, private=True)
 
-    def count_students(self, test_sha256: str, student_sha256: str) -> int:
-        """Number of students evaluated on the test rows with this digest: the given one, and those in the folders
-        beside this one."""
-        found = {student_sha256}
+    def count_students(self, test: Sequence[Example], student_sha256: str) -> int:
+        """Number of students evaluated on one of these test rows or more: the given one, and those in the folders
+        beside this one. Their test.jsonl says on which rows they were."""
+        rows, found = {row.id for row in test}, {student_sha256}
         for path in self.path.absolute().parent.glob("*/prompt.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another folder's file may be anything
-                other = read_json(path)
-                found |= {other["adapter"]["sha256"]} if other["splits"]["sha256"]["test"] == test_sha256 else set()
+                student = {str(read_json(path)["adapter"]["sha256"])}
+                found |= student if rows.intersection(read_row_ids(path.with_name("test.jsonl"))) else set()
         return len(found)
 
     def publish(self, adapter_dir: Path, metrics: Path) -> None:

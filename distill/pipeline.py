@@ -215,7 +215,7 @@ class Steps:
             training.device,
             (retention.base, retention.adapted),
         )
-        count = self.folder.count_students(self.plan.opened.splits.digests()["test"], student.sha256)
+        count = self.folder.count_students(self.plan.opened.splits.test, student.sha256)
         gold = arms[1] if len(arms) > 1 else None
         verdict = compare_arms(data.arms[BARE], data.arms[BEST], arms[0], gold, cost, count, self.settings.seed)
         return self.add_rivals(verdict) if self.settings.rivals else verdict

@@ -94,10 +94,10 @@ def compare(options: dict[str, Any], chosen: set[str]) -> None:
     from optimizer.report.compare import compare_runs as side_by_side
 
     output = options["output"] if "output" in chosen else Path("compare.html")
-    table, highest = side_by_side([Path(target) for target in options["targets"]], output)
+    table, best_on_dev = side_by_side([Path(target) for target in options["targets"]], output)
     Console(highlight=False).print(table)
-    click.echo(f"look at it        {short_path(output)}")
-    click.echo(f"read the highest  {command_line('optimize', '--show', highest)}")
+    click.echo(f"look at it           {short_path(output)}")
+    click.echo(f"read the best on dev {command_line('optimize', '--show', best_on_dev)}")
 
 
 def report(path: Path) -> None:

@@ -7,9 +7,10 @@ first search begins, so that a misspelt name costs nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from optimizer.command.summary import gain_text, points
 from optimizer.launch import refuse_unserved
@@ -39,6 +40,7 @@ class Found:
     search: ModelSearch
     result: RunResult
     report: TestReport  # on test, of the prompt in its best.json
+    dev: float  # that prompt's dev score, from 0 to 1
 
     @property
     def marks(self) -> Marks:
@@ -89,9 +91,17 @@ def search_models(
             for line in where_it_stands(found, searches[number + 1 :]):
                 say(line)
             raise
-        if result and result.verdict:
-            found.append(Found(one, result, result.verdict.reports[result.verdict.shipped]))
+        if result and result.verdict and result.best:
+            report, dev = result.verdict.reports[result.verdict.shipped], shipped_dev(result.best)
+            found.append(Found(one, result, report, dev))
     return found
+
+
+def shipped_dev(best: Mapping[str, Any]) -> float:
+    """The dev score of the prompt in a best.json; the winner's where that prompt has none."""
+    scores = best["scores"]["dev"]
+    rows = list(scores["shipped_rows"].values())
+    return float(sum(rows) / len(rows) if rows else scores["winner"]["mean"])
 
 
 def where_it_stands(found: Sequence[Found], ahead: Sequence[ModelSearch]) -> list[str]:
@@ -105,14 +115,18 @@ def where_it_stands(found: Sequence[Found], ahead: Sequence[ModelSearch]) -> lis
 
 
 def best_lines(found: Sequence[Found]) -> list[str]:
-    """Which model's best.json scores highest on test, by how much, and what that is worth after so many."""
-    best, second = sorted(found, key=lambda one: -one.report.score.mean)[:2]
+    """Which model's best.json scores highest on dev, what test says of it and the next, and the p-value after so many.
+
+    Dev chooses: the highest of several on test looks better than it is.
+    """
+    best, second = sorted(found, key=lambda one: -one.dev)[:2]
     over = difference(best.marks, second.marks, best.result.settings.seed)
     winners = max(one.result.verdict.winners for one in found if one.result.verdict)
     name, other = short_path(best.search.output), short_path(second.search.output)
+    dev, test = points(best.dev), points(best.report.score.mean)
     return [
-        f"best: {name} on {best.search.label}, {points(best.report.score.mean)}",
-        f"over the next, {other} on {second.search.label}: {gain_text(over)}",
+        f"best on dev: {name} on {best.search.label}, {dev} there and {test} on test",
+        f"on test over the next, {other} on {second.search.label}: {gain_text(over)}",
         *([] if over.holds(winners) else ["Test cannot tell these two apart beyond doubt."]),
         bonferroni_note(over.p, winners, over="the next"),
     ]

@@ -208,7 +208,7 @@ class Steps:
             return None
         dev = sum(one.outcome.winner.value for one in parts) / len(parts)
         verdict = compare_reports(join_reports(reports, self.settings.seed), dev, self.settings.seed)
-        winners = self.run_folder.count_winners(whole.winner.id)
+        winners = self.run_folder.count_winners(splits.test, whole.winner.id)
         verdict = replace(verdict, winners=winners, folds=folds.scores(found, reports))
         return await add_rivals(verdict, self.opened, self.settings, self.say)
 

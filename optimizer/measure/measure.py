@@ -114,14 +114,14 @@ class Bench:
                 if origin and origin.model != model.name:
                     self.say(f"{subject.label} was found on {origin.model}: here {model.name} is asked it")
                 report = summarize_results(await subject.score(rows, metric, client), SEED)
-                self.folder.count_winners(subject.id)
+                self.folder.count_winners(rows, subject.id)
                 cells.append(Cell(subject.label, label, subject.id, report, model.name, origin))
 
     def finish(self, cells: Sequence[Cell], stopped: Limit | None) -> Measurement:
         """Count the prompts, and write what was measured."""
         if not cells:
             self.say(f"{stopped} is reached before any prompt was measured on all rows")
-        winners = self.folder.count_winners()
+        winners = self.folder.count_winners(self.opened.splits.test)
         rivals = self.measure_rivals() if cells else {}
         made = Measurement(self.folder, cells, winners, self.allowance, stopped, rivals)
         write_json(self.folder.path / "measure.json", made.to_json())

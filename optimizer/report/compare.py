@@ -1,12 +1,13 @@
 """`optimize --compare`: several runs side by side on the same test rows, as a table and as one page.
 
+Runs stand in the order of their winners' dev scores, the best first: dev is there to choose by, and test only tells.
 Refuses runs whose test rows differ: their scores are of different questions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from optimizer.report.report import RunFacts, gain_colour, interval, read_facts, rivals_of
 from optimizer.run.folder import RunFolder
+from optimizer.run.winners import winners_line, winners_on
 from promptstill.errors import UserError
 from promptstill.files import write_text
 from promptstill.report import charts
@@ -36,6 +38,7 @@ COLUMNS = (
     "model",
     "layout",
     "demos",
+    "dev",
     "baseline",
     "winner",
     "95 % interval",
@@ -46,17 +49,23 @@ COLUMNS = (
     "minutes",
     "best rival",
 )
-FIGURES = slice(4, 10)  # the columns that a terminal of 80 characters holds
+FIGURES = slice(4, 11)  # the columns that a terminal of 80 characters holds
 
 
 @dataclass(frozen=True)
 class ComparedRun:
     """A finished run: `over` is its winner's paired gain over the first run's winner; None for the first itself."""
 
+    path: Path
     name: str
     facts: RunFacts
     best: Mapping[str, Any]
     over: Gain | None
+
+    @property
+    def dev(self) -> float:
+        """The winner's score, from 0 to 1."""
+        return float(self.best["scores"]["dev"]["winner"]["mean"])
 
     @property
     def test(self) -> Mapping[str, Any]:
@@ -71,6 +80,7 @@ class ComparedRun:
             str(self.best["model"]["name"]),
             str(search["winner"]["layout"]),
             f"{search['winner']['demos']}, {search['winner']['k']}",
+            points(self.dev),
             points(self.test["baseline"]["score"]["mean"]),
             points(score["mean"]),
             f"{points(score['low'])} to {points(score['high'])}",
@@ -91,23 +101,34 @@ class ComparedRun:
 
 
 def compare_runs(paths: Sequence[Path], output: Path) -> tuple[RenderableType, Path]:
-    """Write the page to `output`; its figures for the terminal, and the highest run's best.json. Raises `UserError`."""
+    """Write the page to `output`; its figures for the terminal, and the best.json of the run that is best on dev.
+
+    Raises `UserError`.
+    """
     entries = open_runs(paths)
-    write_text(output, page(entries), private=True)
-    highest = max(range(len(entries)), key=lambda n: float(entries[n].test["winner"]["score"]["mean"]))
-    return terminal_table(entries), RunFolder(paths[highest]).best_path
+    used = used_line(entries)
+    write_text(output, page(entries, used), private=True)
+    return Group(terminal_table(entries), Text(used)), RunFolder(entries[0].path).best_path
+
+
+def used_line(entries: Sequence[ComparedRun]) -> str:
+    """How many winners these test rows have measured, and what follows for who reads their scores."""
+    rows = entries[0].facts.rows
+    count = len(winners_on([row.id for row in rows], [entry.path.absolute().parent for entry in entries]))
+    return f"{winners_line(count, rows)}. Choose by dev: the highest of several on test looks better than it is."
 
 
 def open_runs(paths: Sequence[Path]) -> list[ComparedRun]:
-    """The runs, held together. Raises `UserError` for fewer than two, an unfinished one, or other test rows."""
+    """The runs, the best on dev first. Raises `UserError` for fewer than two, an unfinished one, or other test rows."""
     if len(paths) < 2:
         raise UserError("--compare takes two run folders or more.", "", "Try: optimize --compare runs/*")
     facts = [read_facts(RunFolder.open(path)) for path in paths]
     bests = [finished_best(path, one) for path, one in zip(paths, facts, strict=True)]
     for path, one in zip(paths, facts, strict=True):
         refuse_other_rows(path, one, paths[0], facts[0])
-    overs = [None, *(paired_gain(one, facts[0]) for one in facts[1:])]
-    return [ComparedRun(*parts) for parts in zip(distinct_names(paths), facts, bests, overs, strict=True)]
+    runs = [ComparedRun(*parts, None) for parts in zip(paths, distinct_names(paths), facts, bests, strict=True)]
+    first, *others = sorted(runs, key=lambda run: -run.dev)
+    return [first, *(replace(other, over=paired_gain(other.facts, first.facts)) for other in others)]
 
 
 def finished_best(path: Path, one: RunFacts) -> Mapping[str, Any]:
@@ -127,7 +148,7 @@ def refuse_other_rows(path: Path, one: RunFacts, first_path: Path, first: RunFac
         raise UserError(
             f"{path} and {first_path} have different test rows.",
             "Scores on different rows say nothing about each other.",
-            "Compare runs of the same data with the same --seed.",
+            "Compare runs of the same data with the same --split-seed.",
         )
 
 
@@ -165,8 +186,8 @@ def terminal_table(entries: Sequence[ComparedRun]) -> RenderableType:
     return Group(*map(Text, names), shown)
 
 
-def page(entries: Sequence[ComparedRun]) -> str:
-    """The page as text."""
+def page(entries: Sequence[ComparedRun], used: str) -> str:
+    """The page as text. used: how many winners the test rows have measured."""
     first = entries[0]
     scores = [
         interval(f"run {n}", entry.test["winner"]["score"], INKS[(n - 1) % len(INKS)])
@@ -177,6 +198,7 @@ def page(entries: Sequence[ComparedRun]) -> str:
     return render(
         PAGE,
         entries=entries,
+        used=used,
         columns=COLUMNS,
         scores=charts.interval_chart(scores, "winner's score on test, points, with 95 % interval"),
         gains=charts.interval_chart(gains, "gain over run 1, points, with 95 % interval", zero=True),

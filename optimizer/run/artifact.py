@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from optimizer.run.folder import RunFolder
+from optimizer.search.baseline import unseen_rows
 from optimizer.search.playoff import SearchOutcome, pareto
 from optimizer.search.ranking import answer_labels
 from optimizer.search.study import Trial
@@ -88,9 +89,11 @@ async def dev_scores(task: SearchTask, outcome: SearchOutcome, shipped: Prompt, 
         with contextlib.suppress(LimitReached):
             results = await score_rows(shipped, task.dev, task.metric, client)
             scores = {row: result.score for row, result in enumerate(results)}
+    asked_as_it_is = {id(row) for row in unseen_rows(shipped, task.dev, shared=task.shared)}
+    kept = [row for row in sorted(scores) if id(task.dev[row]) in asked_as_it_is]
     return {
         "winner": asdict(estimate(dev_marks(task, outcome.winner), task.seed)),
-        "shipped_rows": {task.dev[row].id: round(scores[row], 6) for row in sorted(scores)},
+        "shipped_rows": {task.dev[row].id: round(scores[row], 6) for row in kept},
     }
 
 

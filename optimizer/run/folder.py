@@ -10,9 +10,9 @@ The clock, git and the installed versions are read here and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from optimizer.run.settings import SearchSettings
+from optimizer.run.winners import add_winners, stored_measured, winners_on
 from optimizer.search.baseline import BASELINE, own_name
 from optimizer.search.study import Trial
 from promptstill.endpoint.allowance import JUDGE
@@ -33,6 +34,7 @@ from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.prompt import Prompt
 from promptstill.provenance import now, versions
 from promptstill.shell import command_line
+from promptstill.task.examples import Example
 from promptstill.task.load import RecipeFile
 from promptstill.task.open import OpenTask
 from promptstill.task.splits import Splits
@@ -157,17 +159,12 @@ class RunFolder:
         stored = self.record.get("spent", {}).get("roles", {})
         return {role: Total(**cost) for role, cost in stored.items() if role == JUDGE}
 
-    def count_winners(self, *winners: str) -> int:
-        """Note that winners were evaluated on test; the number of winners evaluated on these test rows, in this run and
-        those beside it."""
-        self.note(measured=sorted({*winners, *self.record.get("measured", [])}))
-        rows = self.record["splits"]["sha256"]["test"]
-        found: set[str] = set()
-        for path in self.path.parent.glob("*/run.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another run's file may be anything
-                other = read_json(path)
-                found |= set(other["measured"]) if other["splits"]["sha256"]["test"] == rows else set()
-        return len(found)
+    def count_winners(self, rows: Sequence[Example], *winners: str) -> int:
+        """Note that winners were measured on these test rows; the number of all winners that were measured on one of
+        them or more, in this run and those beside it."""
+        ids = [row.id for row in rows]
+        self.note(measured=add_winners(stored_measured(self.record, self.test_path), winners, ids))
+        return len(winners_on(ids, [self.path.parent]))
 
     def refuse_changes(self, recipe_file: RecipeFile, splits: Splits) -> None:
         """A run goes on only with the recipe and the rows that it began with."""

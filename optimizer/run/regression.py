@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.search.baseline import unseen_rows
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client, Endpoint
@@ -39,6 +40,8 @@ from promptstill.scoring.evaluate import ScoredRow, score_rows
 from promptstill.scoring.test_report import group_note, summarize_results
 from promptstill.shell import command_line
 from promptstill.stats import MIN_GROUPS, Estimate, effective_groups, gain_interval
+from promptstill.task.examples import Example
+from promptstill.task.folds import fold_task
 from promptstill.task.open import OpenTask, open_task
 
 REGRESSED = 3  # the exit code
@@ -104,6 +107,12 @@ class StoredPrompt:
     prompt: Prompt
     prepared: OpenTask
 
+    @property
+    def rows(self) -> list[Example]:
+        """The dev rows; of a cross-validated run those that the prompt does not show."""
+        splits = self.prepared.splits
+        return unseen_rows(self.prompt, splits.dev, shared=splits.shared)
+
 
 def check_regression(
     best_path: Path,
@@ -124,8 +133,8 @@ def check_regression(
     log_path = cache_root() / "logs" / "gate.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with open_endpoint(source, served, log_path, say) as (endpoint, _):
-        say(f"asking {len(subject.prepared.splits.dev)} dev rows (usually under a minute)")
-        results = run_async(score_dev(prompt, subject.prepared, endpoint))
+        say(f"asking {len(subject.rows)} dev rows (usually under a minute)")
+        results = run_async(score_dev(prompt, subject, endpoint))
     compared = compare_with_stored(subject.artifact, results)
     check = RegressionCheck(compared, max_drop, subject.prepared.recipe_file.path)
     same = served.name == subject.prompt.model and served.sha256 == subject.artifact["model"]["sha256"]
@@ -157,6 +166,7 @@ def open_stored(best_path: Path, recipe: str | None, parameters: Mapping[str, st
     path = recipe or f"{find_recipe(best_path, recorded)}:{artifact['name']}"
     split_seed = int(artifact["splits"]["seed"])
     prepared = open_task(path, {**recorded["parameters"], **parameters}, split_seed=split_seed)
+    prepared = fold_task(prepared, int(artifact["splits"].get("folds", 0)))
     if prepared.recipe_file.sha256 != recorded["sha256"]:
         raise changed_error(best_path, str(prepared.recipe_file.path), "The recipe")
     if prepared.splits.digests()["dev"] != artifact["splits"]["sha256"]["dev"]:
@@ -187,11 +197,11 @@ def changed_error(best_path: Path, recipe: str, what: str) -> UserError:
     )
 
 
-async def score_dev(prompt: Prompt, prepared: OpenTask, endpoint: Endpoint) -> list[ScoredRow]:
+async def score_dev(prompt: Prompt, subject: StoredPrompt, endpoint: Endpoint) -> list[ScoredRow]:
     """Every dev row's result; nothing stored is used."""
     with closing(open_calls(MEMORY)) as store:
         async with Client(endpoint, store, Allowance()) as client:
-            return await score_rows(prompt, prepared.splits.dev, prepared.recipe.metric, client)
+            return await score_rows(prompt, subject.rows, subject.prepared.recipe.metric, client)
 
 
 def compare_with_stored(artifact: Mapping[str, Any], results: Sequence[ScoredRow]) -> list[Comparison]:

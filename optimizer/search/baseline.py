@@ -50,6 +50,12 @@ def rows_shown(own: Prompt, rows: Sequence[Example]) -> list[Example]:
     return [row for row in rows if all(as_text(value).strip() in text for value in row.inputs.values())]
 
 
+def unseen_rows(prompt: Prompt, dev: Sequence[Example], *, shared: bool) -> list[Example]:
+    """The dev rows on which a prompt can be scored as it is: where they are train rows too, those not shown in it."""
+    shown = {id(row) for row in rows_shown(prompt, dev)} if shared else set()
+    return [row for row in dev if id(row) not in shown]
+
+
 def shown_note(own: Prompt, name: str, rows: Sequence[Example]) -> str:
     """That rows of test stand in a prompt of the user's own, as its demos perhaps; empty where none does."""
     count = len(rows_shown(own, rows)) if own.templated else 0

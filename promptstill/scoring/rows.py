@@ -102,6 +102,13 @@ def reply_from_json(value: Mapping[str, Any]) -> ArmReply:
     return ArmReply(**{**value, "labels": Labels(**labels) if labels else None})
 
 
+def read_row_ids(path: Path) -> list[str]:
+    """The ids of the rows of a test.jsonl; none where there is no such file. Raises `ValueError` for a broken one."""
+    if not path.is_file():
+        return []
+    return [str(json.loads(line)["id"]) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def row_from_json(value: Mapping[str, Any]) -> TestRow:
     answers = {arm: reply_from_json(answer) for arm, answer in value["answers"].items()}
     return TestRow(value["id"], value["inputs"], value["gold"], answers, value.get("group", value["id"]))

@@ -15,6 +15,8 @@ from distill.train.tune import tune
 from promptstill.endpoint.stores import open_calls
 from promptstill.errors import UserError
 from promptstill.prompt.artifact import SCHEMA_VERSION
+from promptstill.scoring.rows import read_row_ids
+from promptstill.task.examples import Example
 
 SETTINGS = DistillSettings(from_prompt="best.json")
 # Every file of a folder. The private ones hold rows or replies; the others are figures, settings, or handed on.
@@ -88,10 +90,14 @@ def test_students_are_counted_over_the_folders_beside_this_one_that_have_its_tes
 ) -> None:
     other = DistilledFolder.create(distilled.path.with_name("other"), SETTINGS)
     written = json.loads(distilled.prompt_path.read_text())
-    rows, own = written["splits"]["sha256"]["test"], written["adapter"]["sha256"]
+    ids, own = read_row_ids(distilled.path / "test.jsonl"), written["adapter"]["sha256"]
+    rows = [Example(row, row, {}, {}, {}, row) for row in ids]
+    new = [Example("new", "new", {}, {}, {}, "new")]
     for name, text in (("torn", "{"), ("list", "[1]"), ("best", '{"splits": {"sha256": {"test": "rows"}}}')):
         (distilled.path.with_name(name)).mkdir()
         (distilled.path.with_name(name) / "prompt.json").write_text(text)
-    assert other.count_students("other rows", "another") == 1
+    (distilled.path.with_name("list") / "test.jsonl").write_text("{")
+    assert other.count_students(new, "another") == 1
+    assert other.count_students([*new, rows[0]], "another") == 2, "one row in common is enough"
     assert other.count_students(rows, own) == 1, "the same student, trained twice"
     assert other.count_students(rows, "another") == 2

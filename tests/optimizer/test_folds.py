@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,21 @@ def test_the_prompt_of_the_first_fold_is_kept_for_distill(folded: Any) -> None:
     made = best(folded[0])
     fold = made["first_fold"]
     assert Prompt.model_validate(fold["prompt"]).id == fold["id"] == made["scores"]["test"]["folds"][0]["prompt"]
+
+
+def test_the_gate_asks_the_rows_that_the_prompt_does_not_show(folded: Any) -> None:
+    folder, fake, _ = folded
+    made = best(folder)
+    before = len(fake.bodies)
+    with FakeEndpoint(knows_with_demos) as again:
+        argv = [sys.executable, "-m", "optimizer", "--gate", "best.json", "--base-url", again.base_url]
+        done = run(argv, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(fake.bodies) == before
+    words = [WORD.findall("\n".join(str(one["content"]) for one in body["messages"])) for body in again.bodies]
+    asked = [one for one in words if one]
+    assert asked and all(one.count(one[-1]) == 1 for one in asked)
+    assert len(asked) == len(made["scores"]["dev"]["shipped_rows"]) <= 40
 
 
 def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def test_each_model_has_a_search_and_the_best_is_told(tmp_path: Path) -> None:
     }
     assert "search 1 of 2, with limits of its own: a/one@" in done.stderr
     assert "test: the same 40 rows in every run" in done.stdout and (tmp_path / "compare.html").is_file()
-    assert f"best: best-one.json on a/one@{first.base_url}, " in done.stdout
-    assert f"over the next, best-two.json on two@{second.base_url}: +" in done.stdout
+    assert f"best on dev: best-one.json on a/one@{first.base_url}, " in done.stdout
+    assert f"on test over the next, best-two.json on two@{second.base_url}: +" in done.stdout
     assert (
         "2 winners were evaluated on these test rows so far. As the best of 2, this gain over the next" in done.stdout
     )

@@ -17,7 +17,7 @@ LABELS = {
     "embeddings": "embeddings",
 }
 SUBJECTS = {  # of sentences
-    "majority": "The commonest answer for every row",
+    "majority": "The same answer to every row",
     "nearest": "The answer of the nearest train rows",
     "bag_of_words": "A bag of words",
     "embeddings": "A classifier on embeddings",
@@ -75,7 +75,8 @@ def rival_note(score: float, rivals: Mapping[str, RivalReport]) -> str:
     if best.gain.clear:
         return ""
     figures = f"({100 * best.score.mean:.1f} against {100 * score:.1f})"
-    return f"{SUBJECTS[name]} {standing(best)} here {figures}: you may need no model for this."
+    needless = "language model" if name == "embeddings" else "model"
+    return f"{SUBJECTS[name]} {standing(best)} here {figures}: you may need no {needless} for this."
 
 
 def standing(rival: RivalReport) -> str:

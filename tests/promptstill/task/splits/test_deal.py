@@ -64,7 +64,10 @@ def test_groups_stay_whole_and_no_part_is_empty(sizes: list[int], labels: list[s
 def test_a_rare_label_goes_where_chance_puts_it() -> None:
     rows = labelled("a" * 30 + "bcdefg")
     where = Counter(
-        number for seed in range(500) for number, part in enumerate(deal(rows, [18, 7, 11], seed)) if "b" in labels_of(part)
+        number
+        for seed in range(500)
+        for number, part in enumerate(deal(rows, [18, 7, 11], seed))
+        if "b" in labels_of(part)
     )
     assert sum(where.values()) == 500 and 200 < where[0] < 300 and 60 < where[1] < 140 and 110 < where[2] < 200
 

@@ -133,7 +133,8 @@ def test_fewer_labelled_rows_may_name_their_splits(tmp_path: Path) -> None:
 def test_rows_that_name_their_split_keep_their_order_whatever_deals_the_others(tmp_path: Path) -> None:
     rows = [{**row, "split": ("train", "dev", "test")[i % 3]} for i, row in enumerate(make_rows(30))]
     splits = open_task(write_recipe(tmp_path, rows=rows)).splits
-    assert [example.row["question"] for example in splits.test] == ["q20", "q17", "q23", "q11", "q14", "q2", "q26", "q29", "q8", "q5"]
+    asked = " ".join(example.row["question"] for example in splits.test)
+    assert asked == "q20 q17 q23 q11 q14 q2 q26 q29 q8 q5"
 
 
 def test_four_rows_of_each_of_ten_labels_leave_every_label_in_train(tmp_path: Path) -> None:
