@@ -8,7 +8,7 @@ compared without case and white space at the ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from promptstill.errors import UserError
@@ -27,9 +27,6 @@ class Labels:
     statistic: Statistic
     gold: str
     answer: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
