@@ -40,7 +40,8 @@ from promptstill.scoring.rivals.report import compare_rivals
 from promptstill.shell import command_line
 from promptstill.stats import Estimate
 from promptstill.task.judge import judge_note, judge_paid_by
-from promptstill.task.metrics import apply_metric
+from promptstill.task.metrics import MetricResult, apply_metric
+from promptstill.task.metrics.apply import find_labels, overall_score
 
 PROBE_ROWS = 16  # dev rows by which an adapter is checked
 MAX_DEV_GAP = 0.1  # of dev over the end of test's interval, so that chance does not exceed it
@@ -171,13 +172,13 @@ class Steps:
 
     def score_dev(self, replies: list[str]) -> float:
         """The task metric on dev; a reply that does not parse scores 0."""
-        scores = []
+        metric, results = self.plan.metric, []
         for row, text in zip(self.plan.opened.splits.dev, replies, strict=True):
             try:
-                scores.append(apply_metric(self.plan.metric, row, self.plan.student_prompt.parse(text)))
+                results.append(apply_metric(metric, row, self.plan.student_prompt.parse(text)))
             except ReplyError:
-                scores.append(0.0)
-        return sum(scores) / len(scores)
+                results.append(MetricResult(0.0, labels=find_labels(metric, row, None)))
+        return overall_score(results)
 
     def compare(
         self, data: TeacherData, student: TrainedStudent, gold: TrainedStudent | None, bench: ArmBench
@@ -222,7 +223,7 @@ class Steps:
     def add_rivals(self, verdict: DistillVerdict) -> DistillVerdict:
         """The verdict with what needs no language model."""
         found = run_async(rivals_of(self.plan.opened, self.settings.embedder, self.say))
-        return replace(verdict, rivals=compare_rivals(verdict.student.scores, found, self.settings.seed))
+        return replace(verdict, rivals=compare_rivals(verdict.student.marks, found, self.settings.seed))
 
     def check_adapter(self, name: str, student: TrainedStudent, endpoint: Endpoint) -> AdapterCheck:
         """Raises `InfrastructureError` where the endpoint does not serve this adapter, by its log-probabilities."""

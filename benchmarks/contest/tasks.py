@@ -112,7 +112,7 @@ def score_answer(opened: OpenTask, example: Example, answer: Mapping[str, Any] |
         outputs = {field.name: field.accept(to_json_value(answer.get(field.name))) for field in opened.task.outputs}
     except ReplyError:
         return RowScore(0.0, True)
-    return RowScore(apply_metric(opened.recipe.metric, example, outputs), False)
+    return RowScore(apply_metric(opened.recipe.metric, example, outputs).score, False)
 
 
 def to_json_value(value: Any) -> Any:

@@ -48,7 +48,7 @@ def arm(right: float, tokens: float, per_s: float, n: int = 300, seed: int = 0) 
 
 def arm_with_replies(right: float, tokens: float, per_s: float) -> Arm:
     """An arm of 40 rows with a hostile reply to each."""
-    replies = tuple((f"reply {n} {HOSTILE}", None, False) for n in range(40))
+    replies = tuple((f"reply {n} {HOSTILE}", None, False, "") for n in range(40))
     return replace(arm(right, tokens, per_s, n=40), replies=replies)
 
 

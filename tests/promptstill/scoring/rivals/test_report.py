@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from promptstill.scoring.compare import Marks
 from promptstill.scoring.rivals.measure import score_outputs
 from promptstill.scoring.rivals.report import RivalReport, RivalResult, compare_rivals, rival_note
 from promptstill.task.examples import Example
@@ -22,8 +23,8 @@ def result(right: int, rows: int = 100) -> RivalResult:
     return RivalResult(made, {"k": 3})
 
 
-def scores(right: int) -> list[float]:
-    return [1.0] * right + [0.0] * (100 - right)
+def scores(right: int) -> Marks:
+    return Marks([1.0] * right + [0.0] * (100 - right), list(map(str, range(100))))
 
 
 @pytest.mark.parametrize(
