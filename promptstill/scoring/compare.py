@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from promptstill.scoring.evaluate import ScoredRow
 from promptstill.stats import Estimate, Gain, gain, mean_interval
-from promptstill.task.metrics.whole import Labels
+from promptstill.task.metrics.whole import Labels, split_score
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Marks:
 
 def estimate(marks: Marks, seed: int) -> Estimate:
     """The score with its 95 % interval; `seed` is of the bootstrap."""
-    from promptstill.scoring.split_stats import split_interval, split_score
+    from promptstill.scoring.split_stats import split_interval
 
     if marks.labels is None:
         return mean_interval(marks.scores, seed, marks.groups)

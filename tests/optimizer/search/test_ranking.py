@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ GOLDS = ["often"] * 32 + ["rare"] * 8
 DEV = [Example(f"id{n}", "", {}, {"answer": gold}, {"answer": gold}, f"g{n}") for n, gold in enumerate(GOLDS)]
 
 
-def trial(slot: int, answers: list[str | None]) -> Trial:
+def trial(slot: int, answers: Sequence[str | None]) -> Trial:
     scores = {row: float(answer == gold) for row, (answer, gold) in enumerate(zip(answers, GOLDS, strict=True))}
     candidate, value = Candidate("chat", "none", 1, 0), sum(scores.values()) / len(scores)
     return Trial(0, slot, candidate, f"p{slot}", value, scores, False, 0, 10.0, 1.0, labels=dict(enumerate(answers)))
