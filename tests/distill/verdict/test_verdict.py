@@ -101,7 +101,7 @@ def test_a_rival_that_does_as_well_as_the_student_is_named_first() -> None:
         results = [
             score_outputs(row, {"code": code}, exact_match("code")) for row, code in zip(rows, answers, strict=True)
         ]
-        return replace(made, rivals=compare_rivals(made.student.scores, {"bag_of_words": RivalResult(results)}, 0))
+        return replace(made, rivals=compare_rivals(made.student.marks, {"bag_of_words": RivalResult(results)}, 0))
 
     as_good, worse = with_rival(0.85), with_rival(0.5)
     first = "A bag of words does as well here (85.0 against 85.0): you may need no model for this. Distil: "
