@@ -79,7 +79,7 @@ def sample_distillation(finished: RunFolder, folder: DistilledFolder) -> Distill
 def with_rivals(verdict: DistillVerdict, rows: Sequence[Example]) -> DistillVerdict:
     """The verdict with one rival, which answers every row alike."""
     results = [score_outputs(row, {"code": "c0"}, exact_match("code")) for row in rows]
-    rivals = compare_rivals(verdict.student.scores, {"nearest": RivalResult(results, {"k": 3})}, 0)
+    rivals = compare_rivals(verdict.student.marks, {"nearest": RivalResult(results, {"k": 3})}, 0)
     return replace(verdict, rivals=rivals)
 
 
