@@ -64,7 +64,7 @@ class Entry:
 
 
 def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Entry]:
-    """What is to be run here; says what is left out and why."""
+    """What is to be run here, all of the first seed before the next one; says what is left out and why."""
     planned: list[Entry] = []
     for task in tasks_here(fast):
         for name in ORDER:
@@ -72,6 +72,7 @@ def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), se
     if not PEERS_PYTHON.is_file():
         say("capo: skipped, .venv-bench is not here (make .venv-bench/.installed)")
         planned = [one for one in planned if one.contestant != "capo"]
+    planned.sort(key=lambda one: one.seed)
     chosen = (one for one in planned if not tasks or one.task.name in tasks)
     chosen = (one for one in chosen if not names or one.contestant in names)
     return [one for one in chosen if not seeds or one.seed in seeds]

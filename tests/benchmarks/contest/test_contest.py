@@ -48,6 +48,14 @@ def test_a_searcher_fills_a_cell_for_each_cap_and_a_second_run_asks_nothing(
     assert "### codes, rows 30/20/30 (deal " in section and "| 110 calls | 220 calls |" in section
 
 
+def test_a_grid_that_is_stopped_has_whole_seeds_and_what_is_not_drawn_once() -> None:
+    planned = contest.entries(fast=False, tasks=["tickets"])
+    assert [one.seed for one in planned] == sorted(one.seed for one in planned)
+    seeds = {name: [one.seed for one in planned if one.contestant == name] for name in contest.ORDER}
+    assert seeds["bag_of_words"] == seeds["knn-16"] == [0] and seeds["labeled-16"] == seeds["ours"] == [0, 1, 2]
+    assert {one.seed for one in contest.entries(fast=True)} == {0}
+
+
 def test_the_baseline_prompt_has_a_cell_without_a_cap(
     task: BenchTask, fake: FakeEndpoint, arena_of: ArenaOf, tmp_path: Path
 ) -> None:
