@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.honesty import repeats
+from benchmarks.honesty import folds, repeats
 from benchmarks.honesty.coverage import (
     GAINS,
     SCORES,
@@ -59,6 +59,7 @@ def simulated(*, fast: bool) -> Iterator[tuple[Key, Make]]:
     for world, case in CASES.items():
         for n in GROUPED_SEARCH_ROWS if case.sizes else SEARCH_ROWS:
             yield {"what": "search", "case": world, "n": n, "trials": TRIALS}, partial(simulate, world, n, searches)
+    yield from folds.simulated(fast=fast)
 
 
 def drawn(n: int, *, fast: bool) -> Iterator[tuple[Key, Make]]:
@@ -103,13 +104,14 @@ def section(cells: list[dict[str, Any]]) -> str:
         *interval_lines(of_kind(cells, "gain"), "The 95 % interval of a paired gain"),
         *false_gain_lines(of_kind(cells, "gain")),
         *search_lines(of_kind(cells, "search")),
+        *folds.lines(of_kind(cells, folds.KIND)),
         *repeat_lines(of_kind(cells, "repeat")),
     ]).rstrip()  # fmt: skip
 
 
 def of_kind(cells: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
     found = [one for one in cells if one["key"]["what"] == what]
-    return sorted(found, key=by_case) if what == "search" else found
+    return sorted(found, key=by_case) if what in ("search", folds.KIND) else found
 
 
 def by_case(cell: dict[str, Any]) -> tuple[str, int]:
@@ -278,5 +280,6 @@ def short_table(cells: list[dict[str, Any]]) -> str:
         [f"whole searches, no prompt better, with and without groups: winners shipped, of {compared:,} comparisons",
          "at most 3 %", f"{share(false_searches / compared)} %"],
         [f"their winner's dev score above its true accuracy, dev of {ns} rows", "", f"{optimism} points"],
+        folds.short_row(of_kind(cells, folds.KIND)),
     ]  # fmt: skip
     return "\n".join(table(["in simulations whose truth is known", "wanted", "measured"], rows))
