@@ -26,7 +26,6 @@ from promptstill.task.folds import FOLDS
 from promptstill.task.splits import deal_folds
 from tests.support.world import World, run_search, world_row, world_task
 
-
 KIND = "folds"
 ROWS, FAST_ROWS = (12, 24, 40), (12,)
 SPREADS = {"no prompt is better": (0.0, 200), "prompts differ": (0.5, 60)}  # of ability, in logits; and how many runs
@@ -64,7 +63,7 @@ def lines(cells: Sequence[dict[str, Any]]) -> list[str]:
     return [
         "### Cross-validated runs on a simulated model",
         "",
-        f"{FOLDS} searches without a fold each and one on all rows; each row is test once. `true gain` is that of the way",
+        f"{FOLDS} searches without a fold each and one on all rows; each row is test once. `true gain` is of the way",
         "to search, which the interval is of; `true gain shipped` that of the prompts that shipped, 0 where none did.",
         "",
         *table(head, rows),
