@@ -67,7 +67,7 @@ def end_at_cap(job: Job) -> Ended:
 def command(job: Job, base_url: str, cap: int, options: Sequence[str]) -> list[str]:
     folder = Path(job.folder)
     argv = [sys.executable, "-m", "optimizer", "--max-calls", str(cap), "--base-url", base_url]
-    argv += ["-o", str(folder / "best.json")]
+    argv += ["-o", str(folder / "best.json"), "--no-rivals"]  # they are contestants of their own
     if (folder / "runs").is_dir():
         return [*argv, "--resume", str(run_path(job))]
     argv += [job.recipe, "-p", f"data={job.files.search_path}", "--runs", str(folder / "runs")]
