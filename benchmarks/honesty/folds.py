@@ -28,7 +28,7 @@ from tests.support.world import World, run_search, world_row, world_task
 
 KIND = "folds"
 ROWS, FAST_ROWS = (12, 24, 40), (12,)
-SPREADS = {"no prompt is better": (0.0, 200), "prompts differ": (0.5, 60)}  # of ability, in logits; and how many runs
+SPREADS = {"no prompt is better": (0.0, 100), "prompts differ": (0.5, 30)}  # of ability, in logits; and how many runs
 FAST_RUNS = 4
 
 

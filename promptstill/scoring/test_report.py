@@ -18,7 +18,7 @@ from promptstill.scoring.rivals.report import RivalReport
 from promptstill.stats import ALPHA, MIN_GROUPS, Estimate, Gain
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
-from promptstill.text import plural
+from promptstill.text import p_text, plural
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str 
     """The p-value of a gain that is the best of `count` on the same test rows, by the Bonferroni correction."""
     return (
         f"{count} {evaluated} were evaluated on these test rows so far. "
-        f"As the best of {count}, this gain over {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
+        f"As the best of {count}, this gain over {over} has {p_text(min(1.0, count * p))} (Bonferroni)."
     )
 
 
