@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import RESULTS, read
-from benchmarks.contest.report import IMPOSSIBLE, NAMES, Table, tables
+from benchmarks.contest.report import NAMES, left_out_lines, title, winner_lines
+from benchmarks.contest.table import CapResults, Table, tables
 from benchmarks.honesty.honesty import short_table
 from benchmarks.results import table
 
 ROOT = Path(__file__).parents[1]
 END = "<!-- end of measured -->"
-CAPS = (250, 500, 1_000)
-TASKS = {"trec": "TREC-6", "squad": "SQuAD", "tickets": "`tickets.py`", "extract": "`extract.py`"}
+TASKS = {"trec": "TREC-6", "tickets": "`tickets.py`"}
 
 
 def begin(command: str) -> str:
@@ -41,31 +41,35 @@ def write_tables() -> None:
 
 
 def contest_table(records: Sequence[dict[str, Any]]) -> str:
-    """Each searcher's test score at each cap of `CAPS`, and the number of seeds; "" without records."""
-    searchers = {one["key"]["contestant"] for one in records if one["key"]["cap"]}
-    order = [name for name in NAMES if name in searchers]
-    if not order:
+    """Each contestant's test score at each cap, with who is above ours beneath; "" without a searcher's records."""
+    by_task = {name.partition(",")[0]: one for name, one in tables(records, list(NAMES)).items() if one.searchers}
+    measured = {task: by_task[task] for task in TASKS if task in by_task}
+    if not measured:
         return ""
-    by_task = {name.partition(",")[0]: one for name, one in tables(records, order).items()}
-    measured = [name for name in TASKS if name in by_task]
-    rows = [[NAMES[name], *(scores(by_task[task], task, name) for task in measured)] for name in order]
-    rows.append(["seeds", *(", ".join(seed_counts(by_task[task], "ours")) for task in measured)])
-    return "\n".join(table(["searcher", *(TASKS[task] for task in measured)], rows))
+    names = [name for name in NAMES if any(name in one.names for one in measured.values())]
+    head = [f"{TASKS[task]}, {cap:,} calls" for task, one in measured.items() for cap in one.caps]
+    rows = [[title(name), *(text for one in measured.values() for text in scores(one, name))] for name in names]
+    beneath = {task: (*winner_lines(one), *left_out_lines(one)) for task, one in measured.items()}
+    lines = [f"- {TASKS[task]}: {text}" for task, texts in beneath.items() for text in texts]
+    return "\n".join([*table(["contestant", *head], rows), *(["", *lines] if lines else [])])
 
 
-def scores(results: Table, task: str, name: str) -> str:
-    """The scores at each cap; the number of seeds where it is not that of the last row."""
-    at_caps = [results.at(name, cap) for cap in CAPS]
-    if not any(at_caps):
-        return "not possible" if (name, task) in IMPOSSIBLE else "not measured"
-    text = ", ".join(f"{100 * one.average:.1f}" if one else "–" for one in at_caps)
-    own, other = seed_counts(results, "ours"), seed_counts(results, name)
-    alike = all(one in (mine, "–") for one, mine in zip(other, own, strict=True))
-    return text if alike else f"{text} (seeds: {', '.join(other)})"
+def scores(results: Table, name: str) -> list[str]:
+    """The score at each cap; without a search it is the same at all."""
+    if fixed := results.at(name, 0):
+        return [short_score(fixed), *["the same"] * (len(results.caps) - 1)]
+    left_out = {one["key"]["cap"] for one in results.left_out if one["key"]["contestant"] == name}
+    return [
+        short_score(one) if (one := results.at(name, cap)) else "left out" if cap in left_out else "not measured"
+        for cap in results.caps
+    ]
 
 
-def seed_counts(results: Table, name: str) -> list[str]:
-    return [str(len(one.seeds)) if (one := results.at(name, cap)) else "–" for cap in CAPS]
+def short_score(one: CapResults) -> str:
+    """The mean over seeds; in brackets the intervals over rows and over searches."""
+    found = [interval for interval in (one.over_rows, one.over_searches) if interval]
+    texts = [f"{100 * low:.0f}–{100 * high:.0f}" for low, high in found]
+    return f"{100 * one.average:.1f}{one.times} ({'; '.join(texts)})"
 
 
 TABLES = {"contest": ("README.md", contest_table), "honesty": ("docs/concepts.md", short_table)}

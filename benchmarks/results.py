@@ -21,6 +21,7 @@ PARTS = {  # each part's module: its `run(fast)` fills cells, its `section(recor
     "ablations": "benchmarks.contest.ablations",
     "simulated": "benchmarks.simulation.simulated",
     "honesty": "benchmarks.honesty.honesty",
+    "few": "benchmarks.few_rows",
     "client": "benchmarks.speed.client",
     "middleware": "benchmarks.speed.middleware",
     "training": "benchmarks.speed.training",

@@ -36,7 +36,7 @@ def main() -> None:
 
             def score(row: Example, name: str = name) -> float:
                 try:
-                    return apply_metric(loaded.recipe.metric, row, client.ask(name, **row.inputs))
+                    return apply_metric(loaded.recipe.metric, row, client.ask(name, **row.inputs)).score
                 except ReplyError:
                     return 0.0
 

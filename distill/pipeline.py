@@ -120,7 +120,7 @@ class Steps:
     def add_rivals(self, verdict: DistillVerdict) -> DistillVerdict:
         """The verdict with what needs no language model."""
         found = run_async(rivals_of(self.plan.opened, self.settings.embedder, self.say))
-        return replace(verdict, rivals=compare_rivals(verdict.student.scores, found, self.settings.seed))
+        return replace(verdict, rivals=compare_rivals(verdict.student.marks, found, self.settings.seed))
 
     def check_adapter(self, name: str, student: TrainedStudent, endpoint: Endpoint) -> AdapterCheck:
         """Raises `InfrastructureError` where the endpoint does not serve this adapter, by its log-probabilities."""

@@ -24,7 +24,8 @@ from distill.train.job import DevSet, KeepGoing, ReportTraining, TrainingJob, Tr
 from distill.train.tune import tune
 from promptstill.errors import ReplyError, UserError
 from promptstill.events import Listener, teller
-from promptstill.task.metrics import apply_metric
+from promptstill.task.metrics import MetricResult, apply_metric
+from promptstill.task.metrics.apply import find_labels, overall_score
 from promptstill.text import plural
 
 OBJECTIVE = "hard"  # what students are trained by, of distill.train.objectives
@@ -169,10 +170,10 @@ class StudentTraining:
 
     def score_dev(self, replies: list[str]) -> float:
         """The task metric on dev; a reply that does not parse scores 0."""
-        scores = []
+        metric, results = self.plan.metric, []
         for row, text in zip(self.plan.opened.splits.dev, replies, strict=True):
             try:
-                scores.append(apply_metric(self.plan.metric, row, self.plan.student_prompt.parse(text)))
+                results.append(apply_metric(metric, row, self.plan.student_prompt.parse(text)))
             except ReplyError:
-                scores.append(0.0)
-        return sum(scores) / len(scores)
+                results.append(MetricResult(0.0, labels=find_labels(metric, row, None)))
+        return overall_score(results)

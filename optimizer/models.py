@@ -19,9 +19,9 @@ from optimizer.run.settings import SearchSettings
 from promptstill.endpoint.url import split_model
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Say
+from promptstill.scoring.compare import Marks, difference
 from promptstill.scoring.test_report import TestReport, bonferroni_note
 from promptstill.shell import command_line, short_path
-from promptstill.stats import gain
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Found:
     dev: float  # that prompt's dev score, from 0 to 1
 
     @property
-    def scores(self) -> list[float]:
-        return [one.score for one in self.report.results]
+    def marks(self) -> Marks:
+        return Marks.of(self.report.results)
 
 
 def plan_searches(settings: SearchSettings, models: Sequence[str], output: Path) -> list[ModelSearch]:
@@ -120,8 +120,7 @@ def best_lines(found: Sequence[Found]) -> list[str]:
     Dev chooses: the highest of several on test looks better than it is.
     """
     best, second = sorted(found, key=lambda one: -one.dev)[:2]
-    groups = [one.example.group for one in best.report.results]
-    over = gain(best.scores, second.scores, best.result.settings.seed, groups)
+    over = difference(best.marks, second.marks, best.result.settings.seed)
     winners = max(one.result.verdict.winners for one in found if one.result.verdict)
     name, other = short_path(best.search.output), short_path(second.search.output)
     dev, test = points(best.dev), points(best.report.score.mean)

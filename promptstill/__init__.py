@@ -7,7 +7,15 @@ from promptstill.errors import ReplyError, UserError
 from promptstill.prompt.own.read import OwnPrompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.judge import Judge
-from promptstill.task.metrics import contains, exact_match, set_f1, token_f1
+from promptstill.task.metrics import (
+    balanced_accuracy,
+    contains,
+    exact_match,
+    macro_f1,
+    matthews,
+    set_f1,
+    token_f1,
+)
 from promptstill.task.recipe import Recipe, recipe
 from promptstill.task.rows import read_jsonl
 from promptstill.task.tables import read_csv
@@ -19,8 +27,11 @@ __all__ = [
     "Recipe",
     "ReplyError",
     "UserError",
+    "balanced_accuracy",
     "contains",
     "exact_match",
+    "macro_f1",
+    "matthews",
     "read_csv",
     "read_jsonl",
     "recipe",

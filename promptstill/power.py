@@ -34,8 +34,8 @@ def power(rows: int, gain: float, disagree: float | None = None, times: int = 1)
     if rows < MIN_GROUPS:
         return 0.0
     differ = min(1.0, gain + DISAGREE if disagree is None else max(disagree, gain))
-    won, lost = (differ + gain) / 2, (differ - gain) / 2
-    counts = np.random.default_rng(0).multinomial(rows, [won, lost, 1 - won - lost], DRAWS)
+    chances = [(differ + gain) / 2, max(differ - gain, 0.0) / 2, max(1 - differ, 0.0)]
+    counts = np.random.default_rng(0).multinomial(rows, chances, DRAWS)
     wins, losses = counts[:, 0], counts[:, 1]
     middle, half = t_interval((wins - losses) / rows, (wins + losses) / rows, rows, t_quantile(rows))
     p = 2 * bdtr(losses, wins + losses, 0.5)  # the permutation test, exact for right or wrong
@@ -93,5 +93,5 @@ def settle_note(gain: Gain, times: int = 1) -> str:
 
 def round_up(rows: int) -> int:
     """To two digits: the figure is no more exact."""
-    step = 10 ** max(len(str(rows)) - 2, 0)
-    return -(-rows // step) * step
+    step: int = 10 ** max(len(str(rows)) - 2, 0)
+    return ceil(rows / step) * step

@@ -19,3 +19,8 @@ def one_of(words: Iterable[str]) -> str:
 def duration(seconds: float) -> str:
     """Seconds below a minute and a half, else minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def p_text(p: float) -> str:
+    """A p-value, never as zero: `p = 0.0312`, `p < 0.0001`."""
+    return f"p = {p:.4f}" if p >= 0.00005 else "p < 0.0001"

@@ -48,14 +48,12 @@ def hub(
         signature = signature.with_updated_fields("answer", type_=Literal[tuple(labels)])
 
     def answers(row: Any) -> list[str]:
-        """All that are accepted, as SQuAD has several; none where the row has no label."""
         value = reduce(lambda inner, key: inner[key], path, row)
-        if value is None or (labels and value < 0):
-            return []
-        texts = [labels[value]] if labels else [str(v) for v in (value if isinstance(value, list) else [value])]
+        values = [one for one in (value if isinstance(value, list) else [value]) if one is not None]
+        texts = [labels[one] for one in values if one >= 0] if labels else map(str, values)
         return [text for text in texts if text]
 
     pairs = [({name: str(row[name]) for name in names}, answers(row)) for row in data]
-    examples = [{**fields, "answer": accepted[0], "answers": accepted} for fields, accepted in pairs if accepted]
-    metric = (exact_match if labels else token_f1)("answer", accepted="answers")
-    return Recipe(signature=signature, examples=examples, metric=metric)
+    examples = [{**fields, "answer": found[0], "answers": found} for fields, found in pairs if found]
+    metric = exact_match if labels else token_f1
+    return Recipe(signature=signature, examples=examples, metric=metric("answer", accepted="answers"))

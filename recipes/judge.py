@@ -44,9 +44,9 @@ def judge(
 ) -> Recipe:
     model = Judge(judge_url, judge_model, api_key_env=judge_key)
 
-    def mark_answer(example: Any, prediction: Any) -> float:
+    def mark_answer(example: Any, prediction: Any) -> tuple[float, str]:
         fields = {"context": example.context, "question": example.question, "reference": example.answer}
-        return model.mark(RUBRIC.format(**fields, answer=prediction.answer))
+        return model.review(RUBRIC.format(**fields, answer=prediction.answer))
 
     mark_answer.judge = True  # type: ignore[attr-defined]  # so that --check, which asks no model, does not call it
     return Recipe(signature=AnswerInASentence, examples=read_jsonl(data), metric=mark_answer, group="context")

@@ -227,9 +227,11 @@ def test_score(artifact: Mapping[str, Any], arm: str) -> dict[str, Any] | None:
     for key in (arm, "score"):
         found = found.get(key, found) if isinstance(found, dict) else None
     known = found if isinstance(found, dict) else {}
-    most = {"mean": 1, "low": 1, "high": 1, "n": 10**9}
+    bounds = {"mean": (-1, 1), "low": (-1, 1), "high": (-1, 1), "n": (0, 10**9)}  # Matthews' correlation begins at -1
     score = {
-        key: known[key] for key in most if isinstance(known.get(key), int | float) and 0 <= known[key] <= most[key]
+        key: known[key]
+        for key, (least, most) in bounds.items()
+        if isinstance(known.get(key), int | float) and least <= known[key] <= most
     }
     return score if score.keys() >= {"mean", "n"} else None
 

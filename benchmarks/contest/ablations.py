@@ -15,12 +15,11 @@ from typing import Any
 from benchmarks import cells
 from benchmarks.contest import contest, ours
 from benchmarks.contest.arena import Arena, Search
-from benchmarks.contest.report import Table, tables
+from benchmarks.contest.table import Table, by_seed, tables
 from benchmarks.contest.tasks import BenchTask
 from benchmarks.results import write_page
 
 PART = "ablations"
-CAPS = (125, 250, 500, 1_000, 2_000)
 WHOLE = "ours"
 VARIANTS: dict[str, Search] = {
     "no-race": partial(ours.search, options=("--no-race",)),
@@ -54,20 +53,19 @@ def entries(fast: bool, tasks: Sequence[str] = (), names: Sequence[str] = (), se
 def measure(arena: Arena, entry: Entry) -> None:
     """Fill the cells of a variant; those of the whole search are the contest's."""
     task, name, seed = entry
-    search_caps = contest.search_caps(arena)
-    caps = [cap for cap in search_caps if arena.fast or cap in CAPS]
+    caps = contest.search_caps(arena)
     key = {**arena.key(task), "contestant": name, "seed": seed}
     if arena.complete(PART, key, caps):
         return
     if name == WHOLE:
-        contest.measure(arena, contest.Entry(task, name, seed), search_caps)
+        contest.measure(arena, contest.Entry(task, name, seed), caps)
         for cap in caps:
             if whole := arena.stored(contest.PART, {**key, "cap": cap}):
                 arena.measure_once(PART, {**key, "cap": cap}, partial(dict, whole))
         return
-    search = arena.ours(task, seed, caps, name, VARIANTS[name])
+    one, search = contest.Entry(task, name, seed), arena.ours(task, seed, caps, name, VARIANTS[name])
     for point in search["points"]:
-        arena.measure_once(PART, {**key, "cap": point["cap"]}, partial(contest.to_result, arena, task, search, point))
+        arena.measure_once(PART, {**key, "cap": point["cap"]}, partial(contest.to_result, arena, one, search, point))
 
 
 def run(fast: bool, chosen: Sequence[Entry] | None = None) -> None:
@@ -83,14 +81,14 @@ def section(records: list[dict[str, Any]]) -> str:
     """The ablations' part of RESULTS.md, from stored records alone."""
     lines = ["## What each part of the search is worth", ""]
     lines += [
-        "Test score in points with its 95 % interval, at each cap on calls; the last column is paired. ×3 marks the",
-        "mean of three seeds, row by row: the interval is over rows, and does not cover what other searches find.",
+        "Test score in points at each cap on calls; ×3 marks the mean of three seeds. Intervals are of 95 %: `rows` is",
+        "over new rows for these searches, paired in the last column, `searches` over new searches on these rows.",
         "The whole search is the one that was measured together with its variants; the contest's may be newer.",
         "",
     ]
     for name, table in tables(records, tuple(MEANING)).items():
         lines += [f"### {name}", "", *rows(table), ""]
-        if seeds := [f"- {line}" for line in table.seed_lines()]:
+        if seeds := [f"- {line}" for line in by_seed(table, {name: name for name in table.names})]:
             lines += [*seeds, ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -104,7 +102,7 @@ def rows(table: Table) -> Iterator[str]:
         results = [table.at(name, cap) for cap in table.caps]
         last = next(one for one in reversed(results) if one)
         scores = [one.score if one else "" for one in results]
-        cells_ = [name, MEANING[name], *scores, f"{last.mean_of('seconds'):,.0f}", table.minus_ours(name)]
+        cells_ = [name, MEANING[name], *scores, f"{last.mean_of('seconds'):,.0f}", table.last_difference(name)]
         yield f"| {' | '.join(cells_)} |"
 
 

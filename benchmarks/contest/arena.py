@@ -2,7 +2,7 @@
 
 The endpoint is BENCH_BASE_URL with BENCH_MODEL, or a vLLM, started when a cell that is not yet stored first needs it.
 BENCH_JOBS contestants run side by side, which changes seconds, but no counts. BENCH_MAX_CALLS leaves larger caps out,
-and BENCH_LIMIT_S ends each try of a peer sooner.
+and BENCH_LIMIT_S ends a peer sooner, which leaves it out of the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,38 +24,27 @@ from typing import Any
 from benchmarks import cells
 from benchmarks.cells import Key
 from benchmarks.contest import ours
-from benchmarks.contest.contestants import FAST_LIMIT_S, LIMIT_S, Job, Peer, Program, argv, peer_search, watch
-from benchmarks.contest.proxy import Proxy
+from benchmarks.contest.contestants import LIMIT_S, Job, Peer, Program, argv, peer_search, watch
+from benchmarks.contest.proxy import Proxy, Spending
 from benchmarks.contest.tasks import ROOT, BenchTask, RowScore, Sizes, TaskFiles, write_task_files
+from benchmarks.contest.version import commit, version_of
+from benchmarks.contest.winners import without_rows
 from benchmarks.endpoint import open_endpoint, say
 from promptstill.files import canonical_json, digest, write_json
 from promptstill.stats import mean_interval
 from promptstill.task.open import OpenTask
 
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-TRIES = 2
-TEST_SCORES = "test_scores"
+TEST_SCORES, WINNERS = "test_scores", "contest_winners"
 Search = Callable[[Job, Proxy, Sequence[int]], dict[str, Any]]
 # A peer by its name here: the module that runs it, and the interpreter.
 PEERS = {
     "bootstrap": ("dspy_optimizers", sys.executable),
+    "simba": ("dspy_optimizers", sys.executable),
     "mipro": ("dspy_optimizers", sys.executable),
     "gepa": ("dspy_optimizers", sys.executable),
     "capo": ("capo", str(PEERS_PYTHON)),
 }
-MODULES = {  # by the kind of its programs
-    "dspy": "dspy_optimizers",
-    "capo": "capo",
-}
-
-
-def peer_version(name: str) -> str:
-    """A peer's package and its version; CAPO's as pinned, since it is in another environment."""
-    if name == "capo":
-        lines = (ROOT / "benchmarks" / "peers.txt").read_text(encoding="utf-8").splitlines()
-        return next(line.replace("==", " ") for line in lines if line.startswith("promptolution"))
-    packages = ("dspy-ai", "gepa") if name == "gepa" else ("dspy-ai",)
-    return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
 class Arena:
@@ -101,8 +89,9 @@ class Arena:
         return task.fast if self.fast else task.sizes
 
     def key(self, task: BenchTask) -> dict[str, str | int]:
-        """What a figure of a task depends on besides the contestant."""
-        return {"task": task.name, "rows": "/".join(map(str, self.sizes(task))), "model": self.model}
+        """What a figure of a task depends on besides the contestant; `deal` is a digest of the rows by split."""
+        rows = "/".join(map(str, self.sizes(task)))
+        return {"task": task.name, "rows": rows, "deal": self.files(task).deal, "model": self.model}
 
     def files(self, task: BenchTask) -> TaskFiles:
         with self._starting:
@@ -150,14 +139,11 @@ class Arena:
 
         def make() -> dict[str, Any]:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
-            # CAPO's workaround is only for answers from a closed set.
-            tries = TRIES if name != "capo" or self.open_task(task).task.outputs[0].choices else 1
-            limit_s = float(os.environ.get("BENCH_LIMIT_S", FAST_LIMIT_S if self.fast else LIMIT_S))
-            peer = Peer(module, python, tries, limit_s)
+            peer = Peer(module, python, float(os.environ.get("BENCH_LIMIT_S", LIMIT_S)))
             found = peer_search(peer, self.job(task, name, seed), self.proxy, caps)
             if any(point["program"] is None for point in found["points"]):
                 raise RuntimeError(f"{task.name}: {name} did not begin: {found['failed']}")
-            return found | self.conditions | {"version": peer_version(name)}
+            return found | self.conditions | about(name)
 
         return self._search_once(key, caps, make)
 
@@ -174,7 +160,7 @@ class Arena:
 
         def make() -> dict[str, Any]:
             say(f"{task.name}: {name}, seed {seed}, up to {caps[-1]} calls")
-            return search(self.job(task, name, seed), self.proxy, caps) | self.conditions
+            return search(self.job(task, name, seed), self.proxy, caps) | self.conditions | about("ours")
 
         return self._search_once(key, caps, make)
 
@@ -193,46 +179,67 @@ class Arena:
     def conditions(self) -> dict[str, Any]:
         return {"side_by_side": self.jobs}
 
-    def score_on_test(self, task: BenchTask, program: Program | None) -> dict[str, Any]:
-        """A program on test: scores by row, mean with interval, and what a row costs. None is `dspy.Predict`."""
-        program = program or {"kind": "dspy", "attempt": 0}
-        key = {**self.key(task), "program": digest(program)[:16]}
+    def score_on_test(self, task: BenchTask, program: Program) -> dict[str, Any]:
+        """A program on test, as `test_result` has it."""
+        key = {**self.key(task), "program": program_id(program)}
         return self.measure_once(TEST_SCORES, key, lambda: self._score(task, program))
 
     def _score(self, task: BenchTask, program: Program) -> dict[str, Any]:
         say(f"{task.name}: test of a {program['kind']} program")
-        job = self.job(task, "test", 0)
+        job = self.job(task, "test", program.get("seed", 0))
         name = Path(job.folder).name
         account = self.proxy.open(name)
         scores = self._row_scores(task, program, job, name)
-        groups = [row.group_id for row in self.open_task(task).splits.test]
-        score = mean_interval([one.score for one in scores], 0, groups)
-        n = len(scores)
-        return {
-            "mean": score.mean,
-            "low": score.low,
-            "high": score.high,
-            "scores": [round(one.score, 4) for one in scores],
-            "groups": groups,
-            "unparsed": sum(one.unparsed for one in scores) / n,
-            "calls_a_row": account.spent.calls / n,
-            "prompt_tokens_a_row": account.spent.prompt_tokens / n,
-            "completion_tokens_a_row": account.spent.completion_tokens / n,
-        }
+        return test_result(scores, self.groups(task), account.spent)
+
+    def groups(self, task: BenchTask) -> list[str]:
+        """The group of each test row."""
+        return [row.group_id for row in self.open_task(task).splits.test]
+
+    def keep_winner(self, task: BenchTask, program: Program, **found: str | int) -> str:
+        """Store a winner's texts and parameters, and by whom it was first `found`; its id."""
+        key = {**self.key(task), "program": program_id(program)}
+        train = self.open_task(task).splits.train
+        self.measure_once(WINNERS, key, lambda: {**found, "program": without_rows(program, train)})
+        return program_id(program)
 
     def _row_scores(self, task: BenchTask, program: Program, job: Job, name: str) -> list[RowScore]:
         if program["kind"] == "prompt":
             return ours.score_test(self.open_task(task), program, self.proxy.base_url(name))
-        module, folder = MODULES[program["kind"]], Path(job.folder)
-        own_job = {**vars(job), "base_url": self.proxy.base_url(name), "attempt": program["attempt"]}
-        write_json(folder / "job.json", own_job)
-        write_json(folder / "program.json", program if "state" in program or "prompt" in program else None)
-        python = str(PEERS_PYTHON) if program["kind"] == "capo" else sys.executable
+        folder = Path(job.folder)
+        write_json(folder / "job.json", {**vars(job), "base_url": self.proxy.base_url(name)})
+        write_json(folder / "program.json", program)
+        module, python = PEERS["capo" if program["kind"] == "capo" else "bootstrap"]
         command = argv(module, "test", folder / "job.json", str(folder / "program.json"), python=python)
         end = watch(command, self.proxy.accounts[name], folder / "log")
         if end.error or end.stopped:
             raise RuntimeError(f"the test of {name} failed: {end.error or end.stopped}")
         return read_row_scores(folder)
+
+
+def about(name: str) -> dict[str, str]:
+    """A contestant's version, and the commit that it is measured at."""
+    return {"version": version_of(name), "commit": commit()}
+
+
+def program_id(program: Program) -> str:
+    return digest(program)[:16]
+
+
+def test_result(scores: Sequence[RowScore], groups: list[str], spent: Spending) -> dict[str, Any]:
+    """Scores by row, their mean with its interval over rows, and what a row costs."""
+    score, n = mean_interval([one.score for one in scores], 0, groups), len(scores)
+    return {
+        "mean": score.mean,
+        "low": score.low,
+        "high": score.high,
+        "scores": [round(one.score, 4) for one in scores],
+        "groups": groups,
+        "unparsed": sum(one.unparsed for one in scores) / n,
+        "calls_a_row": spent.calls / n,
+        "prompt_tokens_a_row": spent.prompt_tokens / n,
+        "completion_tokens_a_row": spent.completion_tokens / n,
+    }
 
 
 def read_row_scores(folder: Path) -> list[RowScore]:

@@ -3,9 +3,8 @@
     python -m benchmarks.contest.capo search JOB.json
     python -m benchmarks.contest.capo test JOB.json PROGRAM.json
 
-It is built from its parts as its README shows. The first try reads answers between `<final_answer>` marks, the second
-by `FirstOccurrencePredictor`, for models that do not set them. Its answer is one text, so tasks of several outputs are
-left out.
+It is built from its parts as its README shows. Where the answer is one of a closed set, the server may return nothing
+else (`structured_outputs`), and `FirstOccurrencePredictor` reads it; others stand between `<final_answer>` marks.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ class NotesScores:
     """Mixed into a task: notes each prompt's scores when they are evaluated."""
 
     notes: Notes
-    attempt: int
     eval_cache: dict[tuple[str, str, str], float]
 
     def evaluate(self, prompts: Any, predictor: Any, *rest: Any, **options: Any) -> Any:
@@ -51,7 +49,7 @@ class NotesScores:
         for key in self.eval_cache.keys() - before:
             new_scores.setdefault(key[0], []).append(float(self.eval_cache[key]))
         for text, scores in new_scores.items():
-            self.notes.add({"kind": "capo", "attempt": self.attempt, "prompt": text}, scores)
+            self.notes.add({"kind": "capo", "prompt": text}, scores)
         return result
 
 
@@ -92,9 +90,11 @@ def model(job: Job, max_tokens: int, **decoding: Any) -> APILLM:
 
 
 def predictor(job: Job, opened: OpenTask) -> Any:
-    choices = opened.task.outputs[0].choices
-    llm = model(job, reply_tokens(opened.task) + MARK_TOKENS, temperature=0.0)
-    return FirstOccurrencePredictor(llm, choices) if job.attempt and choices else MarkerBasedPredictor(llm)
+    tokens = reply_tokens(opened.task) + MARK_TOKENS
+    if not (choices := opened.task.outputs[0].choices):
+        return MarkerBasedPredictor(model(job, tokens, temperature=0.0))
+    constrained = {"structured_outputs": {"choice": list(choices)}}
+    return FirstOccurrencePredictor(model(job, tokens, temperature=0.0, extra_body=constrained), list(choices))
 
 
 def to_task(job: Job, opened: OpenTask, description: str) -> Any:
@@ -111,7 +111,7 @@ def to_task(job: Job, opened: OpenTask, description: str) -> Any:
             return score_reply(opened, rows[asked], reply).score
 
         task = RewardWithNotes(table, reward, y_column="y", reward_columns=["asked"], **options)
-    task.notes, task.attempt = Notes(job, {}), job.attempt
+    task.notes = Notes(job, {})
     return task
 
 
@@ -126,7 +126,7 @@ def search(job: Job) -> None:
     description = instruction_text(opened.task, opened.task.signature.instructions)
     first = [f"{description}\n{how}" for how in default_prompts[:POPULATION]]
     task = to_task(job, opened, description)
-    task.notes.begin({"kind": "capo", "attempt": job.attempt, "prompt": first[0]})
+    task.notes.begin({"kind": "capo", "prompt": first[0]})
     capo = CAPO(
         predictor=predictor(job, opened),
         task=task,
@@ -135,7 +135,7 @@ def search(job: Job) -> None:
         df_few_shots=frame(opened, opened.splits.train),
     )
     best = capo.optimize(MAX_STEPS)
-    task.notes.finish({"kind": "capo", "attempt": job.attempt, "prompt": str(best[0])})
+    task.notes.finish({"kind": "capo", "prompt": str(best[0])})
 
 
 def test(job: Job, program: Program) -> None:

@@ -1,5 +1,8 @@
 """What a contestant is, and how its search is watched: a process of its own, asking through an account with a cap.
 
+Calls end a search, or it ends by itself. The clock is a guard: what it ended is stored as such, and not shown beside
+others.
+
 A peer's process writes each program when it has scored it on dev (`candidates.jsonl`), and the one that it returns
 (`final.json`). When the proxy refuses a call, the process is ended, and its result is the best program that it had
 scored within the cap: a refused call must not become a score.
@@ -8,7 +11,6 @@ scored within the cap: a refused call must not become a score.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import subprocess
@@ -18,27 +20,27 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.contest.proxy import Account, Proxy
 from benchmarks.contest.tasks import ROOT, TaskFiles
 from promptstill.engine import guard
 from promptstill.files import digest, write_json
 
-LIMIT_S, FAST_LIMIT_S = 7_200.0, 50.0
+LIMIT_S = 7_200.0  # a guard alone: calls end a search
 MIN_ROWS = 16  # scored rows, before a program can be the best so far
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none"}
 ERROR = re.compile(r"[\w.]*(Error|Exception)(:|$)")  # as Python ends a traceback
-CAP, TIME, ONLY_ZEROS = "the cap", "the time limit", "scores of nothing but zero"
-GIVE_UP_CALLS = 500  # after these a try with no score above zero ends, where there is a next one
+CAP, TIME = "the cap", "the time limit"
 GRACE_S = 5.0
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past a proxy of this machine
 Program = dict[str, Any]
+Ended = Literal["itself", "calls", "clock", "error"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One contestant's search: `attempt` counts from 0, later ones use the peer's documented workaround."""
+    """One contestant's search. `cap` is its most calls, for those that choose their sizes by it."""
 
     contestant: str
     task: str
@@ -48,7 +50,7 @@ class Job:
     seed: int
     base_url: str
     folder: str
-    attempt: int = 0
+    cap: int = 0
 
     @classmethod
     def read(cls, path: str) -> Job:
@@ -87,16 +89,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, **QUIET, "PYTHONPATH": str(ROOT)}
 
 
-def watch(
-    command: Sequence[str],
-    account: Account,
-    log_path: Path,
-    limit_s: float = LIMIT_S,
-    give_up: Callable[[], bool] = lambda: False,
-) -> ProcessEnd:
-    """Run a contestant to its end, to its cap, to the time limit (some make one call at a time), or until `give_up`.
+def watch(command: Sequence[str], account: Account, log_path: Path, limit_s: float = LIMIT_S) -> ProcessEnd:
+    """Run a contestant to its end, to its cap, or to the time limit. A guard ends it too where this process is killed.
 
-    A guard ends it too where this process is killed.
+    What a refused call makes of the process is no failure of its own.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     guarded = [sys.executable, "-I", guard.__file__, str(GRACE_S), *command]
@@ -106,14 +102,14 @@ def watch(
         subprocess.Popen(guarded, cwd=ROOT, env=environment(), stdout=log, **pipes) as process,
     ):
         try:
-            while process.poll() is None:
-                if account.refused or account.now().seconds > limit_s:
-                    return ProcessEnd(CAP if account.refused else f"{TIME} of {limit_s:,.0f} s", None)
-                if give_up():
-                    return ProcessEnd(ONLY_ZEROS, None)
+            while process.poll() is None and not account.refused:
+                if account.now().seconds > limit_s:
+                    return ProcessEnd(f"{TIME} of {limit_s:,.0f} s", None)
                 time.sleep(0.1)
         finally:
             process.terminate()
+    if account.refused:
+        return ProcessEnd(CAP, None)
     return ProcessEnd(None, None if process.returncode == 0 else last_error(log_path, process.returncode))
 
 
@@ -149,16 +145,12 @@ def best_so_far(found: Sequence[Candidate], calls: float) -> Candidate | None:
     return max(latest_scores(found, calls).values(), key=lambda one: (one.dev, -one.calls), default=start)
 
 
-def has_improved(found: Sequence[Candidate]) -> bool:
-    """Whether a program scored better on dev than the one that the contestant began with (zero, if never scored)."""
-    best = best_so_far(found, math.inf)
-    start = latest_scores(found, math.inf).get(digest(found[0].program)) if found else None
-    return best is not None and best.dev > (start.dev if start else 0.0)
-
-
 @dataclass(frozen=True)
 class Point:
-    """A contestant's result at a cap, and what it had spent by then; `done`: its search had ended by itself."""
+    """A contestant's result at a cap, and what it had spent by then. `ended` says what ended its search there.
+
+    `itself`: it returned. `calls`: it had as many as the cap, or was refused one. `clock`, `error`: neither.
+    """
 
     cap: int
     calls: int
@@ -167,73 +159,57 @@ class Point:
     seconds: float
     dev: float | None
     program: Program | None
-    done: bool = False
+    ended: Ended
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def points(account: Account, caps: Sequence[int], found: Sequence[Candidate], final: Program | None) -> list[Point]:
+def points(
+    account: Account, caps: Sequence[int], found: Sequence[Candidate], final: Program | None, end: ProcessEnd
+) -> list[Point]:
     """A point for each cap: what the contestant returned where it had ended by then, else its best so far."""
     made = []
     for cap in caps:
         spent = account.at(cap)
         best = best_so_far(found, spent.calls)
-        done = final is not None and not account.refused and account.spent.calls <= cap
-        program = final if done else best.program if best else None
+        ended = end_at(cap, account, final, end)
+        program = final if ended == "itself" else best.program if best else None
         dev = best.dev if best and best.rows else None
-        made.append(Point(cap, **asdict(spent), dev=dev, program=program, done=done))
+        made.append(Point(cap, **asdict(spent), dev=dev, program=program, ended=ended))
     return made
+
+
+def end_at(cap: int, account: Account, final: Program | None, end: ProcessEnd) -> Ended:
+    """What ended a search at a cap."""
+    if final is not None and not account.refused and account.spent.calls <= cap:
+        return "itself"
+    if cap in account.at_marks or account.refused:
+        return "calls"
+    return "error" if end.error else "clock"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How a peer is run: its module, the interpreter, how many tries it has, and how long each may take."""
+    """How a peer is run: its module, the interpreter, and the seconds after which the guard ends it."""
 
     module: str
     python: str
-    tries: int
     limit_s: float
 
 
 def peer_search(peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int]) -> dict[str, Any]:
-    """Search by a peer; where it fails by itself, or ends no better than it began, again with its workaround."""
-    problems: list[str] = []
-    results: list[list[Point]] = []
-    for attempt in range(peer.tries):
-        account, end, folder = peer_attempt(peer, job, proxy, caps, attempt)
-        if not is_reachable(proxy):
-            raise RuntimeError(f"{job.contestant}: the endpoint has gone, so the failure is not the peer's own")
-        found, final = read_candidates(folder), read_final(folder)
-        results.append(points(account, caps, found, final))
-        if end.stopped not in (None, CAP):
-            problems.append(f"try {attempt + 1}: ended by {end.stopped}, after {account.spent.calls:,} calls")
-        if not end.error and has_improved(found):
-            break
-        why = end.error or "no program scored better on dev than the one it began with"
-        problems.append(f"try {attempt + 1}: {why}")
-    chosen = max(range(len(results)), key=lambda n: (results[n][-1].dev or 0.0, n))
-    return {"points": [one.to_json() for one in results[chosen]], "failed": "; ".join(problems), "try": chosen + 1}
-
-
-def peer_attempt(
-    peer: Peer, job: Job, proxy: Proxy, caps: Sequence[int], attempt: int
-) -> tuple[Account, ProcessEnd, Path]:
-    """One attempt, under an account and in a folder of its own."""
-    name = f"{Path(job.folder).name}-{attempt}"
-    folder = Path(job.folder) / f"try-{attempt}"
-    folder.mkdir(parents=True)
+    """A peer's search under an account of its own. Raises `RuntimeError` where the endpoint is what failed."""
+    folder, name = Path(job.folder), Path(job.folder).name
     account = proxy.open(name, cap=caps[-1], marks=tuple(caps))
-    own_job = {**asdict(job), "base_url": proxy.base_url(name), "folder": str(folder), "attempt": attempt}
-    write_json(folder / "job.json", own_job)
+    write_json(folder / "job.json", {**asdict(job), "base_url": proxy.base_url(name), "cap": caps[-1]})
     command = argv(peer.module, "search", folder / "job.json", python=peer.python)
-
-    def give_up() -> bool:
-        """Whether there is another try, and this one has scored programs, but none above zero."""
-        found = read_candidates(folder) if attempt + 1 < peer.tries and account.spent.calls >= GIVE_UP_CALLS else []
-        return any(one.rows for one in found) and not any(one.dev for one in found)
-
-    return account, watch(command, account, folder / "log", peer.limit_s, give_up), folder
+    end = watch(command, account, folder / "log", peer.limit_s)
+    if not is_reachable(proxy):
+        raise RuntimeError(f"{job.contestant}: the endpoint has gone, so the failure is not the peer's own")
+    found = points(account, caps, read_candidates(folder), read_final(folder), end)
+    clock = f"ended by {end.stopped}, after {account.spent.calls:,} calls" if end.stopped not in (None, CAP) else ""
+    return {"points": [one.to_json() for one in found], "failed": end.error or clock}
 
 
 def read_final(folder: Path) -> Program | None:

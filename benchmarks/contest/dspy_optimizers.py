@@ -3,9 +3,10 @@
     python -m benchmarks.contest.dspy_optimizers search JOB.json
     python -m benchmarks.contest.dspy_optimizers test JOB.json PROGRAM.json
 
-Settings are those of DSPy's documentation for a light run. The first try is the plain one for an OpenAI-compatible
-server; the second declares to DSPy that the server obeys JSON schemas (`register_provider`), and uses `JSONAdapter`,
-which its documentation names for models whose replies do not parse.
+Settings are those of DSPy's documentation for a light run, or a class's defaults. All of them ask through
+`JSONAdapter`. The server is declared to DSPy as one that obeys JSON schemas (`register_provider`), so each request
+carries the schema of the outputs, and a label outside of its `Literal` cannot come back. Without that declaration the
+adapter would ask for any JSON object (`JSONAdapter._prepare_response_format`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,10 @@ from promptstill.task.examples import Example
 from promptstill.task.open import OpenTask
 
 THREADS = 32
-GOOD = 0.5  # the score that a bootstrapped demo must have
+GOOD = 0.5  # the score of an answer that MIPROv2 may show as a demo
 PROPOSAL_TOKENS = 256
-SCHEMA_TRY = 1
+LEAST_BATCH = 8  # rows of a step of SIMBA
+SIMBA_SIZES = ((2, 3), (2, 2), (1, 3), (1, 2))  # steps and candidates: the first that leaves a batch that long
 Metric = Callable[..., Any]
 
 
@@ -65,14 +68,14 @@ class DspyMetric:
 class Recorder(BaseCallback):
     """Notes every evaluation on dev rows, and none on train rows: GEPA reflects on a few of them, too few to count."""
 
-    def __init__(self, notes: Notes, dev: set[int], attempt: int) -> None:
-        self.notes, self.dev, self.attempt = notes, dev, attempt
+    def __init__(self, notes: Notes, dev: set[int]) -> None:
+        self.notes, self.dev = notes, dev
         self.running: dict[str, Any] = {}
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         rows = inputs.get("devset") or instance.devset
         if all(id(row) in self.dev for row in rows):
-            self.running[call_id] = to_program(inputs["program"], self.attempt)
+            self.running[call_id] = to_program(inputs["program"])
 
     def on_evaluate_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
         program = self.running.pop(call_id, None)
@@ -84,23 +87,44 @@ def as_score(value: Any) -> float:
     return float(value.score if isinstance(value, dspy.Prediction) else value)
 
 
-def to_program(program: Any, attempt: int) -> Program:
+def to_program(program: Any) -> Program:
     """The program's state as JSON, without the traces that bootstrapping leaves."""
-    state = program.dump_state()
-    return {"kind": "dspy", "attempt": attempt, "state": {**state, "traces": [], "train": []}}
+    return {"kind": "dspy", "state": {**program.dump_state(), "traces": [], "train": []}}
 
 
 def to_lm(job: Job, max_tokens: int, temperature: float) -> dspy.LM:
-    """The endpoint as DSPy's documentation says, or on the second try as a declared server that obeys schemas."""
-    name = f"openai/{job.model}"
-    if job.attempt >= SCHEMA_TRY:
-        support = lm15.EndpointSupport(complete=True, stream=True, models=True)
-        access = lm15.AccessPolicy(provider="bench", supports=support, auth_modes=("bearer",), base_url=job.base_url)
-        compat = lm15.OpenAIChatCompat.preset("vllm")
-        definition = lm15.ProviderDefinition.chat(access, compat=compat, placeholder_key="none")
-        lm15.register_provider(definition, supports=lm15.ModelSupport(response_schema=True), replace=True)
-        name = f"bench/{job.model}"
-    return dspy.LM(name, api_base=job.base_url, api_key="none", temperature=temperature, max_tokens=max_tokens)
+    """The endpoint, declared as one that obeys schemas."""
+    support = lm15.EndpointSupport(complete=True, stream=True, models=True)
+    access = lm15.AccessPolicy(provider="bench", supports=support, auth_modes=("bearer",), base_url=job.base_url)
+    compat = lm15.OpenAIChatCompat.preset("vllm")
+    definition = lm15.ProviderDefinition.chat(access, compat=compat, placeholder_key="none")
+    lm15.register_provider(definition, supports=lm15.ModelSupport(response_schema=True), replace=True)
+    decoding: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
+    return dspy.LM(f"bench/{job.model}", api_base=job.base_url, api_key="none", **decoding)
+
+
+@dataclass(frozen=True)
+class SimbaSteps:
+    """SIMBA's sizes by its own names."""
+
+    bsize: int
+    num_candidates: int
+    max_steps: int
+
+
+def simba_steps(cap: int, rows: int) -> SimbaSteps:
+    """Sizes of which SIMBA's calls come to at most `cap`, with `rows` to score its winners on.
+
+    A step takes a batch of `bsize` rows once for each candidate, and once for each new program, of which there is one
+    more; each new program may take a call for its rule. At the end the winner of each step and the program that it
+    began with are scored on all rows.
+    """
+    for steps, candidates in SIMBA_SIZES:
+        left = (cap - (steps + 1) * rows) // steps - (candidates + 1)
+        batch = min(rows, left // (2 * candidates + 1))
+        if batch >= LEAST_BATCH:
+            break
+    return SimbaSteps(max(1, batch), candidates, steps)
 
 
 def to_example(row: Example) -> dspy.Example:
@@ -109,10 +133,10 @@ def to_example(row: Example) -> dspy.Example:
 
 def configure(job: Job, opened: OpenTask, callbacks: list[BaseCallback]) -> None:
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
-    adapter = dspy.JSONAdapter() if job.attempt >= SCHEMA_TRY else None
     model = to_lm(job, reply_tokens(opened.task), 0.0)
     # A reply that does not parse is an error to DSPy, and ten of them would end a run.
-    dspy.configure(lm=model, adapter=adapter, callbacks=callbacks, max_errors=1_000_000, num_threads=THREADS)
+    common: dict[str, Any] = {"max_errors": 1_000_000, "num_threads": THREADS}
+    dspy.configure(lm=model, adapter=dspy.JSONAdapter(), callbacks=callbacks, **common)
 
 
 def compile_program(job: Job, metric: DspyMetric, train: list[dspy.Example], dev: list[dspy.Example]) -> Any:
@@ -121,9 +145,12 @@ def compile_program(job: Job, metric: DspyMetric, train: list[dspy.Example], dev
     proposer = to_lm(job, PROPOSAL_TOKENS, 1.0)
     common: dict[str, Any] = {"num_threads": THREADS}
     if job.contestant == "bootstrap":
-        few = {"max_bootstrapped_demos": 4, "max_labeled_demos": 4, "num_candidate_programs": 10}
-        search = dspy.BootstrapFewShotWithRandomSearch(metric.score, metric_threshold=GOOD, **few, **common)
-        return search.compile(student, trainset=train, valset=dev)
+        return dspy.BootstrapFewShotWithRandomSearch(metric.score, **common).compile(
+            student, trainset=train, valset=dev
+        )
+    if job.contestant == "simba":
+        steps = asdict(simba_steps(job.cap, len(dev)))
+        return dspy.SIMBA(metric=metric.score, **steps, **common).compile(student, trainset=dev, seed=job.seed)
     if job.contestant == "mipro":
         common |= {"prompt_model": proposer, "metric_threshold": GOOD, "seed": job.seed + 1}  # it reads 0 as unset
         return dspy.MIPROv2(metric.score, auto="light", **common).compile(student, trainset=train, valset=dev)
@@ -133,21 +160,53 @@ def compile_program(job: Job, metric: DspyMetric, train: list[dspy.Example], dev
 
 def search(job: Job) -> None:
     opened = job.files.open(job.model)
-    train, dev = [to_example(row) for row in opened.splits.train], [to_example(row) for row in opened.splits.dev]
-    random.Random(job.seed).shuffle(train)  # the bootstrap's own seeds are fixed, so only the order differs
+    train, dev = shuffled_train(job, opened), [to_example(row) for row in opened.splits.dev]
     notes = Notes(job, {})
-    configure(job, opened, [Recorder(notes, {id(row) for row in dev}, job.attempt)])
-    notes.begin(to_program(dspy.Predict(opened.task.signature), job.attempt))
-    notes.finish(to_program(compile_program(job, DspyMetric(opened), train, dev), job.attempt))
+    configure(job, opened, [Recorder(notes, {id(row) for row in dev})])
+    notes.begin(to_program(dspy.Predict(opened.task.signature)))
+    compiled = compile_program(job, DspyMetric(opened), train, dev)
+    if job.contestant == "simba":  # it scores dev without an evaluation that could be watched
+        for one in compiled.candidate_programs:
+            notes.add(to_program(one["program"]), [one["score"]] * len(dev))
+    notes.finish(to_program(compiled))
 
 
-def test(job: Job, program: Program | None) -> None:
+def shuffled_train(job: Job, opened: OpenTask) -> list[dspy.Example]:
+    """Train in the order of the job's seed: some optimizers draw demos with a seed of their own, always the same."""
+    train = [to_example(row) for row in opened.splits.train]
+    random.Random(job.seed).shuffle(train)
+    return train
+
+
+def to_module(job: Job, opened: OpenTask, program: Program) -> Any:
+    """The program ready to answer: of a stored state, or compiled here where that asks nothing."""
+    student = dspy.Predict(opened.task.signature)
+    if program["kind"] == "predict":
+        return student
+    if program["kind"] == "labeled":
+        return dspy.LabeledFewShot(k=program["k"]).compile(student, trainset=shuffled_train(job, opened))
+    if program["kind"] == "knn":
+        train = [to_example(row) for row in opened.splits.train]
+        vectorizer = tfidf_embedder(train)
+        return dspy.KNNFewShot(program["k"], train, vectorizer, max_bootstrapped_demos=0).compile(student)
+    student.load_state(program["state"])
+    return student
+
+
+def tfidf_embedder(train: list[dspy.Example]) -> dspy.Embedder:
+    """TF-IDF vectors of length one, fitted on train as `dspy.KNN` writes its rows."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = [" | ".join(f"{key}: {value}" for key, value in row.inputs().items()) for row in train]
+    vectorizer = TfidfVectorizer().fit(texts)
+    return dspy.Embedder(lambda batch: vectorizer.transform(batch).toarray(), batch_size=len(texts), caching=False)
+
+
+def test(job: Job, program: Program) -> None:
     """The program on the test rows, each scored by the common scorer."""
     opened = job.files.open(job.model)
     configure(job, opened, [])
-    ready = dspy.Predict(opened.task.signature)
-    if program:
-        ready.load_state(program["state"])
+    ready = to_module(job, opened, program)
     metric = DspyMetric(opened)
 
     def score(row: Example) -> RowScore:

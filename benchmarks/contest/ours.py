@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest.contestants import Job, Point, Program, watch
+from benchmarks.contest.contestants import Ended, Job, Point, Program, watch
 from benchmarks.contest.proxy import Proxy
 from benchmarks.contest.tasks import RowScore, score_answer
 from benchmarks.endpoint import score_uncached
 from optimizer.run.folder import RunFolder
+from optimizer.search.search import GENERATION
 from promptstill.endpoint.client import Endpoint
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.prompt import Prompt
@@ -25,6 +26,7 @@ from promptstill.task.open import OpenTask
 
 Winner = tuple[Prompt, float]  # with its dev score
 TRIALS = 1_000  # more than any cap pays for, so that the cap ends the search
+STARTERS_ONLY = ("--trials", str(GENERATION))  # as many as stand ready before the first race, where all layouts work
 
 
 def baseline_program(opened: OpenTask) -> Program:
@@ -52,14 +54,20 @@ def search(job: Job, proxy: Proxy, caps: Sequence[int], options: Sequence[str] =
         best = winner(job)
         program, dev = (to_program(best[0]), best[1]) if best else (baseline_program(job.files.open(job.model)), None)
         spent = {**vars(account.spent), "seconds": round(account.now().seconds, 1)}
-        points.append(Point(cap, **spent, dev=dev, program=program).to_json())
+        points.append(Point(cap, **spent, dev=dev, program=program, ended=end_at_cap(job)).to_json())
     return {"points": points, "failed": ""}
+
+
+def end_at_cap(job: Job) -> Ended:
+    """Whether the search tried all its trials, or its calls were used up."""
+    search = RunFolder(run_path(job)).record.get("search") or {"stopped": "calls"}
+    return "calls" if search["stopped"] else "itself"
 
 
 def command(job: Job, base_url: str, cap: int, options: Sequence[str]) -> list[str]:
     folder = Path(job.folder)
     argv = [sys.executable, "-m", "optimizer", "--max-calls", str(cap), "--base-url", base_url]
-    argv += ["-o", str(folder / "best.json")]
+    argv += ["-o", str(folder / "best.json"), "--no-rivals"]  # they are contestants of their own
     if (folder / "runs").is_dir():
         return [*argv, "--resume", str(run_path(job))]
     argv += [job.recipe, "-p", f"data={job.files.search_path}", "--runs", str(folder / "runs")]

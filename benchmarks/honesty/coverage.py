@@ -18,7 +18,7 @@ from promptstill.stats import RESAMPLES, Groups, effective_groups, gain, gain_in
 
 POPULATION = 100_000
 STEPS = 20  # F1 takes few values; so do the graded scores here
-RULE_SIMS = 500  # draws that the whole rule judges where there is a gain; where there is none it judges all
+RULE_SIMS = 100  # draws that the whole rule judges where there is a gain; where there is none it judges all
 Draw = Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
@@ -169,7 +169,7 @@ def shipped_shares(found: Sequence[tuple[np.ndarray, np.ndarray, float]], groups
 
 def rule_holds(row: np.ndarray, low: float, groups: Groups, seed: int) -> bool:
     """Whether the rule finds a gain: by interval, permutation test and effective groups. low: of the interval."""
-    return bool(low > 0) and gain(row, np.zeros(len(row)), seed, groups).holds()
+    return bool(low > 0) and gain(list(row), [0.0] * len(row), seed, groups).holds()
 
 
 def figures(bounds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

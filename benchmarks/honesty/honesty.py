@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import FAST, RESULTS, cell
-from benchmarks.honesty import repeats
+from benchmarks.honesty import folds, repeats
 from benchmarks.honesty.coverage import (
     GAINS,
     SCORES,
@@ -27,7 +27,7 @@ from benchmarks.honesty.coverage import (
     swap_names,
 )
 from benchmarks.honesty.groups import GROUPED_GAINS, GROUPED_SCORES
-from benchmarks.honesty.searches import CASES, SAME, TESTS, simulate
+from benchmarks.honesty.searches import CASES, SAME, simulate
 from benchmarks.results import table
 from promptstill.stats import gain
 from tests.support.world import TRIALS
@@ -36,8 +36,8 @@ PART = "honesty"
 ROWS, FAST_ROWS = (30, 50, 100, 200, 500), (30, 100)
 SIMS, FAST_SIMS = (4_000, 100), (300, 0)  # of ours, and of BCa
 GROUPED_SIMS, FAST_GROUPED_SIMS = 2_000, 200
-SEARCH_ROWS = (30, 100, 300)
-SEARCHES, FAST_SEARCHES = 60, 4
+SEARCH_ROWS, GROUPED_SEARCH_ROWS = (30, 100), (100, 200)  # in groups 30 rows tell nothing
+SEARCHES, FAST_SEARCHES = 20, 4
 REAL = 4  # cases with real replies: two scores, a gain, and no gain
 REPEATS, FAST_REPEATS = (8, 10_000), (2, 24)  # sampled repeats, and test rows at most
 Key = dict[str, str | int]
@@ -46,19 +46,20 @@ Make = Callable[[], dict[str, Any]]
 
 def run(fast: bool) -> None:
     folder = FAST if fast else RESULTS
+    measure_real(folder, fast=fast)
     for key, make in simulated(fast=fast):
         put(folder, key, make)
-    measure_real(folder, fast=fast)
 
 
 def simulated(*, fast: bool) -> Iterator[tuple[Key, Make]]:
     """The cells of worlds whose truth is known, and what measures each."""
     for n in FAST_ROWS if fast else ROWS:
         yield from drawn(n, fast=fast)
-    for n in FAST_ROWS if fast else SEARCH_ROWS:
-        for world in CASES:
-            searches = FAST_SEARCHES if fast else SEARCHES
+    searches = FAST_SEARCHES if fast else SEARCHES
+    for world, case in CASES.items():
+        for n in GROUPED_SEARCH_ROWS if case.sizes else SEARCH_ROWS:
             yield {"what": "search", "case": world, "n": n, "trials": TRIALS}, partial(simulate, world, n, searches)
+    yield from folds.simulated(fast=fast)
 
 
 def drawn(n: int, *, fast: bool) -> Iterator[tuple[Key, Make]]:
@@ -103,12 +104,19 @@ def section(cells: list[dict[str, Any]]) -> str:
         *interval_lines(of_kind(cells, "gain"), "The 95 % interval of a paired gain"),
         *false_gain_lines(of_kind(cells, "gain")),
         *search_lines(of_kind(cells, "search")),
+        *folds.lines(of_kind(cells, folds.KIND)),
         *repeat_lines(of_kind(cells, "repeat")),
     ]).rstrip()  # fmt: skip
 
 
 def of_kind(cells: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
-    return [one for one in cells if one["key"]["what"] == what]
+    found = [one for one in cells if one["key"]["what"] == what]
+    return sorted(found, key=by_case) if what in ("search", folds.KIND) else found
+
+
+def by_case(cell: dict[str, Any]) -> tuple[str, int]:
+    """For an order in which a case's cells stand together, fewest rows first."""
+    return str(cell["key"]["case"]), int(cell["key"]["n"])
 
 
 def interval_lines(cells: list[dict[str, Any]], title: str) -> list[str]:
@@ -260,7 +268,8 @@ def short_table(cells: list[dict[str, Any]]) -> str:
     sims = max(one["result"]["sims"] for one in covered)
     false = max(one["result"]["false"] for one in of_kind(cells, "gain") if "no gain" in one["key"]["case"])
     null = [one for one in of_kind(cells, "search") if not CASES[one["key"]["case"]].spread]
-    false_searches = max(one["result"]["false"] for one in null)
+    compared = sum(one["result"]["sims"] * one["result"]["tests"] for one in null)
+    false_searches = sum(one["result"]["false"] * one["result"]["sims"] * one["result"]["tests"] for one in null)
     alike = [one for one in null if one["key"]["case"] == SAME]
     ns = ", ".join(str(one["key"]["n"]) for one in alike)
     optimism = ", ".join(f"{100 * one['result']['optimism']:.1f}" for one in alike)
@@ -268,9 +277,9 @@ def short_table(cells: list[dict[str, Any]]) -> str:
         [f"95 % intervals that hold the truth: {len(covered)} cases of up to {sims:,} draws", "93 to 97 %",
          f"{share(min(shares))} to {share(max(shares))} %; {len(low)} clearly below, {len(high)} above"],
         ["draws without a gain that are shipped as a gain", "at most 3 %", f"at most {share(false)} %"],
-        [f"whole searches, no prompt better, that ship a gain ({alike[0]['result']['sims']} each, on {TESTS} test "
-         "splits)", "at most 3 %",
-         f"at most {share(false_searches)} %"],
+        [f"whole searches, no prompt better, with and without groups: winners shipped, of {compared:,} comparisons",
+         "at most 3 %", f"{share(false_searches / compared)} %"],
         [f"their winner's dev score above its true accuracy, dev of {ns} rows", "", f"{optimism} points"],
+        folds.short_row(of_kind(cells, folds.KIND)),
     ]  # fmt: skip
     return "\n".join(table(["in simulations whose truth is known", "wanted", "measured"], rows))

@@ -39,8 +39,11 @@ def write_arm_rows(path: Path, test: Sequence[Example], verdict: DistillVerdict)
 
 
 def arm_replies(arm: Arm) -> list[ArmReply]:
-    replies = arm.replies or [("", None, False)] * len(arm.scores)
-    return [ArmReply(round(score, 6), *reply) for score, reply in zip(arm.scores, replies, strict=True)]
+    replies = arm.replies or [("", None, False, "")] * len(arm.scores)
+    labels = arm.labels or [None] * len(arm.scores)
+    return [
+        ArmReply(round(score, 6), *reply, one) for score, reply, one in zip(arm.scores, replies, labels, strict=True)
+    ]
 
 
 def write_report(folder: DistilledFolder, *, running: bool = False) -> None:

@@ -134,7 +134,7 @@ def score_answers(row: Sequence[TeacherAnswer], metric: Metric, fields: Sequence
         text = canonical_json(dict(answer.outputs))
         if can_score and text not in scores:
             try:
-                scores[text] = apply_metric(metric, answer.example, answer.outputs)
+                scores[text] = apply_metric(metric, answer.example, answer.outputs).score
             except ReplyError:  # a judge that gave no mark
                 scores[text] = 0.0
         outputs = {name: answer.outputs[name] for name in fields}

@@ -17,15 +17,17 @@ from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import answer
+from promptstill.scoring.compare import Marks
 from promptstill.scoring.evaluate import score_rows
 from promptstill.scoring.test_report import TestReport, summarize_results
 from promptstill.stats import Estimate
 from promptstill.task.examples import Example
+from promptstill.task.metrics.whole import Labels
 from promptstill.task.recipe import Metric
 
 SINGLE_REQUESTS = 16  # timed one after the other
 IN_FLIGHT = 32
-ReplyFacts = tuple[str, str | None, bool]
+ReplyFacts = tuple[str, str | None, bool, str]
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Arm:
     """How one prompt and model scored on test, row by row, and what a request costs.
 
     groups: a digest for each row; rows that share one are not independent.
-    replies: each row's text, why it could not be used (None where it could), and whether it was cut at max_tokens.
-    cut: the share of replies that were.
+    replies: each row's text, why it could not be used (None where it could), whether it was cut at max_tokens, and the
+    metric's own words.
+    cut: the share of replies that were. labels: of each row, for a metric of a whole split; else empty.
     """
 
     score: Estimate
@@ -54,6 +57,11 @@ class Arm:
     speed: Speed
     replies: tuple[ReplyFacts, ...] = ()
     cut: float = 0.0
+    labels: tuple[Labels, ...] = ()
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.scores, self.groups, self.labels or None)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,9 +73,9 @@ class Arm:
             "scores": tuple(value["scores"]),
             "speed": Speed(**value["speed"]),
         }
-        # What was stored before cuts were recorded has two facts of a reply.
-        replies = tuple((text, reason, any(cut)) for text, reason, *cut in value.get("replies", ()))
-        return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies})
+        replies = tuple(tuple(facts) for facts in value.get("replies", ()))
+        labels = tuple(Labels(**one) for one in value.get("labels", ()))
+        return cls(**{**value, **parts, "groups": tuple(value["groups"]), "replies": replies, "labels": labels})
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,11 @@ class ArmBench:
 
 def to_arm(report: TestReport, speed: Speed) -> Arm:
     scores = tuple(result.score for result in report.results)
-    replies = tuple((result.reply, result.reason, result.cut) for result in report.results)
+    replies = tuple((result.reply, result.reason, result.cut, result.feedback) for result in report.results)
     groups = tuple(result.example.group_id for result in report.results)
     tokens = report.prompt_tokens, report.completion_tokens
-    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut)
+    labels = tuple(Marks.of(report.results).labels or ())
+    return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut, labels)
 
 
 async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Speed:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from distill.verdict.arms import Arm
+from promptstill.scoring.compare import difference
 from promptstill.scoring.rivals.report import RivalReport, rival_note
 from promptstill.scoring.test_report import bonferroni_note, group_note
-from promptstill.stats import Gain, gain
+from promptstill.stats import Gain
 from promptstill.text import plural
 
 MARGIN = 0.02  # of score: a student does as well if the interval of its loss stays within this
@@ -108,7 +109,7 @@ class DistillVerdict:
     def to_json(self) -> dict[str, Any]:
         arms = {name: arm.to_json() for name, arm in self.arms.items()}
         for arm in arms.values():
-            del arm["replies"]  # test.jsonl has them, beside their rows
+            del arm["replies"], arm["labels"]  # test.jsonl has them, beside their rows
         gains = {"over_best": asdict(self.over_best), "over_gold": asdict(self.over_gold) if self.over_gold else None}
         return {
             "distil": self.distil,
@@ -146,7 +147,7 @@ def compare_arms(
 
 def paired_gain(arm: Arm, other: Arm, seed: int) -> Gain:
     """The paired gain of an arm over another."""
-    return gain(arm.scores, other.scores, seed, arm.groups)
+    return difference(arm.marks, other.marks, seed)
 
 
 def verdict_sentence(verdict: DistillVerdict) -> str:

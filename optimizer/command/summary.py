@@ -21,6 +21,7 @@ from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Estimate, Gain
 from promptstill.task.judge import judge_note
+from promptstill.text import p_text
 
 
 def summary(result: RunResult) -> RenderableType:
@@ -102,7 +103,7 @@ def open_question(gain: Gain, winners: int) -> list[str]:
 
 def gain_text(gain: Gain) -> str:
     interval = f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
-    return f"{100 * gain.mean:+.1f} points, {interval}, p = {gain.p:.4f}"
+    return f"{100 * gain.mean:+.1f} points, {interval}, {p_text(gain.p)}"
 
 
 def points(share: float) -> str:
@@ -122,6 +123,8 @@ def costs(result: RunResult) -> list[str]:
     evaluated, full = sum(len(trial.scores) for trial in trials), len(trials) * result.dev_rows
     roles = ", ".join(f"{role} {cost.calls:,}" for role, cost in sorted(allowance.spent.items()) if role != JUDGE)
     lines = [evaluated_line(len(trials), evaluated, full, bool(result.outcome.stopped))]
+    if result.verdict and result.verdict.folds:
+        lines[0] = f"the search on all rows: {lines[0]}"
     if played := result.outcome.playoff:
         met = f"were compared on {max(one.rows for one in played)} train rows"
         if result.outcome.unplayed:

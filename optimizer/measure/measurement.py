@@ -17,9 +17,10 @@ from promptstill.endpoint.allowance import Allowance, Limit
 from promptstill.endpoint.store import Total
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.provenance import now
+from promptstill.scoring.compare import Marks, difference
 from promptstill.scoring.rivals.report import RivalReport, RivalResult, compare_rivals
 from promptstill.scoring.test_report import TestReport
-from promptstill.stats import Gain, gain
+from promptstill.stats import Gain
 
 SEED = 0  # of the permutations behind each p
 SAME = 1e-6  # scores that differ by less are equal; test.jsonl has six digits
@@ -46,6 +47,10 @@ class Cell:
     def scores(self) -> list[float]:
         """In the order of the rows."""
         return [result.score for result in self.report.results]
+
+    @property
+    def marks(self) -> Marks:
+        return Marks.of(self.report.results)
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,12 @@ class Measurement:
     @cached_property
     def differences(self) -> list[Difference | None]:
         """Each cell's difference to the first; None for the first itself."""
-        return [None, *(compare(cell, self.cells[0].scores) for cell in self.cells[1:])] if self.cells else []
+        return [None, *(compare(cell, self.cells[0].marks) for cell in self.cells[1:])] if self.cells else []
 
     @cached_property
     def over_rivals(self) -> list[dict[str, RivalReport]]:
         """The rivals beside each cell, with its gain over them."""
-        return [compare_rivals(cell.scores, self.rivals, SEED) for cell in self.cells]
+        return [compare_rivals(cell.marks, self.rivals, SEED) for cell in self.cells]
 
     @property
     def highest(self) -> int:
@@ -98,11 +103,13 @@ class Measurement:
     def _port(self, cell: Cell) -> Difference | None:
         if cell.origin is None or not cell.is_port:
             return None
-        here = (one.scores for one in self.cells if one.prompt == cell.prompt and one.name == cell.origin.model)
+        here = (one.marks for one in self.cells if one.prompt == cell.prompt and one.name == cell.origin.model)
         stored = cell.origin.scores or {}
         ids = [result.example.id for result in cell.report.results]
-        scores = next(here, [stored[row] for row in ids] if stored else [])
-        return compare(cell, scores) if scores else None
+        # Stored are scores by row alone: a port of a metric of a whole split is then compared by rows right.
+        then = Marks([stored[row] for row in ids], cell.marks.groups) if stored else None
+        others = next(here, then)
+        return compare(cell, others) if others else None
 
     def usd(self, cell: Cell) -> float:
         """What a thousand requests of a cell cost, by `--price`."""
@@ -147,12 +154,12 @@ class Measurement:
         }
 
 
-def compare(cell: Cell, others: Sequence[float]) -> Difference:
-    """A cell against other scores of its rows, in their order."""
+def compare(cell: Cell, others: Marks) -> Difference:
+    """A cell against what another has on its rows, in their order."""
     examples = [result.example for result in cell.report.results]
-    pairs = list(zip(examples, cell.scores, others, strict=True))
+    pairs = list(zip(examples, cell.scores, others.scores, strict=True))
     return Difference(
-        gain(cell.scores, others, SEED, [example.group for example in examples]),
+        difference(cell.marks, others, SEED),
         tuple(example.id for example, score, other in pairs if score > other + SAME),
         tuple(example.id for example, score, other in pairs if score < other - SAME),
     )

@@ -25,10 +25,11 @@ from promptstill.report import charts
 from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import count, percent, points, render, signed
 from promptstill.report.row_view import ReportRow, row_views
+from promptstill.scoring.compare import Marks, difference
 from promptstill.scoring.rivals.report import LABELS
 from promptstill.scoring.rows import ArmReply, TestRow
 from promptstill.shell import command_line
-from promptstill.stats import Gain, gain
+from promptstill.stats import Gain
 
 PAGE = Path(__file__).parent / "pages" / "compare.html.jinja"
 INKS = ("winner", "dspy", "good", "bad", "baseline")
@@ -159,10 +160,17 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def paired_gain(one: RunFacts, first: RunFacts) -> Gain:
     """The gain of a run's winner over the first run's, row by row."""
-    before = {row.id: row.answers["winner"].score for row in first.rows}
-    after = {row.id: row.answers["winner"].score for row in one.rows}
-    groups = [row.group for row in first.rows]
-    return gain([after[row] for row in before], list(before.values()), int(first.record["settings"]["seed"]), groups)
+    others = {row.id: row for row in one.rows}
+    after = winner_marks([others[row.id] for row in first.rows])
+    return difference(after, winner_marks(first.rows), int(first.record["settings"]["seed"]))
+
+
+def winner_marks(rows: Sequence[TestRow]) -> Marks:
+    """What a run's winner got on these rows."""
+    answers = [row.answers["winner"] for row in rows]
+    labels = [answer.labels for answer in answers if answer.labels]
+    groups = [row.group for row in rows]
+    return Marks([answer.score for answer in answers], groups, labels if len(labels) == len(rows) else None)
 
 
 def terminal_table(entries: Sequence[ComparedRun]) -> RenderableType:

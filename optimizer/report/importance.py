@@ -70,7 +70,8 @@ def shares(trials: Sequence[Trial], values: Sequence[float], space: Choices) -> 
         # Where nearly all trials tie, all choices get the same share: that is what there is to tell.
         warnings.filterwarnings("ignore", "Target and region quantiles select the same set of trials")
         evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, TOP / len(trials)))
-        return get_param_importances(study, evaluator=evaluator)
+        found = get_param_importances(study, evaluator=evaluator)
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))  # Optuna's order of ties is chance
 
 
 def tried_values(trials: Sequence[Trial], space: Choices) -> dict[str, list[TriedValue]]:

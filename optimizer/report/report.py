@@ -24,6 +24,7 @@ from promptstill.report.page import render
 from promptstill.report.row_view import arm_labels, row_views, to_report_row
 from promptstill.scoring.rivals.report import LABELS, RivalReport, rival_note
 from promptstill.scoring.rows import TestRow, read_test_rows
+from promptstill.scoring.test_report import folds_note
 from promptstill.stats import MIN_GROUPS
 
 PAGE = Path(__file__).parent / "pages" / "report.html.jinja"
@@ -81,6 +82,7 @@ def page(facts: RunFacts, run_name: str, *, running: bool) -> str:
         record=facts.record,
         best=facts.best,
         test=test,
+        folds_note=folds_note(len(test.get("folds", ())), test["winner"]["score"]["n"]) if test else "",
         rivals=rivals_of(test),
         rival_labels=LABELS,
         rival_note=rival_note(test["winner"]["score"]["mean"], rivals_of(test)) if test else "",

@@ -9,6 +9,8 @@ from typing import Any
 from optimizer.run.folder import RunFolder
 from optimizer.search.baseline import unseen_rows
 from optimizer.search.playoff import SearchOutcome, pareto
+from optimizer.search.ranking import answer_labels
+from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, LimitReached
 from promptstill.endpoint.client import Client
@@ -16,10 +18,11 @@ from promptstill.engine.models import Model
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.prompt import Prompt
 from promptstill.provenance import now, versions
+from promptstill.scoring.compare import Marks, estimate
 from promptstill.scoring.evaluate import score_rows
 from promptstill.scoring.test_report import TestVerdict
-from promptstill.stats import mean_interval
 from promptstill.task.load import RecipeFile
+from promptstill.task.metrics.whole import SplitMetric
 
 
 def to_artifact(
@@ -88,12 +91,17 @@ async def dev_scores(task: SearchTask, outcome: SearchOutcome, shipped: Prompt, 
             scores = {row: result.score for row, result in enumerate(results)}
     asked_as_it_is = {id(row) for row in unseen_rows(shipped, task.dev, shared=task.shared)}
     kept = [row for row in sorted(scores) if id(task.dev[row]) in asked_as_it_is]
-    winner = outcome.winner.scores
-    groups = [task.dev[row].group for row in winner]
     return {
-        "winner": asdict(mean_interval(list(winner.values()), task.seed, groups)),
+        "winner": asdict(estimate(dev_marks(task, outcome.winner), task.seed)),
         "shipped_rows": {task.dev[row].id: round(scores[row], 6) for row in kept},
     }
+
+
+def dev_marks(task: SearchTask, trial: Trial) -> Marks:
+    """What a trial got on dev."""
+    groups = [task.dev[row].group for row in trial.scores]
+    labels = answer_labels(task.metric, task.dev, trial) if isinstance(task.metric, SplitMetric) else None
+    return Marks(list(trial.scores.values()), groups, labels)
 
 
 def test_scores(verdict: TestVerdict | None) -> dict[str, Any] | None:

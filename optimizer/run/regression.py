@@ -51,7 +51,8 @@ FIRST_GATE, SEARCH, TEST = "at the first gate", "in the search", "on test"  # wh
 @dataclass(frozen=True)
 class Comparison:
     """The score before and on dev now, from 0 to 1, and the interval of the change. reference: what `before` is.
-    n: dev rows. paired: whether the change is by row. groups: the effective number of their groups."""
+    n: dev rows. paired: whether the change is by row. groups: the effective number of their groups.
+    note: what a reader should know besides."""
 
     reference: str
     before: float
@@ -61,6 +62,7 @@ class Comparison:
     n: int
     paired: bool
     groups: float
+    note: str = ""
 
     def dropped(self, max_drop: float) -> bool:
         return self.before - self.after > max_drop and self.high < 0 and self.groups >= MIN_GROUPS
@@ -70,7 +72,7 @@ class Comparison:
         change, how = self.after - self.before, "paired" if self.paired else "unpaired"
         return (
             f"{100 * change:+.1f} points on {self.n} dev rows, {how} 95 % interval "
-            f"{100 * self.low:+.1f} to {100 * self.high:+.1f}, from {100 * self.before:.1f} {self.reference}"
+            f"{100 * self.low:+.1f} to {100 * self.high:+.1f}, from {100 * self.before:.1f} {self.reference}{self.note}"
         )
 
 
@@ -226,7 +228,8 @@ def compare_rows(known: Mapping[str, float], results: Sequence[ScoredRow], refer
     groups = [one.example.group for one in again]
     low, high = gain_interval(np.subtract(after, before), groups)
     n = len(again)
-    return Comparison(reference, sum(before) / n, sum(after) / n, low, high, n, True, effective_groups(groups, n))
+    note = " (rows right, not the metric of the whole split)" if again[0].labels else ""
+    return Comparison(reference, sum(before) / n, sum(after) / n, low, high, n, True, effective_groups(groups, n), note)
 
 
 def compare_means(then: Estimate, now: Estimate, reference: str, groups: float) -> Comparison:

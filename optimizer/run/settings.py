@@ -95,6 +95,8 @@ class SearchSettings:
 
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""
+        if self.embeddings:
+            to_embedder(self.embeddings, self.api_key_env)
         if self.limits.usd is not None and not any(self.limits.price):
             raise UserError(
                 "--max-usd needs prices.",

@@ -27,7 +27,8 @@ def add_winners(
 
 
 def stored_measured(record: Mapping[str, Any], test_path: Path) -> list[dict[str, Any]]:
-    """`measured` of a run.json. Where it names winners alone, as earlier versions wrote it, the rows are test.jsonl's."""
+    """`measured` of a run.json. Where it names winners alone, as earlier versions wrote it, the rows are those
+    of test.jsonl."""
     stored = record.get("measured", [])
     winners = [one for one in stored if isinstance(one, str)]
     rows: list[str] = []

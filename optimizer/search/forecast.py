@@ -25,10 +25,10 @@ def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int, *, ds
     """Raises `UserError` where `--max-calls` leaves too few, beside those held for test, to score one prompt in each of
     the searches."""
     first = len(blocks(dev)[0]) * searches
-    the_first = "a first prompt" if searches == 1 else f"a first prompt in each of {searches} searches"
+    in_each = "" if searches == 1 else f" in each of {searches} searches"
     if limit is not None and (left := limit - held - spent) < first:
         raise UserError(
-            f"--max-calls {limit} leaves {max(left, 0)} calls for the search; {the_first} needs {first}.",
+            f"--max-calls {limit} leaves {max(left, 0)} calls for the search; a first prompt{in_each} needs {first}.",
             f"Test takes up to {held} calls, set aside; {spent} are spent.",
             "Allow more calls, give fewer test rows, or leave DSPy's default out of them (--no-dspy)."
             if dspy

@@ -17,6 +17,7 @@ from optimizer.search.baseline import rows_shown
 from optimizer.search.candidate import Candidate
 from optimizer.search.leave_out import LeaveOut, demo_inputs
 from optimizer.search.race import average, blocks, is_worse
+from optimizer.search.ranking import by_split
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
@@ -94,7 +95,7 @@ async def play_off(
             break
     chosen = choose_winner(left).prompt_id
     winner = next(trial for trial in entrants if trial.prompt_id == chosen)
-    shown = tuple(summarize(before, played[before.prompt_id]) for before in entrants)
+    shown = tuple(summarize(before, played[before.prompt_id], field) for before in entrants)
     return replace(outcome, winner=winner, stopped=stopped, playoff=shown)
 
 
@@ -171,14 +172,19 @@ class PlayoffField:
         for place, trial in enumerate(trials):
             mine = results[place :: len(trials)]
             scores = trial.scores | {first + row: result.score for row, result in zip(block, mine, strict=True)}
-            scored.append(replace(trial, scores=scores, value=average(scores)))
+            labels = {first + row: one.labels.answer for row, one in zip(block, mine, strict=True) if one.labels}
+            more = replace(trial, scores=scores, value=average(scores), labels=trial.labels | labels)
+            scored.append(by_split(metric, [*self.task.dev, *self.rows], more))
         return scored
 
 
-def summarize(before: Trial, after: Trial) -> PlayoffEntry:
+def summarize(before: Trial, after: Trial, field: PlayoffField) -> PlayoffEntry:
     """What the play-off adds to a trial's dev score."""
     fresh = {row: score for row, score in after.scores.items() if row not in before.scores}
-    return PlayoffEntry(before.candidate, before.value, average(fresh), len(fresh))
+    labels = {row: label for row, label in after.labels.items() if row in fresh}
+    alone = replace(after, scores=fresh, value=average(fresh), labels=labels)
+    train = by_split(field.task.metric, [*field.task.dev, *field.rows], alone).value
+    return PlayoffEntry(before.candidate, before.value, train, len(fresh))
 
 
 def choose_winner(finalists: Sequence[Trial]) -> Trial:
@@ -191,7 +197,7 @@ def choose_winner(finalists: Sequence[Trial]) -> Trial:
 def standard_errors_below(trial: Trial, best: Trial) -> float:
     """How far `trial` lies below `best`, in standard errors of the paired difference on the rows of both."""
     rows = sorted(best.scores)
-    difference = np.array([best.scores[row] - trial.scores[row] for row in rows])
+    difference = np.array([best.row_values[row] - trial.row_values[row] for row in rows])
     error = float(difference.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
     mean = float(difference.mean())
     return mean / error if error > 0 else (0.0 if mean <= 0 else float("inf"))

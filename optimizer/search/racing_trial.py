@@ -41,6 +41,7 @@ class RacingTrial:
             sum(result.unparsed for result in results),
             *mean_tokens(results),
             median(result.seconds for result in results),
+            {row: one.labels.answer for row, one in self.results.items() if one.labels},
         )
 
 

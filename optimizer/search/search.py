@@ -18,6 +18,7 @@ from optimizer.search.race import (
     survivors,
 )
 from optimizer.search.racing_trial import RacingTrial, drop_losers
+from optimizer.search.ranking import by_split
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
@@ -89,6 +90,7 @@ class Search:
         finalists, stopped = finalists or most_rows(unfinished), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
+        finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
         return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
 
     def max_calls(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class Trial:
     """A finished trial: a candidate with its `scores` by dev row. Where racing ended it early (`lost`), `value` is a
     projection to all rows.
 
-    seconds: the median wait of a request under the search's load.
+    seconds: the median wait of a request under the search's load. labels, influence: for a metric of a whole split, the
+    label of each answer, and each row's part in a finalist's value (ranking.py); else empty.
     """
 
     worker: int
@@ -39,6 +40,13 @@ class Trial:
     prompt_tokens: float
     completion_tokens: float
     seconds: float = 0.0
+    labels: dict[int, str | None] = field(default_factory=dict)
+    influence: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def row_values(self) -> dict[int, float]:
+        """A value for each row, whose mean is that by which finalists are compared."""
+        return self.influence or self.scores
 
     @property
     def tokens(self) -> float:
@@ -46,12 +54,15 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """For files and for the study's attributes, where choices stand by name."""
-        return {**vars(self), "candidate": self.candidate.to_params()}
+        kept = {name: one for name, one in vars(self).items() if name != "influence" and (name != "labels" or one)}
+        return {**kept, "candidate": self.candidate.to_params()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trial:
         scores = {int(row): float(score) for row, score in value["scores"].items()}
-        return cls(**{**value, "candidate": Candidate.from_params(value["candidate"]), "scores": scores})
+        labels = {int(row): label for row, label in value.get("labels", {}).items()}
+        parts = {"candidate": Candidate.from_params(value["candidate"]), "scores": scores, "labels": labels}
+        return cls(**{**value, **parts})
 
 
 def distributions(choices: Choices) -> dict[str, BaseDistribution]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 LINES = {
     "train ": (
         "Demos come from train. The search chooses by dev. Test is read once, at the end, so that no choice can be "
         "fitted to it. Questions about one passage stay in one split."
     ),
-    "with ": "Two prompts that are closer than this cannot be told apart by so few rows.",
+    "with dev rows": "Two prompts that are closer than this cannot be told apart by so few rows.",
+    "with test rows": "What the verdict can see: so few rows miss a small gain, even where there is one.",
     "layout ": "A server that cannot take a form of prompt is searched without it.",
     "the endpoint does not constrain": "Typed answers are then checked instead of forced.",
     "forecast": "What the run may cost at most, said before anything is paid. --max-calls and --max-usd set a limit.",
@@ -48,8 +51,11 @@ LINES = {
         "The winner was chosen by dev, so its score there is partly luck, and as a rule higher than on test. Believe "
         "test."
     ),
-    "The winner beats": "The interval of the gain lies above zero, so best.json gets the winner.",
-    "The winner does not beat": "The interval of the gain holds zero, so best.json gets the baseline prompt.",
+    "The winner beats": (
+        "The interval of the gain lies above zero, and p is at most 0.05, corrected for how often these rows were "
+        "used. So best.json gets the winner."
+    ),
+    "The winner does not beat": "The gain may be chance, so best.json gets the baseline prompt.",
     "Replies cut": "They ended at the length limit. Where they can be read they are scored all the same.",
     "trials evaluated": "Of all candidates on all of dev, so much was really asked.",
     "over the best prompt": "What the student gains over the prompt that taught it, on the same questions.",
@@ -80,6 +86,6 @@ ARMS = {
 
 
 def meaning(line: str) -> str:
-    """What a line means; empty for one that is not known here. A number at its beginning does not count."""
-    words = line.lstrip("0123456789, ") if line[:1].isdigit() else line
+    """What a line means; empty for one that is not known here. Numbers do not count."""
+    words = re.sub(r"\d[\d,]* ", "", line)
     return next((text for start, text in LINES.items() if words.startswith(start)), "")

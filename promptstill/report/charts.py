@@ -63,7 +63,9 @@ class Point:
 def interval_chart(bars: Sequence[Interval], label: str, *, zero: bool = False) -> Markup:
     """Means as dots on their intervals, a row each. `zero`: they are differences, and a line marks zero."""
     ends = [end for bar in bars for end in (bar.low, bar.high)]
-    span = padded([*ends, 0.0]) if zero else (-0.04 * max(*ends, 1.0), padded([0.0, *ends])[1])
+    low, high = padded([*ends, 0.0])
+    # Only a score such as Matthews' correlation lies below zero.
+    span = (low, high) if zero or min(ends) < 0 else (-0.04 * max(*ends, 1.0), high)
     axes = row_axes([bar.label for bar in bars], span)
     parts = [x_axis(axes, label), name_rows(axes, [bar.label for bar in bars])]
     if zero:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from promptstill.report.plot import PALETTE
+from promptstill.text import p_text
 
 SHARED_PAGES = Path(__file__).parent / "pages"
 
@@ -30,6 +31,7 @@ def environment(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"points": points, "signed": signed, "percent": percent, "count": count, "when": when}
+    templates.filters["p_text"] = p_text
     return templates
 
 

@@ -79,7 +79,8 @@ def row_views(rows: Sequence[ReportRow]) -> list[RowView]:
 def row_texts(row: ReportRow) -> list[str]:
     """All texts of a row."""
     values = [*row.row.inputs.values(), *row.row.gold.values()]
-    return [*map(as_text, values), *(answer.reply for answer in row.replies.values())]
+    answers = row.replies.values()
+    return [*map(as_text, values), *(answer.reply for answer in answers), *(answer.feedback for answer in answers)]
 
 
 def row_view(number: int, row: ReportRow, limit: int) -> RowView:
@@ -87,10 +88,10 @@ def row_view(number: int, row: ReportRow, limit: int) -> RowView:
     inputs, gold = row.row.inputs, row.row.gold
     texts = [RowText(name, *cut_text(as_text(value), limit)) for name, value in inputs.items()]
     texts += [RowText(f"gold {name}", *cut_text(as_text(value), limit)) for name, value in gold.items()]
-    texts += [
-        RowText(label, *cut_text(answer.reply, limit), answer.score, cut_text(answer.remark, 200)[0])
-        for label, answer in row.replies.items()
-    ]
+    for label, answer in row.replies.items():
+        texts.append(RowText(label, *cut_text(answer.reply, limit), answer.score, cut_text(answer.remark, 200)[0]))
+        if answer.feedback:
+            texts.append(RowText(f"the metric on {label}", *cut_text(answer.feedback, limit)))
     return RowView(
         number,
         " ".join(row.kinds),

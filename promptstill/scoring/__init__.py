@@ -1,1 +1,1 @@
-"""Scores of a prompt on rows, and its report on the test split."""
+"""Scores of a prompt on rows, its report on the test split, and rivals that need no model."""

@@ -14,7 +14,9 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import ModelAnswer, Part, answer
 from promptstill.task.examples import Example
 from promptstill.task.judge import judge_paid_by
-from promptstill.task.metrics import apply_metric, is_judge
+from promptstill.task.metrics import MetricResult, apply_metric, is_judge
+from promptstill.task.metrics.apply import find_labels
+from promptstill.task.metrics.whole import Labels
 from promptstill.task.recipe import Metric
 
 Result = TypeVar("Result")
@@ -26,7 +28,8 @@ class ScoredRow:
 
     outputs: None where the reply could not be parsed. reason: why the row scored zero without a metric, else None.
     seconds: from the request to its reply. cut: whether the reply ended at max_tokens; where it parses, it is scored.
-    part: as in `ModelAnswer`.
+    part: as in `ModelAnswer`. feedback: the metric's own words, empty where it has none. labels:
+    what a metric of a whole split counts by, None for any other.
     """
 
     example: Example
@@ -40,6 +43,8 @@ class ScoredRow:
     seconds: float
     cut: bool = False
     part: Part | None = None
+    feedback: str = ""
+    labels: Labels | None = None
 
     @property
     def unparsed(self) -> bool:
@@ -88,12 +93,15 @@ async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Cl
 
 async def score_answer(example: Example, given: ModelAnswer, metric: Metric, client: Client) -> ScoredRow:
     """The result of a row whose answer is there."""
+    whole = example.whole or example
+    zero = MetricResult(0.0, labels=find_labels(metric, whole, None))
     if given.outputs is None:
-        return to_scored_row(example, given, 0.0, given.reason)
+        return to_scored_row(example, given, zero, given.reason)
     try:
-        return to_scored_row(example, given, await score_async(metric, example.whole or example, given.outputs, client))
+        result = await score_async(metric, whole, given.outputs, client)
     except ReplyError as error:
-        return to_scored_row(example, given, 0.0, f"unjudged: {error}")
+        return to_scored_row(example, given, zero, f"unjudged: {error}")
+    return to_scored_row(example, given, result)
 
 
 async def answer_row(prompt: Prompt, example: Example, client: Client, role: str) -> ModelAnswer:
@@ -105,20 +113,31 @@ async def answer_row(prompt: Prompt, example: Example, client: Client, role: str
     return await answer_by_program(example.program, prompt, example.whole or example, client, role)
 
 
-def to_scored_row(example: Example, given: ModelAnswer, score: float, reason: str | None = None) -> ScoredRow:
-    """The result of a row from its answer."""
+def to_scored_row(example: Example, given: ModelAnswer, result: MetricResult, reason: str | None = None) -> ScoredRow:
+    """The result of a row from its answer and what the metric says of it."""
     reply = given.completion
     usage = (reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens, reply.seconds)
-    return ScoredRow(example, score, reply.text, given.outputs, reason, *usage, given.cut, given.part)
+    return ScoredRow(
+        example,
+        result.score,
+        reply.text,
+        given.outputs,
+        reason,
+        *usage,
+        given.cut,
+        given.part,
+        result.feedback,
+        result.labels,
+    )
 
 
-async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any], client: Client) -> float:
+async def score_async(metric: Metric, example: Example, outputs: Mapping[str, Any], client: Client) -> MetricResult:
     """As `apply_metric`; what a judge costs counts in the client's allowance.
 
     A judge waits for a model: it is called in one of the client's threads, so that the run's own requests go on.
     """
 
-    def score() -> float:
+    def score() -> MetricResult:
         with judge_paid_by(client.allowance):
             return apply_metric(metric, example, outputs)
 

@@ -12,19 +12,23 @@ from promptstill.files import write_jsonl
 from promptstill.scoring.evaluate import ScoredRow
 from promptstill.scoring.test_report import TestVerdict
 from promptstill.task.examples import Example
+from promptstill.task.metrics.whole import Labels
 
 
 @dataclass(frozen=True)
 class ArmReply:
     """An arm's reply to a row; `reason` says why one that could not be used scored zero, else it is None.
 
-    cut: whether it ended at max_tokens; where it parses all the same, it is scored.
+    cut: whether it ended at max_tokens; where it parses all the same, it is scored. feedback: the metric's own words.
+    labels: what a metric of a whole split counts by, None for any other.
     """
 
     score: float
     reply: str
     reason: str | None
     cut: bool = False
+    feedback: str = ""
+    labels: Labels | None = None
 
     @property
     def unparsed(self) -> bool:
@@ -77,7 +81,7 @@ def to_test_row(results: Mapping[str, ScoredRow]) -> TestRow:
 
 
 def to_arm_reply(result: ScoredRow) -> ArmReply:
-    return ArmReply(round(result.score, 6), result.reply, result.reason, result.cut)
+    return ArmReply(round(result.score, 6), result.reply, result.reason, result.cut, result.feedback, result.labels)
 
 
 def gold_values(example: Example) -> dict[str, Any]:
@@ -93,6 +97,11 @@ def read_test_rows(path: Path) -> list[TestRow]:
     return [row_from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
+def reply_from_json(value: Mapping[str, Any]) -> ArmReply:
+    labels = value.get("labels")
+    return ArmReply(**{**value, "labels": Labels(**labels) if labels else None})
+
+
 def read_row_ids(path: Path) -> list[str]:
     """The ids of the rows of a test.jsonl; none where there is no such file. Raises `ValueError` for a broken one."""
     if not path.is_file():
@@ -101,5 +110,5 @@ def read_row_ids(path: Path) -> list[str]:
 
 
 def row_from_json(value: Mapping[str, Any]) -> TestRow:
-    answers = {arm: ArmReply(**answer) for arm, answer in value["answers"].items()}
+    answers = {arm: reply_from_json(answer) for arm, answer in value["answers"].items()}
     return TestRow(value["id"], value["inputs"], value["gold"], answers, value.get("group", value["id"]))

@@ -12,12 +12,13 @@ from promptstill.prompt.layouts.dspy_default import dspy_default
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import stored_answer
+from promptstill.scoring.compare import Marks, difference, estimate
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_row, score_rows
 from promptstill.scoring.rivals.report import RivalReport
-from promptstill.stats import ALPHA, MIN_GROUPS, Estimate, Gain, gain, mean_interval
+from promptstill.stats import ALPHA, MIN_GROUPS, Estimate, Gain
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
-from promptstill.text import plural
+from promptstill.text import p_text, plural
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def bonferroni_note(p: float, count: int, evaluated: str = "winners", over: str 
     """The p-value of a gain that is the best of `count` on the same test rows, by the Bonferroni correction."""
     return (
         f"{count} {evaluated} were evaluated on these test rows so far. "
-        f"As the best of {count}, this gain over {over} has p = {min(1.0, count * p):.4f} (Bonferroni)."
+        f"As the best of {count}, this gain over {over} has {p_text(min(1.0, count * p))} (Bonferroni)."
     )
 
 
@@ -193,11 +194,9 @@ def _join(parts: Sequence[TestReport], seed: int) -> TestReport:
 def compare_reports(reports: Reports, dev_score: float, seed: int) -> TestVerdict:
     """The verdict on baseline prompt, DSPy's default and winner; `dev_score` is the winner's score on dev."""
     baseline, dspy, winner = reports
-    groups = [result.example.group for result in winner.results]
 
     def winner_over(other: TestReport) -> Gain:
-        scores, others = ([result.score for result in report.results] for report in (winner, other))
-        return gain(scores, others, seed, groups)
+        return difference(Marks.of(winner.results), Marks.of(other.results), seed)
 
     return TestVerdict(
         baseline=baseline,
@@ -235,7 +234,7 @@ def summarize_results(results: Sequence[ScoredRow], seed: int) -> TestReport:
     count = len(results)
     prompt_tokens, completion_tokens = mean_tokens(results)
     return TestReport(
-        score=mean_interval([one.score for one in results], seed, [one.example.group for one in results]),
+        score=estimate(Marks.of(results), seed),
         parse_failures=sum(one.unparsed for one in results) / count,
         cut=sum(one.cut for one in results) / count,
         prompt_tokens=prompt_tokens,

@@ -77,7 +77,11 @@ class Judge:
         self._client: JudgeClient | None = None
 
     def mark(self, question: str, highest: float = 10) -> float:
-        """The mark in the judge's reply as a share of `highest`: from 0.0 to 1.0.
+        """The mark in the judge's reply as a share of `highest`: from 0.0 to 1.0. Raises as `review` does."""
+        return self.review(question, highest)[0]
+
+    def review(self, question: str, highest: float = 10) -> tuple[float, str]:
+        """The mark, as `mark` gives it, and the reply without its thinking, which says why: what a metric may return.
 
         Where a reply holds no mark, the judge is asked again, at temperature 0.7. Raises `ReplyError` after three such
         replies.
@@ -85,7 +89,7 @@ class Judge:
         for sample in range(TRIES):
             reply = self.ask(question, sample)
             try:
-                return read_mark(reply, highest)
+                return read_mark(reply, highest), THINKING.sub("", reply).strip()
             except ReplyError as error:
                 failure = error
         raise failure

@@ -13,9 +13,10 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
 from promptstill.task.load import RecipeFile, load_recipe
 from promptstill.task.metrics import is_judge
-from promptstill.task.metrics.gold import gold_warnings, refuse_one_label, refuse_unknown_accepted
+from promptstill.task.metrics.gold import gold_warnings, label_warnings, refuse_one_label, refuse_unknown_accepted
+from promptstill.task.metrics.whole import split_warnings
 from promptstill.task.program import Program, program_example
-from promptstill.task.recipe import Recipe
+from promptstill.task.recipe import SPLITS, Recipe
 from promptstill.task.records import to_rows
 from promptstill.task.splits import Splits, split_examples, split_rows
 from promptstill.task.subject import Subject, read_subject
@@ -86,7 +87,9 @@ def check_metric(recipe: Recipe, splits: Splits, task: Task) -> list[str]:
     if is_judge(recipe.metric):
         return []
     refuse_one_label(recipe.metric, examples, task.outputs)
-    return gold_warnings(recipe.metric, examples)
+    named: dict[str, Sequence[Example]] = {name: getattr(splits, name) for name in SPLITS}
+    lines = [*gold_warnings(recipe.metric, examples), *label_warnings(recipe.metric, named, task.outputs)]
+    return [*lines, *split_warnings(recipe.metric, named)]
 
 
 def read_own_of(own: OwnPrompt, task: Task) -> Prompt:

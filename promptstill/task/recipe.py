@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from promptstill.prompt.own.read import OwnPrompt
 from promptstill.task.rows import resolve_path
 
-Metric = Callable[[Any, Any], float]  # of an example and a prediction; from 0 to 1, higher is better
+Metric = Callable[[Any, Any], object]  # of an example and a prediction; see promptstill/task/metrics/apply.py
 SplitName = Literal["train", "dev", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
 RECIPE_ATTRIBUTE = "__promptstill_recipe__"  # set on a function by @recipe
@@ -26,7 +26,7 @@ class Recipe:
     one predictor of several.
     examples: rows with the signature's fields, and optionally `split`: what `read_csv` or `read_jsonl` returns, other
     mappings, `dspy.Example` objects, a data frame (pandas, polars), or a data set of Hugging Face.
-    metric: `f(example, prediction) -> float in [0, 1]`.
+    metric: `f(example, prediction) -> float in [0, 1]`, or `-> (float, text)`, where the text says why.
     model: "smollm2-135m", a local folder, a hub id, or a name that the remote endpoint knows.
     instructions: further instructions to try beside the signature's own.
     group: a field; rows with the same value in it stay in one split.

@@ -55,7 +55,7 @@ ROWS = [
 ]
 
 
-# The metric: exact_match, token_f1 or contains of a field, or a function of your own:
+# The metric: exact_match, token_f1, contains, set_f1 or macro_f1 of a field, or a function of your own:
 #     def score(example, prediction) -> float:  # from 0 to 1, higher is better
 #         return float(example.liked == prediction.liked)
 @recipe

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.cells import append, cell, machine, read
+from benchmarks.cells import RESULTS, append, cell, machine, read
 
 ABOUT = {"at": "2026-01-01T00:00:00+00:00", "seconds": 60.0, "versions": {"python": "3.11.0", "numpy": "2.0"}}
 
@@ -48,6 +48,8 @@ def test_a_part_names_the_machines_of_its_own_cells(tmp_path: Path) -> None:
 
 def test_every_part_that_has_cells_is_on_the_page_of_the_project() -> None:
     page = results.PAGE.read_text(encoding="utf-8")
-    for part in results.PARTS:
+    measured = [part for part in results.PARTS if read(part, RESULTS)]
+    assert len(measured) > 5
+    for part in measured:
         assert f"> `{results.command(part)}`:" in page, part
     assert "cannot be shown" not in page

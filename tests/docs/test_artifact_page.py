@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import product
 from typing import Any
 
@@ -19,6 +20,7 @@ from promptstill.prompt.artifact import MAX_BYTES, SCHEMA_VERSION, read_artifact
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import NearestDemos
 from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.test_report import FoldScores
 from tests.support import ROOT, artifacts
 from tests.support.distilled import sample_distillation
 
@@ -89,7 +91,14 @@ def bests(finished_run: RunFolder) -> list[dict[str, Any]]:
     prompts = [*artifacts.prompts("fake").values(), *near]
     shapes = [best | {"prompt": prompt.model_dump(mode="json")} for prompt in prompts]
     gated = best["scores"]["dev"] | {"gate_rows": best["scores"]["dev"]["shipped_rows"]}
-    return [best, *shapes, *(best | {"scores": best["scores"] | change} for change in ({"test": None}, {"dev": gated}))]
+    fold = asdict(FoldScores(8, 0.1, 0.5, 0.6, best["id"]))
+    folded = {"test": best["scores"]["test"] | {"folds": [fold]}}
+    return [
+        best,
+        *shapes,
+        best | {"scores": best["scores"] | folded},
+        *(best | {"scores": best["scores"] | change} for change in ({"test": None}, {"dev": gated})),
+    ]
 
 
 @pytest.fixture(scope="module")

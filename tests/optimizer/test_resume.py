@@ -31,7 +31,8 @@ def test_a_model_that_the_endpoint_does_not_have_leaves_no_folder(tmp_path: Path
 def test_a_resume_refuses_by_name_what_cannot_change_and_takes_a_price(tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:
         assert run([*command(fake, tmp_path), "--max-calls", "250"], tmp_path).returncode == 0
-        for option, value in (("--seed", "3"), ("--layout", "raw"), ("--proposer", "other"), ("--model", "other")):
+        fixed = {"--seed": "3", "--split-seed": "3", "--layout": "raw", "--proposer": "other", "--model": "other"}
+        for option, value in fixed.items():
             refused = run(resume(tmp_path, option, value), tmp_path)
             assert refused.returncode == 2 and option in refused.stderr, refused.stderr
         priced = run(resume(tmp_path, "--max-calls", "400", "--max-usd", "9", "--price", "0.15,0.60"), tmp_path)

@@ -14,7 +14,7 @@ from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.scoring.rows import read_row_ids
 from promptstill.task.examples import Example
 from tests.support.codes import RECIPE, best, command, knows_with_demos, run
-from tests.support.fake import Body, FakeEndpoint
+from tests.support.fake import FakeEndpoint
 from tests.support.finished import copied
 
 
@@ -30,6 +30,7 @@ def example(row: str) -> Example:
 def beside(folder: RunFolder, name: str) -> RunFolder:
     other = RunFolder(folder.path.with_name(name))
     other.logs_dir.mkdir(parents=True)
+    other.note(name=name)
     return other
 
 
@@ -70,35 +71,23 @@ def test_the_winners_of_a_run_that_names_no_rows_are_of_the_rows_of_its_test(
 
 
 def test_runs_with_other_seeds_measure_their_winners_on_the_same_rows(tmp_path: Path) -> None:
-    """The winners differ: each run's recipe has an instruction of its own, and its model is right with that alone."""
-    told = []
-    with FakeEndpoint(knows_by_instruction) as fake:
-        for seed in (0, 1, 2):
-            few = ("--trials", "3", "--proposals", "0", "--layout", "raw", "--seed", str(seed))
-            argv = command(fake, tmp_path, *few)
-            (tmp_path / "codes.py").write_text(
-                RECIPE.replace("split=", f'instructions=["Say it well, {seed}."], split=')
-                .replace("120)]", "60)]")
-                .replace("(40, 40, 40)", "(20, 20, 20)")
-            )
+    """The winners differ: each run's signature has an instruction of its own."""
+    told, few = [], ("--trials", "4", "--proposals", "0", "--no-dspy")
+    with FakeEndpoint(knows_with_demos) as fake:
+        for seed in ("0", "1", "2"):
+            argv = command(fake, tmp_path, *few, "--seed", seed)
+            (tmp_path / "codes.py").write_text(RECIPE.replace("Say the code", f"For {seed}, say the code"))
             done = run(argv, tmp_path)
             assert done.returncode == 0, done.stderr
             told.append(done.stdout)
     records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/run.json")]
+    assert {record["settings"]["seed"] for record in records} == {0, 1, 2}
     assert len({record["splits"]["sha256"]["test"] for record in records}) == 1
     assert len({winner for record in records for entry in record["measured"] for winner in entry["winners"]}) == 3
-    assert "20 rows, read once" in told[0] and "20 rows, read for 2 winners so far" in told[1]
-    assert "20 rows, read for 3 winners so far" in told[2]
+    assert "40 rows, read once" in told[0] and "40 rows, read for 2 winners so far" in told[1]
+    assert "40 rows, read for 3 winners so far" in told[2]
     assert "3 winners were evaluated on these test rows so far. As the best of 3, this gain" in told[2]
     assert best(tmp_path)["scores"]["test"]["winners"] == 3 and best(tmp_path)["splits"]["seed"] == 0
-
-
-def knows_by_instruction(body: Body) -> str:
-    """Right where the prompt says so."""
-    text = json.dumps(body["messages"])
-    if "Say it well" not in text:
-        return "c?"
-    return "c0" if "even" in text.rsplit("w", 1)[-1] else "c1"
 
 
 def sooner(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -51,3 +51,10 @@ def test_what_is_said_before_and_after_a_run() -> None:
     assert f"more than {MOST_ROWS:,} test rows" in settle_note(Gain(0.001, -0.1, 0.1, 0.9, 40, 40.0, 0.5))
     giant = settle_note(Gain(0.3, -0.03, 0.6, 0.01, 100, 2.0, 0.3))
     assert giant.startswith("About 150 more"), "rows of as few groups as these must also make five"
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.4, 2.0])
+@pytest.mark.parametrize("seen", [0.02, 0.12, 0.3, 0.7, 1.0])
+def test_any_gain_and_spread_has_an_answer(seen: float, spread: float) -> None:
+    rows = rows_to_settle(seen, spread)
+    assert rows is None or 6 <= rows <= MOST_ROWS

@@ -126,6 +126,9 @@ def test_the_permutation_test_is_exact_for_whole_sums_and_counts_every_way_to_fl
         ways = [sum(a * b for a, b in zip(signs, sums, strict=True)) for signs in product((-1, 1), repeat=len(sums))]
         expected = np.mean([abs(way) >= abs(sum(sums)) for way in ways])
         assert sign_flip_p_value(np.array(sums), 0) == pytest.approx(expected)
+    few = np.array([0.5, 0.25, -0.125, 1.5, 0.0, 0.75])
+    expected = np.mean([abs(np.dot(signs, few)) >= few.sum() for signs in product((-1, 1), repeat=6)])
+    assert sign_flip_p_value(few, 0) == pytest.approx(expected) and expected == 0.125
     graded = np.random.default_rng(0).normal(0.1, 1, 40)
     whole = np.rint(graded * 1000)
     assert sign_flip_p_value(whole, 0) == pytest.approx(sign_flip_p_value(graded, 0), abs=0.02)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptstill.text import duration, one_of, plural
+from promptstill.text import duration, one_of, p_text, plural
 
 
 def test_counts_have_their_noun() -> None:
@@ -15,3 +15,7 @@ def test_durations_are_in_seconds_or_minutes() -> None:
 
 def test_choices_are_listed() -> None:
     assert (one_of(["a"]), one_of(["a", "b", "c"])) == ("a", "a, b or c")
+
+
+def test_a_p_value_is_never_shown_as_zero() -> None:
+    assert (p_text(0.03125), p_text(0.00005), p_text(0.00001)) == ("p = 0.0312", "p = 0.0001", "p < 0.0001")

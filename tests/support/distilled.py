@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from distill.folder import DistilledFolder
@@ -20,13 +21,17 @@ from distill.train.job import TrainingResult
 from distill.verdict.adapter_check import AdapterCheck
 from distill.verdict.arms import Arm, Speed
 from distill.verdict.retention import Retention
-from distill.verdict.verdict import FinalTraining, TrainingCost, compare_arms
+from distill.verdict.verdict import DistillVerdict, FinalTraining, TrainingCost, compare_arms
 from optimizer.run.folder import RunFolder
+from promptstill import exact_match
 from promptstill.engine.models import Model
 from promptstill.files import write_jsonl
 from promptstill.prompt.artifact import read_artifact
 from promptstill.prompt.layouts.bare import bare_prompt
+from promptstill.scoring.rivals.measure import score_outputs
+from promptstill.scoring.rivals.report import RivalResult, compare_rivals
 from promptstill.stats import mean_interval
+from promptstill.task.examples import Example
 from promptstill.task.open import open_task
 from tests.support.finished import HOSTILE
 
@@ -45,7 +50,7 @@ def arm(right: float, tokens: float, per_s: float, n: int = 300, seed: int = 0) 
 
 def arm_with_replies(right: float, tokens: float, per_s: float) -> Arm:
     """An arm of 40 rows with a hostile reply to each."""
-    replies = tuple((f"reply {n} {HOSTILE}", None, False) for n in range(40))
+    replies = tuple((f"reply {n} {HOSTILE}", None, False, "") for n in range(40))
     return replace(arm(right, tokens, per_s, n=40), replies=replies)
 
 
@@ -66,7 +71,7 @@ def sample_distillation(finished: RunFolder, folder: DistilledFolder) -> Distill
         teacher_data=TeacherData(rows, sha256, 1.0, {"scored too low": 5}, 40, 9.0, {}, 8192),
         student=student,
         gold=student,
-        verdict=compare_arms(arms[0], arms[1], arms[2], arms[3], COST, 1, 0),
+        verdict=with_rivals(compare_arms(arms[0], arms[1], arms[2], arms[3], COST, 1, 0), splits.test),
         adapter_check=AdapterCheck("live", 9, 0.0, 1.0, 1.0, 0.1),
         retention=Retention(9, 0.9, 0.9, {}, 0, 0),
         merged_difference=None,
@@ -86,6 +91,13 @@ def cross_validated(result: Distillation, folder: DistilledFolder) -> Distillati
         verdict=replace(result.verdict, final=FinalTraining(120, len(data.rows), 2, 9.0)),
         final=FinalStudent(final, replace(result.adapter_check, tokens=11)),
     )
+
+
+def with_rivals(verdict: DistillVerdict, rows: Sequence[Example]) -> DistillVerdict:
+    """The verdict with one rival, which answers every row alike."""
+    results = [score_outputs(row, {"code": "c0"}, exact_match("code")) for row in rows]
+    rivals = compare_rivals(verdict.student.marks, {"nearest": RivalResult(results, {"k": 3})}, 0)
+    return replace(verdict, rivals=rivals)
 
 
 def write_student(folder: DistilledFolder, name: str = "student", content: object = None) -> TrainedStudent:

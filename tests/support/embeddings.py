@@ -63,7 +63,7 @@ class FakeEmbeddings:
         return web.json_response({"object": "list", "data": data[::-1], "model": self.model})
 
     def _refusal(self, request: web.Request, body: dict[str, Any]) -> tuple[int, str] | None:
-        texts = body.get("input")
+        texts: Any = body.get("input")
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return 401, "invalid api key"
         if status := self.misbehave(self.requests):

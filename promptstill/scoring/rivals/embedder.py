@@ -15,7 +15,15 @@ from dataclasses import dataclass
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from promptstill.endpoint.client import AttemptFailed, Endpoint, no_answer_error, open_session, raise_for_status
+from promptstill.endpoint.client import (
+    AttemptFailed,
+    Endpoint,
+    error_message,
+    no_answer_error,
+    open_session,
+    raise_for_status,
+    without_key,
+)
 from promptstill.endpoint.url import split_model
 from promptstill.errors import RequestRefused, UserError
 from promptstill.scoring.evaluate import gather_or_cancel
@@ -84,7 +92,7 @@ class Embedder:
         if response.status == 404:
             raise UserError(
                 f"The endpoint has no embeddings of {self.model}.",
-                f"{self.endpoint.base_url} answered 404: {text[:300]}",
+                f"{self.endpoint.base_url} answered 404: {without_key(self.endpoint, error_message(text))}",
                 f"Check {OPTION}.",
             )
         raise_for_status(self.endpoint, response.status, text)

@@ -36,7 +36,7 @@ class LabelRival:
         """The rival with the C that scores highest on dev; None where no output is a label."""
         if not self.task.labels:
             return None
-        c = USUAL_C if len(self._parts) < 1 else self.task.choose(CS, self._dev_answers)
+        c = self.task.choose(CS, self._dev_answers) if self._parts else USUAL_C
         label = self._learn(c, self.task.train)
         others = self._others.settings if self._others else {}
         return FittedRival(lambda rows: self._with_others(rows, label(rows)), {"C": c, **others})

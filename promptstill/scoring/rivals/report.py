@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from promptstill.scoring.compare import Marks, difference, estimate
 from promptstill.scoring.evaluate import ScoredRow
-from promptstill.stats import Estimate, Gain, gain, mean_interval
+from promptstill.stats import Estimate, Gain
 
 LABELS = {
     "majority": "majority",
@@ -16,7 +17,7 @@ LABELS = {
     "embeddings": "embeddings",
 }
 SUBJECTS = {  # of sentences
-    "majority": "The commonest answer for every row",
+    "majority": "The same answer to every row",
     "nearest": "The answer of the nearest train rows",
     "bag_of_words": "A bag of words",
     "embeddings": "A classifier on embeddings",
@@ -52,13 +53,14 @@ class RivalReport:
         return cls(Estimate(**value["score"]), Gain(**value["gain"]), value["settings"])
 
 
-def compare_rivals(scores: Sequence[float], rivals: Mapping[str, RivalResult], seed: int) -> dict[str, RivalReport]:
-    """The rivals' reports beside `scores` of the same rows in the same order; `seed` is of intervals and tests."""
+def compare_rivals(marks: Marks, rivals: Mapping[str, RivalResult], seed: int) -> dict[str, RivalReport]:
+    """The rivals' reports beside `marks` of the same rows in the same order; `seed` is of intervals and tests."""
 
     def report(rival: RivalResult) -> RivalReport:
-        others, groups = [row.score for row in rival.results], [row.example.group for row in rival.results]
-        over = gain(scores, others, seed, groups)
-        return RivalReport(mean_interval(others, seed, groups), over, rival.settings, tuple(rival.results))
+        others = Marks.of(rival.results)
+        return RivalReport(
+            estimate(others, seed), difference(marks, others, seed), rival.settings, tuple(rival.results)
+        )
 
     return {name: report(rival) for name, rival in rivals.items()}
 
@@ -73,7 +75,8 @@ def rival_note(score: float, rivals: Mapping[str, RivalReport]) -> str:
     if best.gain.clear:
         return ""
     figures = f"({100 * best.score.mean:.1f} against {100 * score:.1f})"
-    return f"{SUBJECTS[name]} {standing(best)} here {figures}: you may need no model for this."
+    needless = "language model" if name == "embeddings" else "model"
+    return f"{SUBJECTS[name]} {standing(best)} here {figures}: you may need no {needless} for this."
 
 
 def standing(rival: RivalReport) -> str:

@@ -11,6 +11,7 @@ from promptstill.prompt.fields import Field, as_text
 from promptstill.scoring.rivals.kinds import Kind, output_kind
 from promptstill.task.examples import Example
 from promptstill.task.metrics import apply_metric
+from promptstill.task.metrics.apply import overall_score
 from promptstill.task.recipe import Metric
 
 Answer = Mapping[str, Any]
@@ -69,4 +70,5 @@ class RivalTask:
         return max(settings, key=lambda one: self._score(dev_answers(one)))
 
     def _score(self, answers: Sequence[Answer]) -> float:
-        return sum(apply_metric(self.metric, row, answer) for row, answer in zip(self.dev, answers, strict=True))
+        pairs = zip(self.dev, answers, strict=True)
+        return overall_score([apply_metric(self.metric, row, answer) for row, answer in pairs])

@@ -1,14 +1,30 @@
-"""The one place that calls a metric: its value is checked, and what it raises is reported with its row."""
+"""The one place that calls a metric: its value is checked, and what it raises is reported with its row.
+
+A metric returns a score; or `(score, feedback)`, or an object with `.score` and `.feedback`, such as a
+`dspy.Prediction`, as the metrics of DSPy's GEPA do. The feedback is a text that says why.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from promptstill.errors import PromptstillError, ReplyError, UserError
 from promptstill.task.examples import Example
+from promptstill.task.metrics.whole import Labels, SplitMetric, split_score
 from promptstill.task.recipe import Metric
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """What a metric says of one prediction: a score from 0 to 1, and why, where it says that; labels: what a metric of
+    a whole split needs of the row, None for any other."""
+
+    score: float
+    feedback: str = ""
+    labels: Labels | None = None
 
 
 def is_judge(metric: Metric) -> bool:
@@ -21,8 +37,8 @@ def metric_name(metric: Metric) -> str:
     return str(getattr(metric, "__name__", "metric"))
 
 
-def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> float:
-    """The metric's value for one prediction, from 0 to 1. Raises `UserError` that names the metric and the row.
+def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> MetricResult:
+    """The metric's result for one prediction. Raises `UserError` that names the metric and the row.
 
     What a judge raises is passed on: `ReplyError` for a reply without a mark, or what its endpoint failed with.
     """
@@ -31,7 +47,7 @@ def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -
     name = metric_name(metric)
     gold = dspy.Example(**{**example.row, **example.outputs}).with_inputs(*example.inputs)
     try:
-        score = metric(gold, dspy.Prediction(**outputs))
+        value = metric(gold, dspy.Prediction(**outputs))
     except (PromptstillError, ReplyError):
         raise
     except Exception as error:  # it is the user's code: whatever it raises is reported with its row
@@ -40,10 +56,33 @@ def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -
             f"The prediction was {dict(outputs)}.",
             "Mend the metric; it must take any prediction of the signature.",
         ) from error
-    if isinstance(score, bool | int | float) and math.isfinite(score) and 0 <= score <= 1:
-        return float(score)
+    score, feedback = split_value(value)
+    is_score = isinstance(score, bool | int | float) and math.isfinite(score) and 0 <= score <= 1
+    if is_score and (feedback is None or isinstance(feedback, str)):
+        return MetricResult(float(score), feedback or "", find_labels(metric, example, outputs))
     raise UserError(
-        f"The metric {name} returned {score!r} on {example.location}.",
+        f"The metric {name} returned {value!r} on {example.location}.",
         "",
-        "A metric returns a number from 0 to 1, higher is better.",
+        "A metric returns a number from 0 to 1, higher is better; or such a number and a text: (score, feedback).",
     )
+
+
+def find_labels(metric: Metric, example: Example, outputs: Mapping[str, Any] | None) -> Labels | None:
+    """The row's labels for a metric of a whole split; None for any other. outputs: None for an unusable reply."""
+    return metric.labels(example, outputs) if isinstance(metric, SplitMetric) else None
+
+
+def overall_score(results: Sequence[MetricResult]) -> float:
+    """The score of a split, from the results of its rows: their mean, or that of a metric of a whole split."""
+    if labels := [one.labels for one in results if one.labels]:
+        return split_score(labels)
+    return sum(one.score for one in results) / len(results)
+
+
+def split_value(value: Any) -> tuple[Any, Any]:
+    """What a metric returned as score and feedback; None for the feedback where there is none."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
+    if isinstance(value, int | float) or not hasattr(value, "score"):
+        return value, None
+    return value.score, getattr(value, "feedback", None)

@@ -5,13 +5,14 @@ Refuses a metric by which no row's gold answer scores, and rows that all have on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from promptstill.errors import UserError
 from promptstill.prompt.fields import Field, as_text
 from promptstill.task.examples import Example
 from promptstill.task.load import did_you_mean
 from promptstill.task.metrics.apply import apply_metric, metric_name
+from promptstill.task.metrics.whole import SplitMetric
 from promptstill.task.recipe import Metric
 from promptstill.text import plural
 
@@ -22,7 +23,7 @@ FULL = 1.0 - 1e-9
 def gold_warnings(metric: Metric, examples: Sequence[Example]) -> list[str]:
     """A line that names the rows whose gold answer does not score in full, if any. Raises `UserError` where the metric
     raises, and where no row scores above zero."""
-    scores = [apply_metric(metric, example, example.outputs) for example in examples]
+    scores = [apply_metric(metric, example, example.outputs).score for example in examples]
     name = metric_name(metric)
     if not any(scores):
         raise UserError(
@@ -38,6 +39,21 @@ def gold_warnings(metric: Metric, examples: Sequence[Example]) -> list[str]:
         f"the metric {name} scores the gold answer below 1.0 in {len(low)} of {plural(len(scores), 'row')}: "
         f"{named}{', …' if len(low) > NAMED_ROWS else ''}; look whether the rows or the metric are wrong"
     ]
+
+
+def label_warnings(metric: Metric, splits: Mapping[str, Sequence[Example]], outputs: Sequence[Field]) -> list[str]:
+    """A line for each split that lacks labels of an output that other rows have; of what a metric of a whole split
+    compares, that metric says so itself."""
+    lines = []
+    for name in (one.name for one in outputs if one.choices):
+        if isinstance(metric, SplitMetric) and metric.field == name:
+            continue
+        found = {split: {as_text(row.outputs.get(name)) for row in rows} for split, rows in splits.items()}
+        for split in ("train", "dev", "test"):
+            if missing := sorted(set().union(*found.values()) - found[split]):
+                named = ", ".join(map(repr, missing[:NAMED_ROWS])) + (", …" if len(missing) > NAMED_ROWS else "")
+                lines.append(f"no {split} row has the {name} {named}: add some, or move some from another split")
+    return lines
 
 
 def refuse_unknown_accepted(metric: Metric, examples: Sequence[Example]) -> None:

@@ -28,8 +28,13 @@ def task(tmp_path: Path) -> BenchTask:
 
 
 def reply(body: dict[str, Any]) -> str:
-    """As the fake of optimize's tests. Proposals are sentences, so that no try fails because of them."""
-    return "Say the code of it, please." if body.get("temperature") else knows_with_demos(body)
+    """As the fake of optimize's tests, in JSON where a schema is asked for. Proposals are sentences."""
+    if body.get("temperature"):
+        return "Say the code of it, please."
+    *before, last = body["messages"]
+    asked = str(last["content"]).partition("\n\nRespond with")[0]  # what DSPy adds has letters of its own
+    text = knows_with_demos({**body, "messages": [*before, {**last, "content": asked}]})
+    return json.dumps({"code": text.split("\n")[-1]}) if body.get("response_format") else text
 
 
 @pytest.fixture

@@ -10,5 +10,6 @@ def contest_record(contestant: str, cap: int, scores: list[float], seed: int = 0
     key = {"task": "t", "rows": "1/2/3", "model": "m", "contestant": contestant, "seed": seed, "cap": cap}
     test = {"scores": scores, "mean": sum(scores) / len(scores), "unparsed": 0.25}
     spending = {"calls": cap, "prompt_tokens": 10, "completion_tokens": 5, "seconds": 7.0}
-    result = {"test": test, "failed": "", "found": True, "side_by_side": 1, **spending, **more}
-    return {"key": key, "result": result, "at": "", "seconds": 0.0}
+    about = {"failed": "", "found": True, "ended": "calls", "side_by_side": 1, "version": "1", "commit": "abc"}
+    result = {"test": test, **about, **(spending if cap else {}), **more}
+    return {"key": key, "result": result, "at": more.get("at", "2026-01-02T"), "seconds": 0.0}

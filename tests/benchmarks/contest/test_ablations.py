@@ -34,4 +34,4 @@ def test_the_section_compares_each_variant_with_the_whole() -> None:
     assert "| random | candidates drawn at random, no TPE | 50.0" in section and "-50.0 (" in section
     assert "| ours | the whole search | 100.0" in section
     again = ablations.section([*records, contest_record("random", 500, [0.0] * 40, seed=1)])
-    assert "- seed by seed at 500 calls: promptstill 100.0; random 50.0, 0.0" in again
+    assert "- seed by seed at 500 calls: ours 100.0; random 50.0, 0.0" in again

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contest import arena
-from benchmarks.contest.contestants import Candidate, argv, best_so_far, has_improved, last_error, points
+from benchmarks.contest.contestants import Candidate, ProcessEnd, argv, best_so_far, last_error, points
 from benchmarks.contest.proxy import Account, Spending
 from benchmarks.contest.tasks import ROOT
 
@@ -19,7 +19,7 @@ def candidate(name: str, dev: float, rows: int, calls: int) -> Candidate:
 START = [candidate("start", 0.0, 0, 0), candidate("first", 0.4, 20, 50)]
 
 
-@pytest.mark.parametrize("module", sorted({*arena.MODULES.values(), *(module for module, _ in arena.PEERS.values())}))
+@pytest.mark.parametrize("module", sorted({module for module, _ in arena.PEERS.values()}))
 def test_the_command_of_a_peer_names_a_module(module: str) -> None:
     command = argv(module, "search", Path("job.json"))
     assert (ROOT / command[2].replace(".", "/")).with_suffix(".py").is_file()
@@ -39,16 +39,6 @@ def test_the_best_so_far_is_scored_on_enough_rows_within_the_calls() -> None:
     assert best_so_far([], 100) is None
 
 
-@pytest.mark.parametrize(
-    ("dev", "better"),
-    [({"start": 0.2, "next": 0.3}, True), ({"start": 0.2, "next": 0.2}, False), ({"next": 0.0}, False)],
-)
-def test_a_try_counts_where_it_ends_better_than_it_began(dev: dict[str, float], better: bool) -> None:
-    scored = [candidate(name, score, 40, 50) for name, score in dev.items()]
-    assert has_improved([candidate("start", 0.0, 0, 0), *scored]) is better
-    assert not has_improved([])
-
-
 def test_a_peers_last_error_is_not_code_that_the_model_wrote(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("dspy.AdapterParseError: no JSON\n\nLM Response: \nclass OddError(Exception):\n    pass\n\n")
@@ -59,13 +49,24 @@ def test_a_peers_last_error_is_not_code_that_the_model_wrote(tmp_path: Path) -> 
     assert last_error(log, 7) == "exit code 7"
 
 
+RETURNED = {"kind": "dspy", "state": "returned"}
+
+
 def test_what_a_peer_returned_counts_from_the_cap_by_which_it_had_ended() -> None:
     account = Account(marks=(100,), spent=Spending(150, 9, 9, 3.0), at_marks={100: Spending(100, 6, 6, 2.0)})
-    final = {"kind": "dspy", "state": "returned"}
-    early, late = points(account, (100, 200), START, final)
+    early, late = points(account, (100, 200), START, RETURNED, ProcessEnd(None, None))
     assert early.program is not None and early.program["state"] == "first" and early.calls == 100
-    assert late.program == final and late.calls == 150 and late.dev == 0.4
-    assert (early.done, late.done) == (False, True)
+    assert late.program == RETURNED and late.calls == 150 and late.dev == 0.4
+    assert (early.ended, late.ended) == ("calls", "itself")
     account.refused = 1
-    (refused,) = points(account, (200,), START, final)
-    assert not refused.done and refused.program != final, "a refused call must not become a result"
+    (refused,) = points(account, (200,), START, RETURNED, ProcessEnd("the cap", None))
+    assert refused.ended == "calls" and refused.program != RETURNED, "a refused call must not become a result"
+
+
+@pytest.mark.parametrize(
+    ("end", "late"),
+    [(ProcessEnd("the time limit of 9 s", None), "clock"), (ProcessEnd(None, "ValueError: no"), "error")],
+)
+def test_what_the_clock_or_an_error_ended_holds_at_the_caps_that_calls_had_reached(end: ProcessEnd, late: str) -> None:
+    account = Account(marks=(100,), spent=Spending(150, 9, 9, 3.0), at_marks={100: Spending(100, 6, 6, 2.0)})
+    assert [one.ended for one in points(account, (100, 200), START, None, end)] == ["calls", late]

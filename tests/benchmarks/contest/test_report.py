@@ -5,67 +5,81 @@ from __future__ import annotations
 from benchmarks.contest import contest
 from tests.benchmarks.contest.records import contest_record as record
 
+GOOD, HALF = [1.0] * 40, [0.0, 1.0] * 20
 
-def test_the_section_averages_seeds_and_says_who_is_ahead() -> None:
-    good, bad = [1.0] * 40, [0.0, 1.0] * 20
-    records = [record("baseline", 0, bad), record("ours", 500, bad), record("ours", 500, good, seed=1)]
-    records += [
-        record("mipro", 500, good, calls=400, version="dspy-ai 1.2"),
-        record("gepa", 500, bad, failed="try 1: ParseError", found=False),
-    ]
+
+def row(section: str, name: str) -> str:
+    return next(line for line in section.splitlines() if line.startswith(f"| {name} |"))
+
+
+def test_the_section_averages_seeds_and_gives_both_intervals() -> None:
+    records = [record("ours", 500, HALF), record("ours", 500, GOOD, seed=1), record("baseline", 0, HALF)]
     section = contest.section(records)
-    assert "baseline prompt, no search: **50.0" in section and "| promptstill | 75.0" in section
-    assert "GEPA: try 1: ParseError" in section and "GEPA had scored nothing within 500 calls" in section
-    assert "at 0 of 1 points" in section and "Clearly better than it: t, rows 1/2/3, m at 500 calls: MIPROv2" in section
-    assert "does not reach MIPROv2's last score (100.0; seed 0)" in section
-    assert "peers: dspy-ai 1.2" in section
-    assert "25%" in section and "side by side" not in section
+    assert "| 75.0 ×2 (rows " in row(section, "promptstill") and ", searches 0 to 100) |" in row(section, "promptstill")
+    assert row(section, "baseline prompt").startswith("| baseline prompt | 50.0 (rows 3") and "25%" in section
+    assert "- seed by seed at 500 calls: promptstill 50.0, 100.0" in section
+    assert "side by side: seconds" not in section
 
 
-def test_the_section_says_with_how_many_calls_ours_has_miprov2s_score() -> None:
-    scores = [1.0, 0.0] * 20
-    records = [record("ours", 500, scores), record("mipro", 500, [0.0] * 40), record("mipro", 2000, scores, calls=1900)]
-    assert "promptstill has MIPROv2's last score within 500 calls; it took 1,900 (seed 0)" in contest.section(records)
-    own = [record("ours", 500, scores, seed) for seed in (1, 2, 3)]
-    ended = [record("mipro", 1000, scores, 1, calls=700), record("mipro", 500, scores, 2, calls=490)]
-    ended += [record("mipro", 1000, scores, 3, calls=100, found=False)]
-    section = contest.section([*records, *own, *ended])
-    assert "it took 1,300 (seed 0, 1)" in section, "each seed's own end; not one by the cap, or without a score"
-    assert "; seed by seed: 500 of 1,900, 500 of 700\n" in section
-    better = record("ours", 1000, [1.0] * 40)
-    mixed = contest.section([*records, better, record("ours", 500, [0.0] * 40, 1), *ended])
-    assert "within 1,000 calls; it took 1,300 (seed 0, 1); seed by seed: 500 of 1,900, not of 700\n" in mixed
-    lost = contest.section([record("ours", 500, [0.0] * 40, 1), *records, *ended])
-    assert "does not reach MIPROv2's last score (50.0; seed 0, 1)" in lost
+def test_whoever_is_above_ours_is_named_beneath_the_table() -> None:
+    records = [record("ours", cap, HALF, seed) for cap in (250, 500) for seed in (0, 1, 2)]
+    records += [record("bag_of_words", 0, GOOD), record("gepa", 500, [*HALF[:-1], 0.0])]
+    section = contest.section(records)
+    for cap in (250, 500):
+        above = next(line for line in section.splitlines() if f"at {cap} calls above promptstill (50.0)" in line)
+        assert "bag of words (no model) by +50.0 (rows +" in above and "clearly" in above and "GEPA" not in above
+    assert "At 0 of 2 points (tasks × caps) nobody is clearly better than ours." in section
+    assert "Clearly better than it: t, rows 1/2/3, m at 250 calls: bag of words (no model)" in section
+    section = contest.section([*records[:-2], record("gepa", 500, HALF)])
+    assert "- at 500 calls nobody is above promptstill (50.0)" in section
+    assert "at 250 calls nobody" not in section, "with nobody to compare"
+    assert "At 1 of 1 points (tasks × caps) nobody is clearly better than ours.\n" in section
 
 
-def test_a_search_that_its_time_limit_ended_is_named_and_its_point_is_not_fair() -> None:
-    scores, ended = [1.0, 0.0] * 20, "try 1: ended by the time limit of 50 s, after 70 calls"
-    late = record("mipro", 500, scores, calls=70, failed=ended)
-    own = [record("ours", cap, scores) for cap in (500, 1000)]
-    section = contest.section([*own, late])
-    assert "this does not show who is better" in section and "best, or within noise" not in section
-    section = contest.section(
-        [*own, late, record("mipro", 1000, scores, calls=700, failed=f"{ended}; no", **{"try": 2})]
-    )
-    assert "it took 700 (seed 0)" in section and "at 2 of 2 points" in section
-    assert "At 1 of these points each peer measured there had all its calls or ended by itself" in section
-    section = contest.section([*own, record("mipro", 1000, scores, calls=1000, failed=ended)])
-    assert "At 1 of" not in section, "it had all its calls"
-    section = contest.section([*own, record("mipro", 500, [1.0] * 40, calls=70, failed=ended)])
-    assert (
-        "this does not show" in section and "Clearly better than it: t, rows 1/2/3, m at 500 calls: MIPROv2" in section
-    )
+def test_a_lead_that_another_search_could_turn_is_within_noise() -> None:
+    records = [record("ours", 500, HALF, seed) for seed in (0, 1, 2)]
+    records += [record("gepa", 500, scores, seed) for seed, scores in enumerate((GOOD, GOOD, [0.0] * 20 + HALF[:20]))]
+    section = contest.section(records)
+    assert "GEPA by +25.0 (rows +" in section and "within noise" in section
+    assert "At 1 of 1 points" in section
+
+
+def test_what_the_clock_ended_is_left_out_and_said() -> None:
+    late = record("mipro", 500, GOOD, ended="clock", failed="ended by the time limit of 50 s, after 70 calls", calls=70)
+    del late["result"]["test"]
+    section = contest.section([record("ours", 500, HALF), record("mipro", 500, HALF, seed=1), late])
+    assert "50.0 (rows" in row(section, 'MIPROv2(auto="light")'), "the other seed stands"
+    why = "is left out at 500 calls: ended by the time limit of 50 s, after 70 calls"
+    assert f'- MIPROv2(auto="light"), seed 0, {why}' in section
+
+
+def test_simba_is_shown_only_where_it_ended_by_itself() -> None:
+    records = [record("ours", cap, HALF) for cap in (250, 500)]
+    records += [record("simba", 250, HALF), record("simba", 500, HALF, ended="itself")]
+    section = contest.section(records)
+    assert row(section, "SIMBA").startswith("| SIMBA |  |  | 50.0")
+    assert "- SIMBA, seed 0, is left out at 250 calls: had not ended by itself" in section
+
+
+def test_results_of_an_older_version_stand_apart_with_their_date() -> None:
+    old = record("ours", 500, GOOD, at="2026-01-01T")
+    old["result"]["version"] = "0"
+    section = contest.section([record("ours", 500, HALF, seed=1), old])
+    assert "| 50.0 (rows" in row(section, "promptstill")
+    assert "- older, of 2026-01-01: promptstill, seed 0, cap 500: 100.0" in section
+    assert "versions, and the commits that they were measured at: 1 (abc)" in section
 
 
 def test_contestants_are_compared_over_the_seeds_that_both_have() -> None:
-    good, bad = [1.0] * 40, [0.0, 1.0] * 20
-    records = [record("ours", 500, good, seed=1), record("ours", 500, bad), record("mipro", 500, bad)]
-    records += [record("ours", 1000, good), record("gepa", 500, bad, seed=2)]
+    records = [record("ours", 500, GOOD, seed=1), record("ours", 500, HALF), record("mipro", 500, HALF)]
+    records += [record("ours", 1000, GOOD), record("gepa", 500, HALF, seed=2)]
     section = contest.section(records)
-    assert "| promptstill | 75.0" in section and " ×2 | 100.0" in section
-    mipro = next(line for line in section.splitlines() if line.startswith("| MIPROv2"))
+    mipro = row(section, 'MIPROv2(auto="light")')
     assert "| +0.0 (" in mipro and mipro.endswith(") at 500 |"), "seed 0 alone, at a cap that is not the last"
-    assert "promptstill has MIPROv2's last score within 500 calls" in section
-    assert "at 1 of 1 points" in section, "gepa has no seed in common with ours"
-    assert 'seed by seed at 500 calls: MIPROv2(auto="light") 50.0; GEPA 50.0; promptstill 50.0, 100.0' in section
+    assert row(section, "GEPA").endswith("|  |"), "no seed in common with ours"
+
+
+def test_a_failure_and_a_search_that_scored_nothing_are_said() -> None:
+    records = [record("ours", 500, HALF), record("gepa", 500, HALF, failed="ParseError", found=False, ended="error")]
+    section = contest.section(records)
+    assert "- GEPA: ParseError" in section and "GEPA had scored nothing within 500 calls" in section

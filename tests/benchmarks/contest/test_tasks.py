@@ -28,7 +28,8 @@ def test_our_own_command_sees_only_one_test_row(task: BenchTask, tmp_path: Path)
     opened = files.open("fake")
     assert [len(getattr(opened.splits, name)) for name in ("train", "dev", "test")] == [30, 20, 30]
     again = write_task_files(task, task.fast, tmp_path / "again")
-    assert again.rows_path.read_bytes() == files.rows_path.read_bytes()
+    assert again.rows_path.read_bytes() == files.rows_path.read_bytes() and again.deal == files.deal
+    assert write_task_files(task, (29, 20, 30), tmp_path / "fewer").deal != files.deal
 
 
 def test_an_answer_is_scored_by_the_recipes_metric_and_none_is_unparsed(task: BenchTask, tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_an_answer_is_scored_by_the_recipes_metric_and_none_is_unparsed(task: Be
 
 
 def test_a_date_of_a_peer_is_compared_as_the_text_that_rows_hold(tmp_path: Path) -> None:
-    extract = next(task for task in TASKS if task.name == "extract")
+    extract = BenchTask("extract", ROOT / "recipes/extract.py", None, (80, 50, 70), (60, 40, 60))
     opened = write_task_files(extract, extract.fast, tmp_path).open("fake")
     row = opened.splits.test[0]
     typed = {**row.outputs, "issued": date.fromisoformat(row.outputs["issued"])}

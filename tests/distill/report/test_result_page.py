@@ -18,6 +18,17 @@ def test_the_page_shows_arms_training_filter_and_rows(distilled: DistilledFolder
     assert page.count("<script") == 1 and "<img" not in page
 
 
+def test_what_needs_no_model_is_in_the_page_the_card_and_the_rows(distilled: DistilledFolder) -> None:
+    page = (distilled.path / "report.html").read_text(encoding="utf-8")
+    assert "<td>nearest rows, k = 3<td>50.0" in page and "over nearest rows" in page
+    card = (distilled.path / "README.md").read_text(encoding="utf-8")
+    assert "| nearest rows, k = 3 | 50.0 |" in card and "What needs no language model, on the same rows:" in card
+    verdict = json.loads(distilled.verdict_path.read_text())
+    assert verdict["rivals"]["nearest"]["gain"]["mean"] == 0.4 and verdict["sentence"].startswith("Distil: ")
+    row = json.loads((distilled.path / "test.jsonl").read_text().splitlines()[0])
+    assert row["answers"]["nearest rows"]["reply"] == "c0"
+
+
 def test_the_page_is_made_again_from_files(distilled: DistilledFolder) -> None:
     before = (distilled.path / "report.html").read_text(encoding="utf-8")
     write_report(distilled)

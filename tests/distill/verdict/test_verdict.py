@@ -9,6 +9,10 @@ import pytest
 
 from distill.verdict.arms import Arm
 from distill.verdict.verdict import DistillVerdict, compare_arms, verdict_sentence
+from promptstill import exact_match
+from promptstill.scoring.rivals.measure import score_outputs
+from promptstill.scoring.rivals.report import RivalResult, compare_rivals
+from promptstill.task.examples import Example
 from tests.support.distilled import COST, arm, arm_with_replies
 
 
@@ -86,3 +90,22 @@ def test_a_verdict_and_an_arm_survive_their_file() -> None:
     again = DistillVerdict.from_json(json.loads(json.dumps(made.to_json())))
     assert again.to_json() == made.to_json() and again.over_best == made.over_best and again.students == 3
     assert Arm.from_json(json.loads(json.dumps(made.best.to_json()))) == made.best
+
+
+def test_a_rival_that_does_as_well_as_the_student_is_named_first() -> None:
+    made = verdict(arm(0.85, 20, 40), arm(0.6, 200, 10))
+    rows = [Example(f"id{n}", "", {}, {"code": "c"}, {"code": "c"}, str(n)) for n in range(300)]
+
+    def with_rival(right: float) -> DistillVerdict:
+        answers = ["c" if score else "d" for score in arm(right, 1, 1).scores]
+        results = [
+            score_outputs(row, {"code": code}, exact_match("code")) for row, code in zip(rows, answers, strict=True)
+        ]
+        return replace(made, rivals=compare_rivals(made.student.marks, {"bag_of_words": RivalResult(results)}, 0))
+
+    as_good, worse = with_rival(0.85), with_rival(0.5)
+    first = "A bag of words does as well here (85.0 against 85.0): you may need no model for this. Distil: "
+    assert verdict_sentence(as_good).startswith(first) and as_good.distil
+    assert verdict_sentence(worse) == verdict_sentence(made)
+    again = DistillVerdict.from_json(json.loads(json.dumps(worse.to_json())))
+    assert again.rivals["bag_of_words"].gain == worse.rivals["bag_of_words"].gain

@@ -48,7 +48,29 @@ def test_prompts_are_scored_on_test_and_compared_with_the_first(tmp_path: Path) 
     assert "2 prompts were evaluated on these test rows so far" in done.stdout and "95 % interval" in done.stdout
     (path,) = tmp_path.glob("runs/*/test.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(rows) == 40 and set(rows[0]["answers"]) == {"plain.md", "nested.md"}
+    assert len(rows) == 40 and [*rows[0]["answers"]] == ["plain.md", "nested.md", "majority", "nearest", "bag_of_words"]
+
+
+def test_rivals_stand_beside_the_prompts_with_the_gain_of_each_over_them(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    (tmp_path / "nested.md").write_text(NESTED)
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "plain.md", "nested.md")
+    made = record(tmp_path)
+    assert list(made["rivals"]) == ["majority", "nearest", "bag_of_words"]
+    words = made["rivals"]["bag_of_words"]
+    assert words["score"]["mean"] == 1.0 and set(words["settings"]) == {"C"}
+    for cell in made["measured"]:
+        assert cell["over_rivals"]["bag_of_words"]["mean"] == pytest.approx(cell["score"]["mean"] - 1)
+    note = "The answer of the nearest train rows does as well here (100.0 against 100.0)"
+    assert done.stdout.index("bag of words ") < done.stdout.index(note) < done.stdout.index("nested.md over bag")
+
+
+def test_no_rivals_measures_the_prompts_alone(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(PLAIN)
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "plain.md", "--no-rivals")
+    assert record(tmp_path)["rivals"] == {} and "bag of words" not in done.stdout
 
 
 def test_a_best_json_is_asked_as_its_search_asked_it_and_counts_once(finished_run: RunFolder, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from promptstill.scoring.answer import NO_REPLY, ModelAnswer
 from promptstill.scoring.evaluate import ScoredRow, mean_score, to_scored_row
 from promptstill.stats import mean_interval
 from promptstill.task.examples import Example
+from promptstill.task.metrics import MetricResult
 from tests.support.codes import RECIPE, knows_with_demos, run
 from tests.support.fake import Answer, FakeEndpoint
 
@@ -131,7 +132,10 @@ def scored(chances: Sequence[float], kind: str, chance: random.Random) -> list[S
     """A prompt's results where each row's reply is right by chance."""
     examples = [Example(f"{kind}{n}", "", {}, {}, {}, f"{kind}{n}") for n in range(len(chances))]
     right = [float(chance.random() < share) for share in chances]
-    return [to_scored_row(one, ModelAnswer(NO_REPLY, {}), score) for one, score in zip(examples, right, strict=True)]
+    return [
+        to_scored_row(one, ModelAnswer(NO_REPLY, {}), MetricResult(score))
+        for one, score in zip(examples, right, strict=True)
+    ]
 
 
 def alarms(seed: int) -> tuple[bool, bool, bool]:

@@ -9,7 +9,9 @@ import pytest
 
 from promptstill.errors import InfrastructureError, ReplyError
 from promptstill.prompt.layouts.build import build_prompt
+from promptstill.report.row_view import ReportRow, row_views, to_report_row
 from promptstill.scoring.evaluate import ScoredRow, score_rows
+from promptstill.scoring.rows import read_test_rows, write_rows
 from promptstill.task.metrics import exact_match
 from promptstill.task.open import open_task
 from promptstill.task.recipe import Metric
@@ -53,6 +55,26 @@ def test_a_cut_reply_that_parses_is_scored_and_recorded(tmp_path: Path) -> None:
     rows = score_four(lambda example, prediction: 0.5, tmp_path, fake)
     assert [(row.score, row.cut, row.reason) for row in rows] == [(0.5, True, None)] * 4
     assert not any(row.cut for row in score_four(exact_match("answer"), tmp_path / "whole"))
+
+
+def test_what_the_metric_says_is_kept_with_the_row(tmp_path: Path) -> None:
+    rows = score_four(lambda example, prediction: (0.5, f"not {prediction.answer}"), tmp_path)
+    assert [(row.score, row.feedback) for row in rows] == [(0.5, "not a0")] * 4
+    shown = to_report_rows(rows, tmp_path)
+    assert {row.replies["winner"].feedback for row in shown} == {"not a0"}
+    texts = row_views(shown)[0].texts
+    assert [(text.name, text.text) for text in texts[-2:]] == [
+        ("winner", '{"answer": "a0"}'),
+        ("the metric on winner", "not a0"),
+    ]
+    silent = to_report_rows(score_four(exact_match("answer"), tmp_path / "silent"), tmp_path)
+    assert "the metric on winner" not in {text.name for row in row_views(silent) for text in row.texts}
+
+
+def to_report_rows(rows: list[ScoredRow], folder: Path) -> list[ReportRow]:
+    """The rows as a report shows them, once they were written and read."""
+    write_rows(folder / "rows.jsonl", {"baseline": rows, "winner": rows})
+    return [to_report_row(row) for row in read_test_rows(folder / "rows.jsonl")]
 
 
 def test_judges_wait_side_by_side(tmp_path: Path) -> None:

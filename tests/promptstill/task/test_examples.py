@@ -43,8 +43,8 @@ def test_accepted_answers_stand_in_a_field_of_their_own(tmp_path: Path) -> None:
     splits = opened.splits
     example = next(one for one in (*splits.train, *splits.dev, *splits.test) if one.inputs["question"] == "q")
     assert example.outputs == {"answer": "right"} and opened.warnings == ()
-    scores = [apply_metric(opened.recipe.metric, example, {"answer": text}) for text in ("right", "Also right", "no")]
-    assert scores == [1.0, 1.0, 0.0]
+    given = [{"answer": text} for text in ("right", "Also right", "no")]
+    assert [apply_metric(opened.recipe.metric, example, outputs).score for outputs in given] == [1.0, 1.0, 0.0]
 
 
 def test_accepted_names_a_field_of_the_rows(tmp_path: Path) -> None:

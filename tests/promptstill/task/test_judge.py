@@ -80,10 +80,16 @@ def test_a_question_is_asked_once(make_judge: Callable[[FakeEndpoint], Judge]) -
 def test_after_a_reply_without_a_mark_the_judge_is_asked_again(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
     with FakeEndpoint(lambda body: "Score: 2" if body["temperature"] else "Well.") as fake:
         assert make_judge(fake).mark("q") == 0.2
+        assert make_judge(fake).review("q") == (0.2, "Score: 2")
         assert [body["temperature"] for body in fake.bodies] == [0.0, 0.7]
     with FakeEndpoint(lambda body: "Well.") as mute, pytest.raises(ReplyError, match="holds no mark"):
         make_judge(mute).mark("q")
     assert sum(mute.calls.values()) == 3
+
+
+def test_a_review_is_the_mark_and_the_reply_without_its_thinking(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
+    with FakeEndpoint(lambda body: "<think>Score: 9?</think>\nIt names no place.\nScore: 4") as fake:
+        assert make_judge(fake).review("q") == (0.4, "It names no place.\nScore: 4")
 
 
 def test_a_refused_key_is_reported(make_judge: Callable[[FakeEndpoint], Judge]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import dspy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 import promptstill
 from promptstill import UserError, contains, exact_match, set_f1, token_f1
 from promptstill.task.examples import Example
-from promptstill.task.metrics import apply_metric
+from promptstill.task.metrics import MetricResult, apply_metric
 from promptstill.task.recipe import Metric
 
 MakeMetric = Callable[..., Metric]
@@ -37,7 +39,7 @@ def score(metric: Metric, gold: Any, predicted: Any) -> float:
     """The metric's value for a row whose output `answer` is typed, as a search calls it."""
     row = {"question": "q", "answer": gold}
     example = Example("id", "row 1", {"question": "q"}, {"answer": gold}, row, "q")
-    return apply_metric(metric, example, {"answer": predicted})
+    return apply_metric(metric, example, {"answer": predicted}).score
 
 
 def test_every_exported_metric_is_found() -> None:
@@ -68,7 +70,11 @@ def test_a_wrong_answer_scores_less_than_the_right_one(make: MakeMetric) -> None
 def test_the_best_of_the_gold_and_the_accepted_answers_counts(make: MakeMetric, answers: Any) -> None:
     metric = make("answer", accepted="answers")
     example = Example("id", "row 1", {}, {"answer": "one"}, {"answer": "one", "answers": answers}, "q")
-    assert [apply_metric(metric, example, {"answer": text}) for text in ("one", "Two.", "three")] == [1.0, 1.0, 0.0]
+    assert [apply_metric(metric, example, {"answer": text}).score for text in ("one", "Two.", "three")] == [
+        1.0,
+        1.0,
+        0.0,
+    ]
 
 
 @each
@@ -104,6 +110,30 @@ def test_a_prediction_without_the_field_is_an_error_that_names_metric_and_row(ma
     with pytest.raises(UserError, match=r"raised KeyError on rows\.jsonl, line 7") as caught:
         apply_metric(metric, example, {"other": "a"})
     assert metric.__name__ == f"{make.__name__}(answer)" and metric.__name__ in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("value", "feedback"),
+    [
+        (0.5, ""),
+        ((0.5, "half of it"), "half of it"),
+        ((0.5, None), ""),
+        (dspy.Prediction(score=0.5, feedback="half of it"), "half of it"),
+        (dspy.Prediction(score=0.5), ""),
+        (SimpleNamespace(score=0.5, feedback="half of it"), "half of it"),
+    ],
+)
+def test_a_metric_may_say_why(value: Any, feedback: str) -> None:
+    example = Example("id", "row 1", {}, {"answer": "a"}, {"answer": "a"}, "q")
+    assert apply_metric(lambda gold, prediction: value, example, {}) == MetricResult(0.5, feedback)
+
+
+@pytest.mark.parametrize("value", [2, (2, "why"), (0.5, 7), (0.5, "a", "b"), SimpleNamespace(score=None), None, "1"])
+def test_any_other_value_is_refused(value: Any) -> None:
+    example = Example("id", "rows.jsonl, line 7", {}, {"answer": "a"}, {"answer": "a"}, "q")
+    with pytest.raises(UserError, match=r"returned .* on rows\.jsonl, line 7") as caught:
+        apply_metric(lambda gold, prediction: value, example, {})
+    assert "(score, feedback)" in caught.value.do
 
 
 @pytest.mark.parametrize(

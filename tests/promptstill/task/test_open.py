@@ -73,6 +73,18 @@ def test_a_judge_is_not_asked(tmp_path: Path) -> None:
     assert open_task(write_recipe(tmp_path, text, make_rows())).warnings == ()
 
 
+def test_a_split_without_a_label_is_named(tmp_path: Path) -> None:
+    text = RECIPE.replace("answer: str", 'answer: Literal["yes", "no", "maybe"]')
+    splits = {"train": ("yes", "no", "maybe"), "dev": ("yes", "no"), "test": ("yes", "no", "maybe")}
+    rows = [
+        {"question": f"{split} {n}", "answer": answers[n % len(answers)], "split": split}
+        for split, answers in splits.items()
+        for n in range(12)
+    ]
+    (line,) = open_task(write_recipe(tmp_path, f"from typing import Literal\n{text}", rows)).warnings
+    assert line == "no dev row has the answer 'maybe': add some, or move some from another split"
+
+
 def test_rows_of_one_label_are_refused(tmp_path: Path) -> None:
     rows = [{**row, "answer": "spam"} for row in make_rows()]
     with pytest.raises(UserError) as caught:

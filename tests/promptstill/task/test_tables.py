@@ -111,8 +111,8 @@ def test_cells_are_read_as_the_types_of_the_signature(tmp_path: Path) -> None:
     data = "text,day,count,share,flag,kind,note,out\n" + "".join(
         f"t{n},2026-04-{n + 10},{n},0.{n},TRUE,b,,\n"
         if n == 3
-        else f't{n},2026-04-{n + 10},"1,{n}00",{n},false,A,x,{n}\n'
-        for n in range(10)
+        else f't{n},2026-04-{n + 10},"1,{n:03}",{n},false,A,x,{n}\n'
+        for n in range(15)
     )
     kinds = {"day": "date", "count": "int", "share": "float", "flag": "bool", "kind": "Literal['A', 'B']"}
     opened = open_task(write_table(tmp_path, data, text="str", **kinds, note="str | None", out="int"))
@@ -127,7 +127,7 @@ def test_cells_are_read_as_the_types_of_the_signature(tmp_path: Path) -> None:
         "note": None,
     }
     assert unlabelled.location.endswith("rows.csv, line 5")
-    assert {example.outputs["out"] for example in opened.splits.train} <= set(range(10))
+    assert {example.outputs["out"] for example in opened.splits.train} <= set(range(15))
     assert all(example.inputs["count"] >= 1000 for example in opened.splits.train)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from promptstill.scoring.compare import Marks
 from promptstill.scoring.rivals.measure import score_outputs
 from promptstill.scoring.rivals.report import RivalReport, RivalResult, compare_rivals, rival_note
 from promptstill.task.examples import Example
@@ -14,16 +15,16 @@ def exact(example: object, prediction: object) -> float:
 
 
 def result(right: int, rows: int = 100) -> RivalResult:
-    """A rival that is right on the first rows."""
+    """A rival that is right on the last rows, where `scores` are on the first."""
     made = []
     for number in range(rows):
         row = Example(f"id{number}", "", {"text": "t"}, {"team": "red"}, {"text": "t", "team": "red"}, f"g{number}")
-        made.append(score_outputs(row, {"team": "red" if number < right else "blue"}, exact))
+        made.append(score_outputs(row, {"team": "red" if number >= rows - right else "blue"}, exact))
     return RivalResult(made, {"k": 3})
 
 
-def scores(right: int) -> list[float]:
-    return [1.0] * right + [0.0] * (100 - right)
+def scores(right: int) -> Marks:
+    return Marks([1.0] * right + [0.0] * (100 - right), list(map(str, range(100))))
 
 
 @pytest.mark.parametrize(
@@ -36,8 +37,12 @@ def scores(right: int) -> list[float]:
             "A bag of words does as well here (33.0 against 28.0): you may need",
         ),
         (30, {"nearest": 30}, "The answer of the nearest train rows does as well here (30.0 against 30.0)"),
-        (30, {"majority": 29}, "The commonest answer for every row is not clearly worse here (29.0 against 30.0)"),
-        (20, {"majority": 10, "embeddings": 70}, "A classifier on embeddings does better here (70.0 against 20.0)"),
+        (30, {"majority": 29}, "The same answer to every row is not clearly worse here (29.0 against 30.0)"),
+        (
+            20,
+            {"majority": 10, "embeddings": 70},
+            "A classifier on embeddings does better here (70.0 against 20.0): you may need no language model",
+        ),
     ],
 )
 def test_the_best_rival_is_named_where_the_gain_over_it_is_not_clear(
