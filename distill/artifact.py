@@ -19,7 +19,8 @@ from promptstill.provenance import now, versions
 
 def write_result(folder: DistilledFolder, result: Distillation) -> None:
     """Write all files. The folder is a result once prompt.json is there; the page, which reads it, comes last."""
-    folder.publish(result.student.adapter_dir, result.student.metrics_path)
+    final_metrics = result.final.trained.metrics_path if result.final else None
+    folder.publish(result.shipped.adapter_dir, result.student.metrics_path, final_metrics)
     write_json(folder.path / "train.json", training_record(result) | {"created_at": now(), "versions": versions()})
     write_json(folder.verdict_path, result.verdict.to_json())
     write_text(folder.path / "README.md", model_card(result))
@@ -37,6 +38,7 @@ def prompt_artifact(result: Distillation) -> dict[str, Any]:
     student = verdict.student
     test = {"student": {"score": asdict(student.score), "parse_failures": student.parse_failures, "cut": student.cut}}
     gains = {"over_best": asdict(verdict.over_best)}
+    compared = {"compared_sha256": result.student.sha256} if result.final else {}
     return {
         "schema_version": SCHEMA_VERSION,
         "id": plan.student_prompt.id,
@@ -44,7 +46,7 @@ def prompt_artifact(result: Distillation) -> dict[str, Any]:
         "created_at": now(),
         "recipe": plan.artifact["recipe"],
         "model": {"name": plan.student_model.name, "sha256": plan.student_model.sha256},
-        "adapter": {"sha256": result.student.sha256, "r": result.student.hyper.r},
+        "adapter": {"sha256": result.shipped.sha256, "r": result.shipped.hyper.r, **compared},
         "from_prompt": plan.artifact["id"],
         "shipped": "student" if verdict.distil else "prompt",
         "scores": {"test": {**test, "gains": gains}},

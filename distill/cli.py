@@ -119,9 +119,9 @@ def report(path: Path) -> None:
 def train_beside(path: Path) -> None:
     """Another process of `accelerate launch`: waits for the first one's training rows, then trains with it."""
     from distill.folder import DistilledFolder
-    from distill.pipeline import Steps
     from distill.plan import plan_distillation
     from distill.teach.teaching import TEACHER, load_teacher_data
+    from distill.training import StudentTraining
     from promptstill.events import silent, teller
 
     folder = DistilledFolder(path)
@@ -131,7 +131,7 @@ def train_beside(path: Path) -> None:
     plan = plan_distillation(settings, teller(silent))
     data = load_teacher_data(folder, plan)
     if data is not None:
-        Steps(plan, settings, folder, silent).train_students(data)
+        StudentTraining(plan, settings, folder, silent).run(data)
 
 
 def to_settings(options: dict[str, Any]) -> DistillSettings:

@@ -2,6 +2,10 @@
 
     adapter_config.json  adapter_model.safetensors  prompt.json  train.json  verdict.json  metrics.jsonl
     dataset.jsonl  rejected.jsonl  test.jsonl  README.md  report.html  work/  merged/ (with --merge)
+    final/ (of a cross-validated run): dataset.jsonl rejected.jsonl metrics.jsonl of the shipped student
+
+Of a cross-validated run the adapter is that of the student on all rows; the other files beside it are of the student
+that was compared.
 
 prompt.json is written after all but the page. A folder without it is not finished, and `serve` refuses it.
 """
@@ -36,6 +40,7 @@ class DistilledFolder:
         self.logs_dir = self.work_dir / "logs"
         self.settings_path = self.work_dir / "settings.json"
         self.dataset_path = path / "dataset.jsonl"
+        self.final_dir = path / "final"
         self.prompt_path = path / "prompt.json"
         self.verdict_path = path / "verdict.json"
         self.merged_dir = path / "merged"
@@ -105,12 +110,15 @@ class DistilledFolder:
         rows, found = {row.id for row in test}, {student_sha256}
         for path in self.path.absolute().parent.glob("*/prompt.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another folder's file may be anything
-                student = {str(read_json(path)["adapter"]["sha256"])}
+                adapter = read_json(path)["adapter"]
+                student = {str(adapter.get("compared_sha256", adapter["sha256"]))}
                 found |= student if rows.intersection(read_row_ids(path.with_name("test.jsonl"))) else set()
         return len(found)
 
-    def publish(self, adapter_dir: Path, metrics: Path) -> None:
-        """Copy the adapter and the metrics of its training to where the result's files are."""
+    def publish(self, adapter_dir: Path, metrics: Path, final_metrics: Path | None = None) -> None:
+        """Copy the adapter and the metrics of the trainings to where the result's files are."""
         for name in ADAPTER_FILES:
             shutil.copyfile(adapter_dir / name, self.path / name)
         shutil.copyfile(metrics, self.path / "metrics.jsonl")
+        if final_metrics:
+            shutil.copyfile(final_metrics, self.final_dir / "metrics.jsonl")

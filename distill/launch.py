@@ -8,7 +8,7 @@ from pathlib import Path
 from distill.artifact import write_result
 from distill.folder import DistilledFolder
 from distill.pipeline import Steps
-from distill.plan import plan_distillation
+from distill.plan import DistillPlan, plan_distillation
 from distill.settings import DistillSettings
 from distill.verdict.verdict import DistillVerdict
 from promptstill.command.exits import run_async
@@ -16,6 +16,7 @@ from promptstill.errors import UserError
 from promptstill.events import Listener, teller
 from promptstill.files import read_json
 from promptstill.shell import command_line
+from promptstill.text import plural
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def run_distillation(
         folder = DistilledFolder.create(output, settings)
     say(f"{len(plan.rows)} rows for the teacher, {plan.leaks_dropped} dropped as leaks; folder {folder.path}")
     say(steps_line(settings.gold_arm))
+    if plan.final:
+        say(folds_line(plan, plan.final.labelled))
     try:
         result = Steps(plan, settings, folder, listener).run()
     except BaseException:
@@ -66,4 +69,13 @@ def steps_line(gold_arm: bool) -> str:
     return (
         f"distill now asks the teacher, trains a student{second}, and evaluates on test "
         "(usually 10-30 minutes in all on two cores)"
+    )
+
+
+def folds_line(plan: DistillPlan, labelled: int) -> str:
+    """What is compared of a cross-validated run, and what is shipped."""
+    rows = len(plan.opened.splits.test)
+    return (
+        f"cross-validated: prompt and student without the first fold are compared on its {plural(rows, 'row')}; "
+        f"the student that is shipped is trained on all {labelled} labelled rows"
     )

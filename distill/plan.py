@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from distill.folds import FinalPlan, compared_prompt, compared_task, refuse_other_deal
 from distill.settings import DistillSettings
+from distill.teach.dataset import MIN_ROWS
 from distill.teach.leakage import drop_leaks
 from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
 from promptstill.engine.markers import chat_markers
@@ -21,8 +23,10 @@ from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line
 from promptstill.task.examples import Example
+from promptstill.task.folds import fold_task
 from promptstill.task.open import OpenTask, open_task
 from promptstill.task.recipe import Metric
+from promptstill.text import plural
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class DistillPlan:
 
     best_prompt: the one to beat. It is the teacher's prompt too, unless --teacher named another.
     rows: for the teacher to answer, train rows first, then unlabelled ones. leaks_dropped: number of rows left out.
+    final: what the shipped student is trained on, where best.json is of a cross-validated run (distill/folds.py); else
+        None, and the student that is compared is shipped.
     """
 
     artifact: dict[str, Any]
@@ -42,6 +48,7 @@ class DistillPlan:
     student_model: Model
     rows: Sequence[Example]
     leaks_dropped: int
+    final: FinalPlan | None = None
 
     @property
     def name(self) -> str:
@@ -75,18 +82,41 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     from distill.train.adapter import check_hyper
 
     refuse_parallel_search(settings)
-    path = Path(settings.from_prompt)
-    artifact = read_best(path)
-    best = Prompt.from_artifact(artifact, str(path))
-    opened = open_recipe(artifact, settings)
+    artifact = read_best(Path(settings.from_prompt))
+    best = compared_prompt(artifact, settings.from_prompt)
+    whole = open_recipe(artifact, settings)
+    opened = compared_task(whole)
     student_model = find_student(settings.student or str(artifact["model"]["name"]), say)
     check_hyper(student_model, settings.hyper)
-    teacher, teacher_model = open_teacher(settings, artifact, best, say)
+    teacher_artifact = open_teacher(settings, artifact, best)
+    teacher = compared_prompt(teacher_artifact, settings.teacher or settings.from_prompt)
+    teacher_model = settings.source.find_model(str(teacher_artifact["model"]["name"]), say)
     task = replace(opened.task, model=student_model.name, structured=True, markers=chat_markers(student_model))
     more = read_unlabelled_rows(settings, opened)
     rows, leaks = drop_leaks([*opened.splits.train, *more], opened.splits, drop=settings.drop_leaks)
+    refuse_few(rows, opened)
     student = bare_prompt(task, settings.layout)
-    return DistillPlan(artifact, opened, best, teacher, teacher_model, student, student_model, rows, leaks)
+    final = plan_final(settings, whole, teacher_artifact) if whole.splits.folds else None
+    return DistillPlan(artifact, opened, best, teacher, teacher_model, student, student_model, rows, leaks, final)
+
+
+def plan_final(settings: DistillSettings, whole: OpenTask, teacher: dict[str, Any]) -> FinalPlan:
+    """What the shipped student is trained on. whole: the task with all rows."""
+    prompt = Prompt.from_artifact(teacher, settings.teacher or settings.from_prompt)
+    labelled = whole.splits.train
+    return FinalPlan(prompt, [*labelled, *read_unlabelled_rows(settings, whole)], len(labelled))
+
+
+def refuse_few(rows: Sequence[Example], opened: OpenTask) -> None:
+    """Refuse rows of which too few could be trained on, whatever the teacher answers. Raises `UserError`."""
+    if len(rows) >= MIN_ROWS:
+        return
+    splits = opened.splits
+    raise UserError(
+        f"There are {plural(len(rows), 'row')} to train on; a student needs {MIN_ROWS}.",
+        f"Besides, {plural(len(splits.dev), 'row')} are dev and {len(splits.test)} are test.",
+        "Give rows without labels with --unlabelled ROWS.jsonl, or label more and search again.",
+    )
 
 
 def refuse_parallel_search(settings: DistillSettings) -> None:
@@ -100,7 +130,8 @@ def refuse_parallel_search(settings: DistillSettings) -> None:
 
 
 def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask:
-    """The recipe that best.json came from, with the same rows. Raises `UserError` where either has changed."""
+    """The recipe that best.json came from, with the same rows; in folds, if they were. Raises `UserError` where either
+    has changed."""
     recorded = artifact["recipe"]
     path = Path(settings.recipe or recorded["path"])
     if not path.is_file():
@@ -112,6 +143,7 @@ def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask
     model, split_seed = artifact["model"]["name"], int(artifact["splits"]["seed"])
     opened = open_task(f"{path}:{artifact['name']}", recorded["parameters"], model=model, split_seed=split_seed)
     refuse_program(opened)
+    opened = fold_task(opened, int(artifact["splits"].get("folds", 0)))
     if opened.recipe_file.sha256 != recorded["sha256"] or opened.splits.digests() != artifact["splits"]["sha256"]:
         what = "recipe" if opened.recipe_file.sha256 != recorded["sha256"] else "data"
         raise UserError(
@@ -144,19 +176,20 @@ def find_student(name: str, say: Say) -> Model:
         ) from error
 
 
-def open_teacher(settings: DistillSettings, artifact: dict[str, Any], best: Prompt, say: Say) -> tuple[Prompt, Model]:
-    """The teacher's prompt and model. Raises `UserError` where the prompt is of another task."""
-    teacher = artifact
-    if settings.teacher:
-        teacher = read_best(Path(settings.teacher))
-    prompt = Prompt.from_artifact(teacher, settings.teacher or settings.from_prompt)
+def open_teacher(settings: DistillSettings, artifact: dict[str, Any], best: Prompt) -> dict[str, Any]:
+    """The best.json of the teacher. Raises `UserError` where it is of another task, or of another deal into folds."""
+    if not settings.teacher:
+        return artifact
+    teacher = read_best(Path(settings.teacher))
+    prompt = Prompt.from_artifact(teacher, settings.teacher)
     if [f.name for f in prompt.inputs] != [f.name for f in best.inputs] or teacher["name"] != artifact["name"]:
         raise UserError(
             f"{settings.teacher} is a prompt of another recipe, {teacher['name']}.",
             f"{settings.from_prompt} is of {artifact['name']}.",
             "Give a best.json of the same recipe, optimized on the larger model.",
         )
-    return prompt, settings.source.find_model(str(teacher["model"]["name"]), say)
+    refuse_other_deal(teacher, settings.teacher, artifact)
+    return teacher
 
 
 def read_unlabelled_rows(settings: DistillSettings, opened: OpenTask) -> list[Example]:

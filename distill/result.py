@@ -34,11 +34,20 @@ class TrainedStudent:
 
 
 @dataclass(frozen=True)
+class FinalStudent:
+    """The shipped student of a cross-validated run, and the check of its adapter."""
+
+    trained: TrainedStudent
+    adapter_check: AdapterCheck
+
+
+@dataclass(frozen=True)
 class Distillation:
     """The result of a distillation.
 
     gold: the student trained on labels; None where it was left out.
     merged_difference: the largest difference (nats) between merged weights and adapter; None where none were written.
+    final: of a cross-validated run the student that is shipped; else None, and `student` is.
     """
 
     plan: DistillPlan
@@ -50,10 +59,22 @@ class Distillation:
     adapter_check: AdapterCheck
     retention: Retention
     merged_difference: float | None
+    final: FinalStudent | None = None
+
+    @property
+    def shipped(self) -> TrainedStudent:
+        """The student whose adapter is served."""
+        return self.final.trained if self.final else self.student
+
+    @property
+    def shipped_check(self) -> AdapterCheck:
+        """The check of its adapter."""
+        return self.final.adapter_check if self.final else self.adapter_check
 
 
 def training_record(result: Distillation) -> dict[str, Any]:
-    """train.json: what the adapter was made of, and how."""
+    """train.json: what the adapter was made of, and how. Of a cross-validated run, `final` says it of the adapter that
+    is shipped, all other entries of the one that was compared."""
     plan, student, data = result.plan, result.student, result.teacher_data
     teacher_model, student_model = plan.teacher_model, plan.student_model
     return {
@@ -76,4 +97,21 @@ def training_record(result: Distillation) -> dict[str, Any]:
         "adapter_check": asdict(result.adapter_check),
         "retention": asdict(result.retention),
         "merged_difference": result.merged_difference,
+        "final": final_record(result),
+    }
+
+
+def final_record(result: Distillation) -> dict[str, Any] | None:
+    """The entry of the shipped student of a cross-validated run."""
+    plan, data, final = result.plan.final, result.teacher_data.final, result.final
+    if not (plan and data and final):
+        return None
+    dataset = {"sha256": data.dataset_sha256, "training_rows": len(data.rows)}
+    dataset |= {"min_score": data.min_score, "rejected": dict(data.rejected)}
+    return {
+        "teacher": {"id": plan.teacher_prompt.id},
+        "adapter": {"sha256": final.trained.sha256},
+        "training": asdict(final.trained.training),
+        "dataset": dataset,
+        "adapter_check": asdict(final.adapter_check),
     }

@@ -43,8 +43,13 @@ tags: [lora, distillation, promptstill]
 
 {{ verdict }}
 
+{% if final %}
+Measured, of the student that was trained without the first fold, on that fold's {{ n }} rows, through vLLM with prefix
+caching, on {{ device }}:
+{% else %}
 Measured on {{ n }} test rows that neither the search nor the training saw, through vLLM with prefix caching, on
 {{ device }}:
+{% endif %}
 
 {{ arms }}
 {% if rivals %}
@@ -60,6 +65,10 @@ What needs no language model, on the same rows:
 
 ## How it was made
 
+{% if final %}
+The student that was compared:
+
+{% endif %}
 - Teacher: the prompt `{{ teacher }}` on {{ teacher_model }}. It gave {{ k }} sampled replies (temperature
   {{ temperature }}) and a greedy one to each of {{ asked }} rows.
 - Training rows: {{ training_rows }}. Scored answers needed a score of {{ min_score }} or more. Rejected:
@@ -68,6 +77,16 @@ What needs no language model, on the same rows:
 - Training: LoRA with r={{ hyper.r }}, alpha={{ hyper.lora_alpha }}, lr={{ "%.1e" | format(hyper.lr) }}. Of
   {{ training.dev_scores | length }} epochs, epoch {{ training.epoch }} was kept for its dev score of
   {{ "%.1f" | format(100 * training.dev_scores | max) }}.
+{% if final %}
+
+The student in this folder:
+
+- Teacher: the prompt `{{ final_teacher }}`, which was searched on all rows. It was asked likewise for all
+  {{ final.labelled_rows }} labelled rows and those without labels. `final/dataset.jsonl` has the
+  {{ final.training_rows }} training rows, `final/rejected.jsonl` the other answers.
+- Training: with the same settings, up to epoch {{ final.epochs }}, the one that was kept above. No row was left to
+  choose an epoch by, or to evaluate this student on.
+{% endif %}
 - {{ adapter_check }}
 - `train.json` has the hashes of everything that the adapter was made of, `metrics.jsonl` the course of the training,
   `verdict.json` the figures of this page.
@@ -169,7 +188,7 @@ def markdown_table(header: tuple[str, ...], lines: Sequence[Sequence[str]]) -> s
 def model_card(result: Distillation) -> str:
     """README.md of the distilled folder."""
     plan, data, verdict = result.plan, result.teacher_data, result.verdict
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, autoescape=False)
     return environment.from_string(CARD).render(
         base=plan.student_model.name,
         name=plan.name,
@@ -189,5 +208,7 @@ def model_card(result: Distillation) -> str:
         rejected=", ".join(f"{n} {kind}" for kind, n in data.rejected.items()) or "none",
         hyper=result.student.hyper,
         training=result.student.training,
-        adapter_check=result.adapter_check.sentence,
+        adapter_check=result.shipped_check.sentence,
+        final=verdict.final,
+        final_teacher=plan.final.teacher_prompt.id[:12] if plan.final else "",
     )

@@ -23,11 +23,12 @@ def progress_page(folder: DistilledFolder, settings: DistillSettings, *, running
     """The page as text. Nothing on it is a result."""
     data = folder.read_step("teacher")
     metrics = read_lines(folder.work_dir / "student" / "metrics.jsonl")
+    final = read_lines(folder.work_dir / "final" / "metrics.jsonl")
     return render(
         PAGE,
         running=running,
         plan=folder.read_step("plan") or UNKNOWN,
-        stage=stage_text(data, metrics, settings),
+        stage=stage_text(data, metrics, settings) if not final else "the student that is shipped trains on all rows",
         resume=shlex.join(["distill", "--resume", short_path(folder.path)]),
         teacher_data=data,
         training_rows=len(read_lines(folder.dataset_path)),

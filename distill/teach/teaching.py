@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distill.folder import DistilledFolder
+from distill.folds import FinalPlan
 from distill.plan import DistillPlan
 from distill.progress import long_step
 from distill.settings import DistillSettings
-from distill.teach.dataset import TrainingRow, read_dataset, refuse_few_rows, to_training_rows, write_dataset
+from distill.teach.dataset import (
+    DATASET,
+    TrainingRow,
+    read_dataset,
+    refuse_few_rows,
+    to_training_rows,
+    write_dataset,
+)
 from distill.teach.filter import filter_answers
 from distill.teach.reasons import Rejected, count_reasons, reasons_line
 from distill.teach.teacher import TeacherAnswer, ask_teacher
@@ -22,10 +31,26 @@ from promptstill.endpoint.store import CallStore
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.events import Listener, teller
 from promptstill.prompt.prompt import Prompt
+from promptstill.task.examples import Example
 
 TEACHER = "teacher"
 BARE, BEST = "bare", "best"
 TIME_OF_AN_ARM = "usually 1-3 minutes on two cores"
+
+
+@dataclass(frozen=True)
+class FinalData:
+    """The rows that the shipped student of a cross-validated run is trained on, and the figures of their dataset, as in
+    `TeacherData`. They are in the folder's final/."""
+
+    rows: list[TrainingRow]
+    dataset_sha256: str
+    min_score: float
+    rejected: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the rows."""
+        return {key: value for key, value in vars(self).items() if key != "rows"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +59,7 @@ class TeacherData:
 
     dataset_sha256: of dataset.jsonl. min_score: the filter's threshold. rejected: number of answers by reason.
     calls, seconds: of the teacher. context: the tokens of prompt and reply that the student's engine serves.
+    final: what the shipped student of a cross-validated run is trained on, else None.
     """
 
     rows: list[TrainingRow]
@@ -44,11 +70,13 @@ class TeacherData:
     seconds: float
     arms: Mapping[str, Arm]
     context: int
+    final: FinalData | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All but the rows, which dataset.jsonl has."""
-        plain = {key: value for key, value in vars(self).items() if key not in ("rows", "arms")}
-        return {**plain, "arms": {name: arm.to_json() for name, arm in self.arms.items()}}
+        plain = {key: value for key, value in vars(self).items() if key not in ("rows", "arms", "final")}
+        arms = {name: arm.to_json() for name, arm in self.arms.items()}
+        return {**plain, "arms": arms, "final": self.final.to_json() if self.final else None}
 
 
 def load_teacher_data(folder: DistilledFolder, plan: DistillPlan) -> TeacherData | None:
@@ -57,7 +85,15 @@ def load_teacher_data(folder: DistilledFolder, plan: DistillPlan) -> TeacherData
     if stored is None or "context" not in stored:  # one that lacks it is made again, of stored replies
         return None
     rows = read_dataset(folder.dataset_path, plan.student_prompt, stored["dataset_sha256"])
-    return TeacherData(**{**stored, "rows": rows, "arms": {n: Arm.from_json(a) for n, a in stored["arms"].items()}})
+    arms = {n: Arm.from_json(a) for n, a in stored["arms"].items()}
+    final = load_final_data(folder, plan, stored["final"]) if stored.get("final") else None
+    return TeacherData(**{**stored, "rows": rows, "arms": arms, "final": final})
+
+
+def load_final_data(folder: DistilledFolder, plan: DistillPlan, stored: Mapping[str, Any]) -> FinalData:
+    """What `FinalData.to_json` gave, with its rows."""
+    rows = read_dataset(folder.final_dir / DATASET, plan.student_prompt, stored["dataset_sha256"])
+    return FinalData(**{**stored, "rows": rows})
 
 
 @dataclass(frozen=True)
@@ -68,6 +104,22 @@ class Dataset:
     rejected: list[Rejected]
     min_score: float
     sha256: str
+
+    @property
+    def rejected_counts(self) -> dict[str, int]:
+        """Number of rejected answers by reason."""
+        return {str(kind): n for kind, n in count_reasons(self.rejected).items()}
+
+
+@dataclass(frozen=True)
+class BaseAnswers:
+    """What the engines of this half have answered: the datasets, the base model's arms, and the context of the
+    student's engine. final: of the shipped student of a cross-validated run."""
+
+    dataset: Dataset
+    final: Dataset | None
+    arms: dict[str, Arm]
+    context: int
 
 
 @dataclass(frozen=True)
@@ -89,24 +141,36 @@ class TeacherSession:
 
         Raises `UserError` where too few rows are left to train on.
         """
-        dataset, arms, context = self.ask_and_measure()
+        asked = self.ask_and_measure()
+        dataset, final = asked.dataset, asked.final
         calls, seconds = self.store.totals()[TEACHER].calls, self.store.working_seconds(TEACHER)
-        counts = {str(kind): n for kind, n in count_reasons(dataset.rejected).items()}
-        data = TeacherData(dataset.rows, dataset.sha256, dataset.min_score, counts, calls, seconds, arms, context)
+        data = TeacherData(
+            dataset.rows,
+            dataset.sha256,
+            dataset.min_score,
+            dataset.rejected_counts,
+            calls,
+            seconds,
+            asked.arms,
+            asked.context,
+            FinalData(final.rows, final.sha256, final.min_score, final.rejected_counts) if final else None,
+        )
         self.folder.write_step(TEACHER, data.to_json())
         return data
 
-    def ask_and_measure(self) -> tuple[Dataset, dict[str, Arm], int]:
-        """The dataset, the base model's arms, and the context of the student's engine.
+    def ask_and_measure(self) -> BaseAnswers:
+        """Ask the teacher, and measure the base model's arms.
 
-        The dataset comes first: too few rows end the distillation before test is evaluated. A second engine starts only
+        The datasets come first: too few rows end the distillation before test is evaluated. A second engine starts only
         for arms that the teacher's weights cannot answer. The last engine is always one of the student's weights, since
         these alone answer the bare prompt.
         """
         plan, arms = self.plan, dict[str, Arm]()
         log_path = self.folder.logs_dir / "teacher.log"
         with open_endpoint(self.settings.source, plan.teacher_model, log_path, self.say) as (endpoint, context):
-            dataset = self.make_dataset(run_async(self.ask(endpoint)))
+            answers = run_async(self.ask(endpoint, plan.teacher_prompt, plan.rows))
+            dataset = self.make_dataset(answers, self.folder.path)
+            final = self.make_final(endpoint, plan.final) if plan.final else None
             arms |= run_async(self.measure(self.teacher_arms(), endpoint))
         base = {BARE: plan.student_prompt, BEST: plan.best_prompt}
         missing = {name: prompt for name, prompt in base.items() if name not in arms}
@@ -114,7 +178,13 @@ class TeacherSession:
             log_path = self.folder.logs_dir / "base.log"
             with open_endpoint(ModelSource(), plan.student_model, log_path, self.say) as (endpoint, context):
                 arms |= run_async(self.measure(missing, endpoint))
-        return dataset, arms, context
+        return BaseAnswers(dataset, final, arms, context)
+
+    def make_final(self, endpoint: Endpoint, final: FinalPlan) -> Dataset:
+        """The dataset of the shipped student, in a folder of its own."""
+        self.say("asking likewise for the student that is shipped, which is trained on all rows")
+        self.folder.final_dir.mkdir(exist_ok=True)
+        return self.make_dataset(run_async(self.ask(endpoint, final.teacher_prompt, final.rows)), self.folder.final_dir)
 
     def teacher_arms(self) -> dict[str, Prompt]:
         """The arms that the teacher's endpoint can answer."""
@@ -123,8 +193,8 @@ class TeacherSession:
             return {BEST: plan.best_prompt, BARE: plan.student_prompt}
         return {BEST: plan.best_prompt} if settings.teacher is None else {}
 
-    def make_dataset(self, answers: Sequence[TeacherAnswer]) -> Dataset:
-        """Filter the answers and write the dataset. Raises `UserError` where too few rows are left to train on."""
+    def make_dataset(self, answers: Sequence[TeacherAnswer], folder: Path) -> Dataset:
+        """Filter the answers and write the dataset into the folder. Raises `UserError` where too few rows are left."""
         plan, settings = self.plan, self.settings
         outputs = [field.name for field in plan.student_prompt.outputs]
         filtered = filter_answers(answers, plan.metric, outputs, settings.rules)
@@ -134,21 +204,21 @@ class TeacherSession:
             f"{len(rows)} answers to train on, with scores of {filtered.min_score:g} or more; "
             f"rejected: {reasons_line(rejected)}"
         )
-        sha256 = write_dataset(self.folder.path, rows, rejected)
+        sha256 = write_dataset(folder, rows, rejected)
         refuse_few_rows(rows, rejected, filtered)
         return Dataset(rows, rejected, filtered.min_score, sha256)
 
-    async def ask(self, endpoint: Endpoint) -> list[TeacherAnswer]:
-        plan, settings = self.plan, self.settings
+    async def ask(self, endpoint: Endpoint, prompt: Prompt, rows: Sequence[Example]) -> list[TeacherAnswer]:
+        settings = self.settings
         self.say(
-            f"asking the teacher for {settings.k + 1} answers to each of {len(plan.rows)} rows, demos excepted "
+            f"asking the teacher for {settings.k + 1} answers to each of {len(rows)} rows, demos excepted "
             "(usually 2-8 minutes on two cores; the time left is shown)"
         )
         with long_step(self.listener, "answers") as step:
             async with Client(endpoint, self.store, self.allowance) as client:
                 return await ask_teacher(
-                    plan.teacher_prompt,
-                    plan.rows,
+                    prompt,
+                    rows,
                     client,
                     k=settings.k,
                     temperature=settings.temperature,

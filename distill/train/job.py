@@ -26,21 +26,28 @@ class DevSet:
 class TrainingJob:
     """One training. `work_dir` holds its checkpoint and metrics: a second call there continues the first.
 
-    `objective` is a name in distill/train/objectives.
+    dev: what an epoch is chosen by; with None the last one is kept. `objective` is a name in distill/train/objectives.
+    last_epoch: after which training ends, while the learning rate falls as if all epochs followed; None for all.
     """
 
     model: Model
     rows: Sequence[EncodedExample]
-    dev: DevSet
+    dev: DevSet | None
     hyper: HyperParameters
     work_dir: Path
     objective: str = "hard"
+    last_epoch: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that it trains."""
+        return self.last_epoch or self.hyper.epochs
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that the training depends on. A checkpoint with another one is not continued."""
         rows = [[row.prompt, row.completion] for row in self.rows]
-        dev = [list(prompt) for prompt in self.dev.prompts]
+        dev = [list(prompt) for prompt in self.dev.prompts] if self.dev else self.last_epoch
         return digest([self.model.sha256 or self.model.path, rows, dev, asdict(self.hyper), self.objective])
 
 
@@ -61,7 +68,8 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of a training. `epoch`, from 1, is the one whose adapter was kept; lists have one value per epoch."""
+    """The result of a training. `epoch`, from 1, is the one whose adapter was kept; lists have one value per epoch, but
+    dev_scores is empty where there were no dev rows."""
 
     epoch: int
     dev_scores: list[float]

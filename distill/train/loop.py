@@ -1,4 +1,5 @@
-"""Trains the LoRA adapter by an objective, and keeps the epoch that scores best on dev by the task metric.
+"""Trains the LoRA adapter by an objective, and keeps the epoch that scores best on dev by the task metric; without dev
+rows the last one.
 
 Runs on one CPU or GPU, and under `accelerate launch` on several processes. Each process takes its share of every batch.
 The adapter's gradients, which are small, are summed once per update, so the result does not depend on the number of
@@ -27,7 +28,7 @@ from distill.train.checkpoint import Checkpoint, Position, disk_errors, load_che
 from distill.train.encode import EncodedExample
 from distill.train.generate import generate_replies
 from distill.train.hyper import best_epoch, lr_fraction, out_of_patience
-from distill.train.job import KeepGoing, ReportTraining, TrainingJob, TrainingProgress, TrainingResult
+from distill.train.job import DevSet, KeepGoing, ReportTraining, TrainingJob, TrainingProgress, TrainingResult
 from distill.train.metrics_file import append_metrics, rewind_metrics
 from distill.train.objectives import OBJECTIVES
 from distill.train.weights import attach, load_base, load_tokenizer, public_name
@@ -51,12 +52,12 @@ def train(
     keep_going: KeepGoing = always_continue,
     checkpoint_every_s: float = 120.0,
 ) -> TrainingResult:
-    """Train, or continue from the last checkpoint, and write the best epoch's adapter into `adapter_dir`.
+    """Train, or continue from the last checkpoint, and write the kept epoch's adapter into `adapter_dir`.
 
     `keep_going(epoch, dev score)` may end training after an epoch. Raises `UserError` (no rows, model without weights,
     checkpoint of another training) or `InfrastructureError` (memory, disk).
     """
-    if not job.rows or not job.dev.prompts:
+    if not job.rows or (job.dev and not job.dev.prompts):
         raise UserError("There is nothing to train on or to score on.", "", "Give train rows and dev rows.")
     try:
         loop = TrainingLoop(job, report, keep_going, checkpoint_every_s)
@@ -96,8 +97,13 @@ class TrainingLoop:
 
     @property
     def steps(self) -> int:
-        """All updates of the training."""
+        """All updates by which the learning rate falls."""
         return self.steps_per_epoch * self.hyper.epochs
+
+    @property
+    def steps_to_take(self) -> int:
+        """The most updates of the training."""
+        return self.steps_per_epoch * self.job.epochs
 
     @property
     def steps_done(self) -> int:
@@ -128,7 +134,7 @@ class TrainingLoop:
             if time.monotonic() - self.saved_at >= self.checkpoint_every_s:
                 self.save()
         self.save()
-        self.score_epoch()
+        self.end_epoch()
         self.save()
 
     def step(self, batch: Sequence[EncodedExample]) -> None:
@@ -185,32 +191,34 @@ class TrainingLoop:
             _grad(one).copy_(part.view_as(one))
         return flat[0]
 
-    def score_epoch(self) -> None:
+    def end_epoch(self) -> None:
         """Score the epoch on dev, keep its adapter if it is the best, and decide whether another epoch follows."""
         started, position = time.monotonic(), self.position
-        score, keep_going = self.score_dev()
-        if score > max(position.dev_scores, default=float("-inf")):
+        score, keep_going = self.score_dev(self.job.dev) if self.job.dev else (None, True)
+        if score is None or score > max(position.dev_scores, default=float("-inf")):
             self.best = self.adapter_state()
         loss = sum(position.epoch_losses) / len(position.epoch_losses)
-        position.dev_scores.append(score)
         position.losses.append(loss)
-        position.dev_seconds += time.monotonic() - started
-        self.write_metrics({"loss": loss, "dev": score})
+        if score is not None:
+            position.dev_scores.append(score)
+            position.dev_seconds += time.monotonic() - started
+            self.write_metrics({"loss": loss, "dev": score})
         position.epoch, position.step, position.epoch_losses = position.epoch + 1, 0, []
-        last = position.epoch == self.hyper.epochs or out_of_patience(position.dev_scores, self.hyper.patience)
+        last = position.epoch == self.job.epochs or out_of_patience(position.dev_scores, self.hyper.patience)
         position.ended = last or not keep_going
-        self.report_progress(loss, score)
+        if score is not None:
+            self.report_progress(loss, score)
 
-    def score_dev(self) -> tuple[float, bool]:
+    def score_dev(self, dev: DevSet) -> tuple[float, bool]:
         """The dev score, from replies that all processes generate together, and whether the caller wants to go on."""
         self.model.eval()
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        prompts = list(enumerate(self.job.dev.prompts))[rank::world]
-        texts = generate_replies(self.model, self.tokenizer, [ids for _, ids in prompts], self.job.dev.decoding)
+        prompts = list(enumerate(dev.prompts))[rank::world]
+        texts = generate_replies(self.model, self.tokenizer, [ids for _, ids in prompts], dev.decoding)
         replies = dict(gather_object([(i, text) for (i, _), text in zip(prompts, texts, strict=True)]))
         decision: list[Any] = [None, None]
         if self.is_first:
-            score = self.job.dev.score([replies[i] for i in range(len(self.job.dev.prompts))])
+            score = dev.score([replies[i] for i in range(len(dev.prompts))])
             decision = [score, self.keep_going(self.position.epoch + 1, score)]
         broadcast_object_list(decision)
         return float(decision[0]), bool(decision[1])
@@ -239,18 +247,18 @@ class TrainingLoop:
             left = 0.0 if position.ended else self.seconds_left()
             epoch = position.epoch if dev is not None else position.epoch + 1
             speed = position.tokens / max(position.seconds, 1e-9)
-            scoring = position.step == self.steps_per_epoch
-            self.report(TrainingProgress(self.steps_done, self.steps, epoch, loss, speed, left, scoring, dev))
+            scoring = self.job.dev is not None and position.step == self.steps_per_epoch
+            self.report(TrainingProgress(self.steps_done, self.steps_to_take, epoch, loss, speed, left, scoring, dev))
 
     def seconds_left(self) -> float:
         """Updates at their speed so far, and scorings of dev once one was timed."""
         position = self.position
-        updates = position.seconds / max(self.steps_done, 1) * (self.steps - self.steps_done)
-        scorings = position.dev_seconds / max(position.epoch, 1) * (self.hyper.epochs - position.epoch)
+        updates = position.seconds / max(self.steps_done, 1) * (self.steps_to_take - self.steps_done)
+        scorings = position.dev_seconds / max(position.epoch, 1) * (self.job.epochs - position.epoch)
         return updates + scorings
 
     def write_best(self, adapter_dir: Path) -> None:
-        """Write the best epoch's adapter."""
+        """Write the kept epoch's adapter."""
         if self.is_first and self.best is not None:
             with disk_errors(adapter_dir):
                 config = self.model.peft_config["default"]
@@ -265,7 +273,8 @@ class TrainingLoop:
         )
         device = torch.cuda.get_device_name() if on_gpu else self.device.type
         scores, seconds = position.dev_scores, position.total_seconds
-        return TrainingResult(best_epoch(scores), scores, position.losses, position.tokens, seconds, peak, device)
+        kept = best_epoch(scores) if scores else position.epoch
+        return TrainingResult(kept, scores, position.losses, position.tokens, seconds, peak, device)
 
 
 def _grad(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -11,6 +11,7 @@ from promptstill.scoring.compare import difference
 from promptstill.scoring.rivals.report import RivalReport, rival_note
 from promptstill.scoring.test_report import bonferroni_note, group_note
 from promptstill.stats import Gain
+from promptstill.text import plural
 
 MARGIN = 0.02  # of score: a student does as well if the interval of its loss stays within this
 
@@ -19,6 +20,7 @@ MARGIN = 0.02  # of score: a student does as well if the interval of its loss st
 class TrainingCost:
     """What the student took: training rows, the teacher's calls, seconds on this machine, and what it forgot.
 
+    Of a cross-validated run calls and seconds are of the compared student and of the shipped one together.
     retention: accuracy on the off-task probe (retention.py) before and after.
     """
 
@@ -35,11 +37,26 @@ class TrainingCost:
 
 
 @dataclass(frozen=True)
+class FinalTraining:
+    """How the shipped student of a cross-validated run was trained. It is not evaluated: each row had a part in it.
+
+    labelled_rows: all that there are. training_rows: the teacher's answers to these and to unlabelled ones.
+    """
+
+    labelled_rows: int
+    training_rows: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class DistillVerdict:
     """The arms on the same test rows, and the student's paired gains. `gold` is None where it was left out.
 
     students: number of students evaluated on these test rows so far, this one included.
     rivals: what needs no language model, on the same rows, each with the student's gain over it; empty where left out.
+    final: of a cross-validated run the student that is shipped; the arms then answered the first fold, and `student`
+        was trained without it. None where the student itself is shipped.
     """
 
     bare: Arm
@@ -51,6 +68,7 @@ class DistillVerdict:
     cost: TrainingCost
     students: int
     rivals: Mapping[str, RivalReport] = field(default_factory=dict)
+    final: FinalTraining | None = None
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -103,6 +121,7 @@ class DistillVerdict:
             "students": self.students,
             "arms": arms,
             "rivals": {name: rival.to_json() for name, rival in self.rivals.items()},
+            "final": asdict(self.final) if self.final else None,
         }
 
     @classmethod
@@ -114,7 +133,8 @@ class DistillVerdict:
         over_best, over_gold = gains["over_best"], gains.get("over_gold")
         rivals = {name: RivalReport.from_json(rival) for name, rival in value.get("rivals", {}).items()}
         gold_arm = gold[0] if gold else None
-        return cls(bare, best, student, gold_arm, over_best, over_gold, cost, value["students"], rivals)
+        final = FinalTraining(**value["final"]) if value.get("final") else None
+        return cls(bare, best, student, gold_arm, over_best, over_gold, cost, value["students"], rivals, final)
 
 
 def compare_arms(
@@ -147,7 +167,8 @@ def verdict_sentence(verdict: DistillVerdict) -> str:
     else:
         first = f"Do not distil: it is not beyond doubt that the student keeps the best prompt's score ({points})."
     before = rival_sentences(verdict)
-    return " ".join([*before, first, *saving_sentences(verdict), *label_sentences(verdict), *reuse_sentences(verdict)])
+    after = [*label_sentences(verdict), *reuse_sentences(verdict), *final_sentences(verdict)]
+    return " ".join([*before, first, *saving_sentences(verdict), *after])
 
 
 def rival_sentences(verdict: DistillVerdict) -> list[str]:
@@ -189,3 +210,15 @@ def reuse_sentences(verdict: DistillVerdict) -> list[str]:
     if verdict.students == 1:
         return []
     return [bonferroni_note(verdict.over_best.p, verdict.students, "students", "the best prompt")]
+
+
+def final_sentences(verdict: DistillVerdict) -> list[str]:
+    """Whose figures these are, where another student is shipped."""
+    if verdict.final is None:
+        return []
+    return [
+        f"These figures are of a student that was trained without the first fold, on that fold's "
+        f"{plural(verdict.best.score.n, 'row')}; the best prompt was searched without it too.",
+        f"The student that is shipped was trained in the same way on all {verdict.final.labelled_rows:,} labelled "
+        "rows; none is left to evaluate it on.",
+    ]

@@ -117,6 +117,11 @@ class RecordedScores(BaseModel):
     test: RecordedTest | None = None
 
 
+class RecordedFold(BaseModel):
+    id: str
+    prompt: dict[str, Any]
+
+
 class Record(BaseModel):
     """What `distill` and `optimize --gate` read of a best.json besides its prompt."""
 
@@ -128,3 +133,4 @@ class Record(BaseModel):
     search: RecordedSearch
     splits: RecordedSplits
     scores: RecordedScores
+    first_fold: RecordedFold | None = None

@@ -37,6 +37,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DistillSettings
 
 
 @pytest.fixture
+def folded(settings: DistillSettings) -> DistillSettings:
+    """The same with the best.json of a run that was cross-validated in five folds."""
+    from tests.support.feel import write_best_json
+
+    write_best_json(Path(), Model("tiny", "tiny", "0" * 64), folds=5)
+    return settings
+
+
+@pytest.fixture
 def distilled(finished_run: RunFolder, tmp_path: Path) -> DistilledFolder:
     """The folder of a finished distillation."""
     from distill.artifact import write_result
@@ -44,6 +53,18 @@ def distilled(finished_run: RunFolder, tmp_path: Path) -> DistilledFolder:
 
     folder = DistilledFolder.create(tmp_path / "distilled", DistillSettings(from_prompt="best.json"))
     write_result(folder, sample_distillation(finished_run, folder))
+    return folder
+
+
+@pytest.fixture
+def cross_validated(finished_run: RunFolder, tmp_path: Path) -> DistilledFolder:
+    """The folder of a finished distillation of a cross-validated run."""
+    from distill.artifact import write_result
+    from tests.support import distilled
+
+    folder = DistilledFolder.create(tmp_path / "folds" / "distilled", DistillSettings(from_prompt="best.json"))
+    result = distilled.sample_distillation(finished_run, folder)
+    write_result(folder, distilled.cross_validated(result, folder))
     return folder
 
 

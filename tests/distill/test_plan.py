@@ -11,6 +11,7 @@ import pytest
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
 from promptstill.errors import UserError
+from promptstill.task.open import open_task
 
 
 def refusal(settings: DistillSettings) -> UserError:
@@ -67,3 +68,13 @@ def test_a_teacher_of_another_task(settings: DistillSettings) -> None:
 def test_a_target_that_the_model_does_not_have(settings: DistillSettings) -> None:
     found = refusal(replace(settings, hyper=replace(settings.hyper, targets=("q_proj", "nonsense"))))
     assert "nonsense" in found.what + found.why
+
+
+def test_rows_of_which_too_few_can_be_trained_on(settings: DistillSettings) -> None:
+    recipe = Path("feel.py")
+    recipe.write_text(recipe.read_text().replace("(60, 24, 30)", "(19, 24, 30)"))
+    opened = open_task("feel.py")
+    edit(recipe=opened.recipe_file.lineage(), splits={"seed": 0, "sha256": opened.splits.digests()})
+    found = refusal(settings)
+    assert found.what == "There are 19 rows to train on; a student needs 20."
+    assert found.why == "Besides, 24 rows are dev and 30 are test." and "--unlabelled ROWS.jsonl" in found.do

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 from distill.folder import DistilledFolder
+from distill.folds import FinalPlan
 from distill.plan import DistillPlan
-from distill.result import Distillation, TrainedStudent
+from distill.result import Distillation, FinalStudent, TrainedStudent
 from distill.settings import DistillSettings
 from distill.teach.dataset import to_training_rows, write_dataset
 from distill.teach.filter import from_labels
 from distill.teach.reasons import Reason, Rejected
-from distill.teach.teaching import TeacherData
+from distill.teach.teaching import FinalData, TeacherData
 from distill.train.hyper import HyperParameters
 from distill.train.job import TrainingResult
 from distill.verdict.adapter_check import AdapterCheck
 from distill.verdict.arms import Arm, Speed
 from distill.verdict.retention import Retention
-from distill.verdict.verdict import DistillVerdict, TrainingCost, compare_arms
+from distill.verdict.verdict import DistillVerdict, FinalTraining, TrainingCost, compare_arms
 from optimizer.run.folder import RunFolder
 from promptstill import exact_match
 from promptstill.engine.models import Model
@@ -76,6 +78,21 @@ def sample_distillation(finished: RunFolder, folder: DistilledFolder) -> Distill
     )
 
 
+def cross_validated(result: Distillation, folder: DistilledFolder) -> Distillation:
+    """The same as if its best.json were of a cross-validated run: another student, trained on all rows, is shipped."""
+    rows, data = result.plan.rows, result.teacher_data
+    folder.final_dir.mkdir()
+    sha256 = write_dataset(folder.final_dir, data.rows, [])
+    final = write_student(folder, "final", {"trained": "on all rows"})
+    return replace(
+        result,
+        plan=replace(result.plan, final=FinalPlan(result.plan.teacher_prompt, rows, 120)),
+        teacher_data=replace(data, final=FinalData(data.rows, sha256, 1.0, {"scored too low": 7})),
+        verdict=replace(result.verdict, final=FinalTraining(120, len(data.rows), 2, 9.0)),
+        final=FinalStudent(final, replace(result.adapter_check, tokens=11)),
+    )
+
+
 def with_rivals(verdict: DistillVerdict, rows: Sequence[Example]) -> DistillVerdict:
     """The verdict with one rival, which answers every row alike."""
     results = [score_outputs(row, {"code": "c0"}, exact_match("code")) for row in rows]
@@ -83,12 +100,12 @@ def with_rivals(verdict: DistillVerdict, rows: Sequence[Example]) -> DistillVerd
     return replace(verdict, rivals=rivals)
 
 
-def write_student(folder: DistilledFolder) -> TrainedStudent:
-    """An adapter of empty files, and the metrics of one epoch."""
-    work_dir = folder.work_dir / "student"
+def write_student(folder: DistilledFolder, name: str = "student", content: object = None) -> TrainedStudent:
+    """An adapter of files without weights, and the metrics of one epoch."""
+    work_dir = folder.work_dir / name
     (work_dir / "adapter").mkdir(parents=True)
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (work_dir / "adapter" / name).write_text("{}")
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        (work_dir / "adapter" / file).write_text(json.dumps(content or {}))
     steps = [{"step": n, "epoch": 1, "loss": 3.0 / n, "lr": 0.1, "tokens": n, "seconds": n} for n in range(1, 9)]
     write_jsonl(work_dir / "metrics.jsonl", [*steps, steps[-1] | {"dev": 0.75}])
     training = TrainingResult(1, [0.75], [1.0], 9, 9.0, 9, "cpu")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distill.folder import DistilledFolder
-from distill.pipeline import draw_report
+from distill.report.drawing import draw_report
 
 
 def test_a_page_of_a_distillation_that_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,12 @@ import torch
 
 from distill.train.encode import EncodedExample
 from distill.train.hyper import best_epoch
-from distill.train.job import TrainingJob
+from distill.train.job import TrainingJob, TrainingProgress
 from distill.train.logprobs import target_losses
 from distill.train.loop import TrainingLoop, train
 from distill.train.weights import attach, load_base
 from promptstill.engine.models import Model
+from promptstill.errors import UserError
 from tests.support import ROOT, tiny
 
 CPU = torch.device("cpu")
@@ -26,7 +27,9 @@ CPU = torch.device("cpu")
 
 def test_training_raises_the_task_metric(whole: tiny.Training, base: Model) -> None:
     trained, folder, _ = whole
-    before = TrainingLoop(tiny.job(base, folder / "fresh"), print).score_dev()[0]
+    fresh = tiny.job(base, folder / "fresh")
+    assert fresh.dev
+    before = TrainingLoop(fresh, print).score_dev(fresh.dev)[0]
     assert before < 0.2 and max(trained.dev_scores) > 0.9
     assert trained.losses[-1] < trained.losses[0] / 4
     assert trained.epoch == best_epoch(trained.dev_scores)
@@ -69,6 +72,7 @@ def test_the_loss_is_that_of_completion_and_stop_token_alone(base: Model, tmp_pa
 
 
 def with_score(job: TrainingJob, score: Callable[[list[str]], float]) -> TrainingJob:
+    assert job.dev
     return replace(job, dev=replace(job.dev, score=score))
 
 
@@ -84,12 +88,44 @@ def test_epochs_without_a_better_dev_score_end_it_and_the_earlier_of_equals_is_k
     assert stopped.dev_scores == [0.5, 0.5] and stopped.epoch == 1
 
 
+def test_without_dev_rows_it_takes_the_same_updates_and_keeps_the_last_epoch(base: Model, tmp_path: Path) -> None:
+    job = tiny.job(base, tmp_path / "scored")
+    scored = train(job, tmp_path / "one", lambda progress: None, keep_going=lambda epoch, score: epoch < 2)
+    reports: list[TrainingProgress] = []
+    alone = replace(job, dev=None, last_epoch=2, work_dir=tmp_path / "alone")
+    trained = train(alone, tmp_path / "two", reports.append)
+    assert trained.epoch == 2 and trained.dev_scores == [] and trained.losses == pytest.approx(scored.losses)
+    assert scored.epoch == 2 and tiny.same_adapter(tmp_path / "one", tmp_path / "two")
+    assert [one.step for one in reports] == list(range(1, 25)) and {one.steps for one in reports} == {24}
+    assert not any(one.scoring for one in reports) and reports[-1].seconds_left == 0
+
+
+def test_an_interrupted_training_without_dev_rows_goes_on_to_the_same_adapter(base: Model, tmp_path: Path) -> None:
+    job = replace(tiny.job(base, tmp_path / "a"), dev=None, last_epoch=2)
+    train(job, tmp_path / "one", lambda progress: None)
+
+    def die(progress: TrainingProgress) -> None:
+        if progress.step == 15:
+            raise KeyboardInterrupt
+
+    again = replace(job, work_dir=tmp_path / "b")
+    with pytest.raises(KeyboardInterrupt):
+        train(again, tmp_path / "two", die, checkpoint_every_s=0.0)
+    reports: list[TrainingProgress] = []
+    trained = train(again, tmp_path / "two", reports.append)
+    assert reports[0].step == 15 and trained.epoch == 2
+    assert tiny.same_adapter(tmp_path / "one", tmp_path / "two")
+    with pytest.raises(UserError, match="is of another training"):
+        train(replace(again, last_epoch=1), tmp_path / "two", print)
+
+
 TWO = """
 import sys
 from pathlib import Path
 from tests.support import tiny
 from distill.train.loop import train
 from promptstill.engine.models import Model
+from promptstill.errors import UserError
 base, folder = Model("tiny", sys.argv[1], "0" * 64), Path(sys.argv[2])
 print(train(tiny.job(base, folder / "work"), folder / "adapter", lambda progress: None).dev_scores)
 """

@@ -96,6 +96,7 @@ def test_cached_generation_and_one_pass_agree(tmp_path: Path) -> None:
     train(job, tmp_path / "adapter", lambda progress: None)
     adapted = load_adapter(load_base(base, "fp32", torch.device("cpu")), tmp_path / "adapter")
     probes = []
+    assert job.dev
     for prompt in job.dev.prompts[:4]:
         ids = torch.tensor([list(prompt)])
         out = adapted.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False,
