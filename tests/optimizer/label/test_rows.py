@@ -40,7 +40,9 @@ def test_the_order_is_drawn_and_stays_when_rows_are_added(tmp_path: Path) -> Non
 
 
 def test_without_unlabelled_rows_the_way_out_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no unlabelled row.*without answer, or with null there") as refusal:
+    with pytest.raises(
+        UserError, match=r"has no unlabelled row\.\nThat is one without answer, or with null there"
+    ) as refusal:
         unlabelled_rows(opened(tmp_path), None, 0)
     assert "--from ROWS.jsonl" in str(refusal.value)
 
