@@ -77,7 +77,7 @@ def nothing_lines(made: LabelList) -> Iterator[str]:
 def next_lines(made: LabelList, settings: SearchSettings, path: Path) -> Iterator[str]:
     recipe = made.opened.recipe_file.path
     yield f"1. In each row of {short_path(path)} write the right output in place of null."
-    yield f"2. Add these rows to the data of {recipe}."
+    yield f"2. Put these rows into the data of {short_path(recipe)}, in place of those without output."
     yield f"3. Search again: {search_again(settings)}"
     yield MARKED if names_split(made.opened) else DEALT
 

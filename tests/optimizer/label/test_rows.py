@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.optimizer.program import PROGRAM
 from tests.support.recipe_file import make_rows, write_recipe
 
 
-def opened(folder: Path, *unlabelled: dict[str, object], split: bool = False) -> OpenTask:
+def opened(folder: Path, *unlabelled: Mapping[str, object], split: bool = False) -> OpenTask:
     rows = make_rows(30)
     named = [row | {"split": ("train", "dev", "test")[n % 3]} for n, row in enumerate(rows)]
     return open_task(write_recipe(folder, rows=[*(named if split else rows), *unlabelled]))
@@ -40,11 +41,8 @@ def test_the_order_is_drawn_and_stays_when_rows_are_added(tmp_path: Path) -> Non
 
 
 def test_without_unlabelled_rows_the_way_out_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"has no unlabelled row\.\nThat is one without answer, or with null there"
-    ) as refusal:
+    with pytest.raises(UserError, match=r"has no unlabelled row\.\n.* without answer, or with null.*\n.* --from ROWS"):
         unlabelled_rows(opened(tmp_path), None, 0)
-    assert "--from ROWS.jsonl" in str(refusal.value)
 
 
 @pytest.mark.parametrize("split", [False, True])
