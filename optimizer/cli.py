@@ -65,6 +65,8 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         instead.compare(options, chosen)
     elif options["measure"]:
         instead.measure(options, chosen)
+    elif options["label_next"]:
+        instead.label_next(options, chosen, spelled(chosen - instead.WITH_LABELS))
     else:
         take_recipe(options | {"recipe": to_recipe(options["targets"])}, chosen)
 

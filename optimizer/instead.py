@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import click
 from rich.console import Console
 
-from optimizer.command.values import split_targets, to_limits, to_parameters
+from optimizer.command.values import LIMITS, split_targets, to_limits, to_parameters
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
 from promptstill.task.scaffold import write_scaffold, write_shipped
+
+# What goes with --label-next.
+WITH_LABELS = {"label_next", "targets", "rows", "runs", "output", "base_url", "api_key_env", "window", "price", *LIMITS}
 
 
 def tour(others: list[str]) -> None:
@@ -98,6 +102,24 @@ def compare(options: dict[str, Any], chosen: set[str]) -> None:
     Console(highlight=False).print(table)
     click.echo(f"look at it           {short_path(output)}")
     click.echo(f"read the best on dev {command_line('optimize', '--show', best_on_dev)}")
+
+
+def label_next(options: dict[str, Any], chosen: set[str], others: list[str]) -> None:
+    """The unlabelled rows worth labelling first, here and in a file. others: options that do not go with it."""
+    from optimizer.label.label import list_rows
+    from optimizer.label.lines import closing_lines, row_lines
+    from optimizer.label.target import open_target
+    from promptstill.command.listeners import terminal_listener
+
+    run = open_target(options["targets"], options["label_next"], options["runs"], others)
+    output = options["output"] if "output" in chosen else Path("label-next.jsonl")
+    own = {name: options[name] for name in ("base_url", "api_key_env", "window") if name in chosen}
+    settings = replace(run.settings(), **own, limits=to_limits(options))
+    settings.check()
+    with terminal_listener(Console(stderr=True, highlight=False)) as listener:
+        made = list_rows(run, settings, options["label_next"], options["rows"], output, listener)
+    for line in [*(line for row in made.picked for line in row_lines(row)), *closing_lines(made, settings, output)]:
+        click.echo(line)
 
 
 def report(path: Path) -> None:

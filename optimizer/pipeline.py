@@ -184,9 +184,9 @@ class Steps:
     def _result(
         self, outcome: SearchOutcome, verdict: TestVerdict | None = None, artifact: dict[str, Any] | None = None
     ) -> RunResult:
-        rows = len(self.opened.splits.dev)
-        parts = (self.run_folder, outcome, verdict, artifact, self.allowance, rows, self.settings, self.worker)
-        return RunResult(*parts, in_program=self.opened.program is not None)
+        splits, in_program = self.opened.splits, self.opened.program is not None
+        parts = (self.run_folder, outcome, verdict, artifact, self.allowance, len(splits.dev), self.settings)
+        return RunResult(*parts, self.worker, in_program, len(splits.unlabelled))
 
     async def _verdict(self, folds: Folds, found: Sequence[Found]) -> TestVerdict | None:
         """The comparison on test, or None where a hard limit forbids even that. Of a cross-validated run, each row is

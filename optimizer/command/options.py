@@ -100,7 +100,10 @@ search_options = with_options(
 instead_options = with_options(
     option(INSTEAD, "--tour", is_flag=True, help="A recorded search replayed and explained; needs no model."),
     option(INSTEAD, "--new", type=FILE, metavar="FILE.py", help="Write a commented recipe to start from."),
-    option(INSTEAD, "--from", "rows", type=FILE, metavar="ROWS", help="With --new: for these rows, .csv or .jsonl."),
+    option(
+        INSTEAD, "--from", "rows", type=FILE, metavar="ROWS",
+        help="With --new or --label-next: these rows, .csv or .jsonl.",
+    ),
     option(
         INSTEAD, "--like", metavar="NAME", shell_complete=complete_shipped,
         help="With --new: a copy of a shipped recipe, such as tickets, with its rows.",
@@ -117,6 +120,10 @@ instead_options = with_options(
     ),
     option(INSTEAD, "--report", rare=True, type=FOLDER, metavar="RUN", help="Make a run's report.html again."),
     option(INSTEAD, "--compare", is_flag=True, help="Runs side by side: optimize --compare RUN RUN…"),
+    option(
+        INSTEAD, "--label-next", rare=True, type=COUNT, metavar="N",
+        help="The N unlabelled rows to label first: optimize --label-next N RUN",
+    ),
     option(
         INSTEAD, "--gate", type=FILE, metavar="BEST.json", help="Score a prompt on dev again; exit code 3 on a drop."
     ),

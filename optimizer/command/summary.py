@@ -23,6 +23,8 @@ from promptstill.stats import Estimate, Gain
 from promptstill.task.judge import judge_note
 from promptstill.text import p_text
 
+TO_LABEL = 20  # rows that the next step lists
+
 
 def summary(result: RunResult) -> RenderableType:
     """What the terminal shows when a run has ended; `whereabouts` follows."""
@@ -152,6 +154,7 @@ def next_steps(result: RunResult, best_path: Path) -> list[str]:
         lines.append(f'put it back  recipe.program_with(Prompt.load("{short_path(best_path)}")).save("program.json")')
     else:
         lines += follow_up_commands(best_path, result.settings.base_url, result.settings.api_key_env)
+    lines += label_step(result)
     if stopped := result.outcome.stopped:
         if result.outcome.unplayed:
             lines.append(
@@ -159,6 +162,16 @@ def next_steps(result: RunResult, best_path: Path) -> list[str]:
             )
         lines.append(f"search on    {double_limit(result.run.path, stopped)}")
     return lines
+
+
+def label_step(result: RunResult) -> list[str]:
+    """How to find the rows to label first, where more labels would settle an open question and there are rows."""
+    verdict = result.verdict
+    if not verdict or result.in_program or not result.unlabelled:
+        return []
+    if not settle_note(verdict.over_baseline, verdict.winners):
+        return []
+    return [f"label next   {command_line('optimize', '--label-next', TO_LABEL, result.run.path)}"]
 
 
 def double_limit(run_path: Path, reached: Limit, *options: str | int) -> str:

@@ -19,7 +19,7 @@ class RunResult:
 
     verdict: the comparison on test; None where a limit left test unread. best: the content of best.json.
     dev_rows: how many rows a full evaluation of a trial takes. in_program: whether the prompt is one predictor's of a
-    program.
+    program. unlabelled: the recipe's rows without outputs.
     """
 
     run: RunFolder
@@ -31,6 +31,7 @@ class RunResult:
     settings: SearchSettings
     worker: int = 0
     in_program: bool = False
+    unlabelled: int = 0
 
     @property
     def prompt(self) -> Prompt | None:

@@ -1,0 +1,1 @@
+"""`optimize --label-next N`: the unlabelled rows that are worth labelling first."""
