@@ -7,8 +7,8 @@ from pathlib import Path
 
 from optimizer.report.report import write_report
 from promptstill.scoring.rows import read_test_rows
+from tests.promptstill.scoring.rivals.embeddings_server import FakeEmbeddings
 from tests.support.codes import best, command, knows_with_demos, run
-from tests.support.embeddings import FakeEmbeddings
 from tests.support.fake import FakeEndpoint
 from tests.support.finished import FinishedRun, copied
 

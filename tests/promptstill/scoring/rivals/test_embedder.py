@@ -11,8 +11,8 @@ from promptstill.scoring.evaluate import mean_score
 from promptstill.scoring.rivals.embedder import BATCH, Embedder, to_embedder
 from promptstill.scoring.rivals.measure import measure_rivals
 from promptstill.scoring.rivals.task import RivalTask
+from tests.promptstill.scoring.rivals.embeddings_server import FakeEmbeddings, letter_counts
 from tests.promptstill.scoring.rivals.test_rivals import ANSWER, TEAM, TEXT, colours, equal
-from tests.support.embeddings import FakeEmbeddings, letter_counts
 
 
 def embed(fake: FakeEmbeddings, texts: list[str], model: str = "letters") -> dict[str, list[float]]:
