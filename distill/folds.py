@@ -40,9 +40,8 @@ def compared_task(opened: OpenTask) -> OpenTask:
         return opened
     test, dev, *others = (fold.test for fold in splits.folds)
     if len(splits.folds) < MIN_FOLDS or len(dev) < MIN_DEV:
-        rows = f"{len(splits.test)} labelled rows in {len(splits.folds)} folds"
         raise UserError(
-            f"{rows} cannot be distilled.",
+            f"{len(splits.test)} labelled rows in {len(splits.folds)} folds cannot be distilled.",
             f"One fold is test and one is dev, of {MIN_DEV} rows or more; the others are trained on.",
             f"Search with other folds: {command_line('optimize', opened.recipe_file.path, '--folds', 5)}",
         )

@@ -81,7 +81,7 @@ The student that was compared:
 
 The student in this folder:
 
-- Teacher: the prompt `{{ final_teacher }}`, which was searched on all rows. It was asked likewise for all
+- Teacher: the prompt `{{ final_teacher }}`, which the run ships. It was asked likewise for all
   {{ final.labelled_rows }} labelled rows and those without labels. `final/dataset.jsonl` has the
   {{ final.training_rows }} training rows, `final/rejected.jsonl` the other answers.
 - Training: with the same settings, up to epoch {{ final.epochs }}, the one that was kept above. No row was left to

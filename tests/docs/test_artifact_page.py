@@ -14,6 +14,7 @@ import pytest
 from distill.artifact import prompt_artifact
 from distill.folder import DistilledFolder
 from distill.settings import DistillSettings
+from optimizer.run.artifact import first_fold_record
 from optimizer.run.folder import RunFolder
 from optimizer.search.sources.given import POOL_BYTES, POOL_ROWS
 from promptstill.prompt.artifact import MAX_BYTES, SCHEMA_VERSION, read_artifact
@@ -22,7 +23,7 @@ from promptstill.prompt.layouts.parts import NearestDemos
 from promptstill.prompt.layouts.task import Task
 from promptstill.scoring.test_report import FoldScores
 from tests.support import ROOT, artifacts
-from tests.support.distilled import sample_distillation
+from tests.support.distilled import cross_validated, sample_distillation
 
 PAGE = (ROOT / "docs/artifact.md").read_text(encoding="utf-8")
 TYPES = {"text": str, "integer": int, "number": (int, float), "boolean": bool, "list": list, "null": type(None)}
@@ -96,7 +97,7 @@ def bests(finished_run: RunFolder) -> list[dict[str, Any]]:
     return [
         best,
         *shapes,
-        best | {"scores": best["scores"] | folded},
+        best | {"scores": best["scores"] | folded} | first_fold_record(near[0]),
         *(best | {"scores": best["scores"] | change} for change in ({"test": None}, {"dev": gated})),
     ]
 
@@ -106,7 +107,8 @@ def student(finished_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -
     folder = DistilledFolder.create(
         tmp_path_factory.mktemp("docs") / "distilled", DistillSettings(from_prompt="best.json")
     )
-    return dict(json.loads(json.dumps(prompt_artifact(sample_distillation(finished_run, folder)))))
+    result = cross_validated(sample_distillation(finished_run, folder), folder)
+    return dict(json.loads(json.dumps(prompt_artifact(result))))
 
 
 def test_the_page_lists_the_keys_of_a_best_json(bests: list[dict[str, Any]]) -> None:
