@@ -88,7 +88,7 @@ def settle_note(gain: Gain, times: int = 1) -> str:
     needed = max(rows, ceil(gain.n * MIN_GROUPS / gain.worth)) - gain.n
     if needed <= 0:
         return f"As many test rows again settle it in {100 * HIGH:.0f} of 100 runs, {seen}."
-    return f"About {round_up(needed):,} more labelled rows in test would settle it, {seen}."
+    return f"About {round_up(needed):,} more labelled test rows would settle it, {seen}."
 
 
 def round_up(rows: int) -> int:

@@ -44,7 +44,7 @@ def test_what_is_said_before_and_after_a_run() -> None:
     open_question = Gain(0.12, -0.03, 0.27, 0.15, 40, 40.0, 0.5)
     said = settle_note(open_question)
     assert said.startswith("About ") and said.endswith(
-        " more labelled rows in test would settle it, if the true gain is the +12.0 points seen here."
+        " more labelled test rows would settle it, if the true gain is the +12.0 points seen here."
     )
     assert settle_note(Gain(0.12, 0.03, 0.27, 0.01, 40, 40.0, 0.5)) == "", "it is settled"
     assert settle_note(Gain(-0.12, -0.3, 0.03, 0.1, 40, 40.0, 0.5)) == "", "there is no gain to settle"
