@@ -44,7 +44,7 @@ class Found:
 
     @property
     def marks(self) -> Marks:
-        return Marks.of(self.report.results)
+        return self.report.marks
 
 
 def plan_searches(settings: SearchSettings, models: Sequence[str], output: Path) -> list[ModelSearch]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from optimizer.run.settings import SearchSettings
 from promptstill.events import Say
-from promptstill.scoring.compare import Marks
 from promptstill.scoring.rivals.of_recipe import rivals_of
 from promptstill.scoring.rivals.report import RivalResult, compare_rivals
 from promptstill.scoring.test_report import TestVerdict
@@ -28,7 +27,7 @@ async def add_rivals(verdict: TestVerdict, opened: OpenTask, settings: SearchSet
         for one, tell in zip(deals, told, strict=True)
     ]
     found = join_rivals(parts)
-    return replace(verdict, rivals=compare_rivals(Marks.of(verdict.winner.results), found, settings.seed))
+    return replace(verdict, rivals=compare_rivals(verdict.winner.marks, found, settings.seed))
 
 
 def join_rivals(parts: Sequence[Mapping[str, RivalResult]]) -> dict[str, RivalResult]:

@@ -49,22 +49,14 @@ def lines(cells: Sequence[dict[str, Any]]) -> list[str]:
         got, key = one["result"], one["key"]
         shares = [f"{100 * got[name]:.1f}" for name in ("shipped", "false", "covered")]
         gains = [f"{100 * got[name]:+.1f}" for name in ("gain", "procedure")]
-        rows.append([str(key["case"]), str(key["n"]), str(got["sims"]), *shares, *gains])
-    head = [
-        "world",
-        "labelled rows",
-        "runs",
-        "shipped %",
-        "false %",
-        "interval holds %",
-        "true gain shipped",
-        "true gain",
-    ]
+        rows.append([str(key["case"]), str(key["n"]), str(got["sims"]), *shares, *gains, f"{got['error']:.2f}"])
+    head = ["world", "labelled rows", "runs", "shipped %", "false %", "held %", "shipped gain", "true gain", "error"]
     return [
         "### Cross-validated runs on a simulated model",
         "",
         f"{FOLDS} searches without a fold each and one on all rows; each row is test once. `true gain` is of the way",
-        "to search, which the interval is of; `true gain shipped` that of the prompts that shipped, 0 where none did.",
+        "to search; `held` says how often the interval holds it. `shipped gain` is of the prompts that shipped, 0 where",
+        "none did. `error`: how many times as large the error of the gain is as the standard error of independent rows.",
         "",
         *table(head, rows),
         "",
@@ -85,7 +77,14 @@ def simulate_folds(spread: float, rows: int, runs: int) -> dict[str, Any]:
     better; the true gain of what was shipped (0 where the baseline was); the true gain of the procedure, and whether
     the interval held it."""
     found = [asyncio.run(run_once(spread, rows, 1000 * rows + seed)) for seed in range(runs)]
-    return {key: float(np.mean([one[key] for one in found])) for key in found[0]} | {"sims": runs}
+    means = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+    return means | {"error": error_ratio(found), "sims": runs}
+
+
+def error_ratio(found: Sequence[dict[str, float]]) -> float:
+    """How many times as large the errors of the measured gains are as the standard errors of independent rows."""
+    errors = np.std([one["measured"] - one["procedure"] for one in found])
+    return float(errors / np.sqrt(np.mean([one["squared_error"] for one in found])))
 
 
 async def run_once(spread: float, rows: int, seed: int) -> dict[str, float]:
@@ -102,12 +101,16 @@ async def run_once(spread: float, rows: int, seed: int) -> dict[str, float]:
     verdict = compare_reports(join_reports(reports, seed), float(np.mean(dev)), seed)
     task, outcome = await search_on(labelled, world, seed)
     baseline, winner = both_prompts(task, outcome)
+    pairs = zip(verdict.winner.results, verdict.baseline.results, strict=True)
+    differences = [one.score - other.score for one, other in pairs]
     shipped, gain = verdict.shipped == "winner", world.truth(winner) - world.truth(baseline)
     return {
         "shipped": shipped,
         "false": shipped and gain <= 1e-9,
         "gain": gain if shipped else 0.0,
         "procedure": sum(gains),
+        "measured": verdict.over_baseline.mean,
+        "squared_error": float(np.var(differences, ddof=1)) / rows,
         "covered": verdict.over_baseline.low <= sum(gains) <= verdict.over_baseline.high,
     }
 

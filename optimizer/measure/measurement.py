@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def marks(self) -> Marks:
-        return Marks.of(self.report.results)
+        return self.report.marks
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class TestReport:
     """One prompt on test: its score with interval, the shares of replies that did not parse or were cut, and its cost.
 
     cut: at max_tokens, whether the reply parsed or not. prompt_tokens, completion_tokens: mean a request. seconds: the
-    median wait for a reply.
+    median wait for a reply. folds: whether the rows of each fold were asked a prompt of their own.
     """
 
     score: Estimate
@@ -36,10 +36,15 @@ class TestReport:
     completion_tokens: float
     seconds: float
     results: tuple[ScoredRow, ...]
+    folds: bool = False
+
+    @property
+    def marks(self) -> Marks:
+        return Marks.of(self.results, folds=self.folds)
 
     def to_json(self) -> dict[str, Any]:
         """Without the results of the rows, which test.jsonl holds."""
-        rest = {key: value for key, value in vars(self).items() if key not in ("results", "score")}
+        rest = {key: value for key, value in vars(self).items() if key not in ("results", "score", "folds")}
         return {"score": asdict(self.score), **rest}
 
 
@@ -184,11 +189,12 @@ async def evaluate_test(
 def join_reports(parts: Sequence[Reports], seed: int) -> Reports:
     """The reports of several folds as one, over the rows of all."""
     baseline, dspy, winner = zip(*parts, strict=True)
-    return _join(baseline, seed), _join(dspy, seed) if all(dspy) else None, _join(winner, seed)
+    return _join(baseline, seed), _join(dspy, seed) if all(dspy) else None, _join(winner, seed, folds=True)
 
 
-def _join(parts: Sequence[TestReport], seed: int) -> TestReport:
-    return parts[0] if len(parts) == 1 else summarize_results([row for one in parts for row in one.results], seed)
+def _join(parts: Sequence[TestReport], seed: int, *, folds: bool = False) -> TestReport:
+    rows = [row for one in parts for row in one.results]
+    return parts[0] if len(parts) == 1 else summarize_results(rows, seed, folds=folds)
 
 
 def compare_reports(reports: Reports, dev_score: float, seed: int) -> TestVerdict:
@@ -196,7 +202,7 @@ def compare_reports(reports: Reports, dev_score: float, seed: int) -> TestVerdic
     baseline, dspy, winner = reports
 
     def winner_over(other: TestReport) -> Gain:
-        return difference(Marks.of(winner.results), Marks.of(other.results), seed)
+        return difference(winner.marks, other.marks, seed)
 
     return TestVerdict(
         baseline=baseline,
@@ -229,16 +235,17 @@ def add_first_try(first: ScoredRow, retry: ScoredRow) -> ScoredRow:
     )
 
 
-def summarize_results(results: Sequence[ScoredRow], seed: int) -> TestReport:
-    """The report of one prompt's results; `seed` is that of the interval."""
+def summarize_results(results: Sequence[ScoredRow], seed: int, *, folds: bool = False) -> TestReport:
+    """The report of one prompt's results, or of those of several on a fold each; `seed` is that of the interval."""
     count = len(results)
     prompt_tokens, completion_tokens = mean_tokens(results)
     return TestReport(
-        score=estimate(Marks.of(results), seed),
+        score=estimate(Marks.of(results, folds=folds), seed),
         parse_failures=sum(one.unparsed for one in results) / count,
         cut=sum(one.cut for one in results) / count,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         seconds=median(one.seconds for one in results),
         results=tuple(results),
+        folds=folds,
     )

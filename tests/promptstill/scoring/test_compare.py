@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from promptstill.scoring.compare import Marks, difference, estimate
+from promptstill.scoring.compare import FOLDS_ERROR, Marks, difference, estimate
 from promptstill.scoring.split_stats import CountTable
 from promptstill.stats import gain, mean_interval
 from promptstill.task.metrics.whole import Labels, Statistic, split_score
@@ -78,3 +78,23 @@ def test_groups_are_swapped_whole(statistic: Statistic) -> None:
     good, bad = marks(statistic, 0.9, group=60), marks(statistic, 0.4, seed=1, group=60)
     over = difference(good, bad, 0)
     assert over.p > 0.2 and not over.clear and over.groups == pytest.approx(2.0)
+
+
+def test_a_cross_validated_gain_has_a_wider_interval_and_a_larger_p() -> None:
+    one, other = (marks("macro_f1", share, rows=40) for share in (0.8, 0.5))
+    single, folded = (
+        difference(Marks(one.scores, one.groups, folds=folds), Marks(other.scores, other.groups), 0)
+        for folds in (False, True)
+    )
+    assert folded.mean == single.mean and folded.n == single.n
+    assert folded.high - folded.low == pytest.approx(FOLDS_ERROR * (single.high - single.low))
+    assert single.p < folded.p <= 1 and folded.spread == pytest.approx(FOLDS_ERROR * single.spread)
+    best = Marks([1.0] * 40, one.groups, folds=True)
+    assert estimate(best, 0).high == 1.0 and estimate(best, 0).low < estimate(Marks([1.0] * 40, one.groups), 0).low
+
+
+@each
+def test_a_cross_validated_score_of_a_whole_split_stays_in_its_range(statistic: Statistic) -> None:
+    made = marks(statistic, 0.95, rows=30)
+    folded = estimate(Marks(made.scores, made.groups, made.labels, folds=True), 0)
+    assert -1 <= folded.low < estimate(made, 0).low and folded.high <= 1
