@@ -25,7 +25,7 @@ def test_a_run_says_first_that_the_nearest_rows_do_as_well(finished: FinishedRun
         assert abs(rival["gain"]["mean"] - gained) < 1e-9
     assert set(test["rivals"]["nearest"]["settings"]) == {"k"} and test["rivals"]["majority"]["settings"] == {}
     out = finished.done.stdout
-    assert out.index("\nbag of words ") < out.index(NOTE) < out.index("winner over baseline:")
+    assert out.index("\n bag of words ") < out.index(NOTE) < out.index("winner over baseline:")
     assert "winner over bag of words: +0.0 points" in out and "winner over majority:     +50.0 points" in out
     assert best(finished.work)["shipped"] == "winner", "rivals choose nothing"
     assert all(len(line) <= 80 for line in out[: out.index(NOTE)].splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from contextlib import closing
@@ -13,6 +14,7 @@ from optimizer.run.folder import RunFolder
 from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.scoring.rows import read_row_ids
 from promptstill.task.examples import Example
+from promptstill.text import p_text
 from tests.support.codes import RECIPE, best, command, knows_with_demos, run
 from tests.support.fake import FakeEndpoint
 from tests.support.finished import copied
@@ -107,10 +109,10 @@ def test_a_second_winner_on_the_same_test_rows_is_told_with_its_p_value_as_the_b
     assert "40 rows, read for 2 winners so far" in again.stdout
     test = best(tmp_path)["scores"]["test"]
     p = test["gains"]["over_baseline"]["p"]
-    told = f"rows so far. As the best of 2, this gain over the baseline prompt has p = {2 * p:.4f} (Bonferroni)."
+    told = f"rows so far. As the best of 2, this gain over the baseline prompt has {p_text(2 * p)} (Bonferroni)."
     assert test["winners"] == 2 and told in again.stdout
     write_report(RunFolder(folder))
-    assert told in (folder / "report.html").read_text()
+    assert html.escape(told) in (folder / "report.html").read_text()
 
 
 def test_after_a_resume_only_calls_of_test_that_are_not_stored_are_held_back(tmp_path: Path) -> None:
