@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from optimizer.command.summary import double_limit
@@ -13,7 +14,8 @@ from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.run.state import refuse_storage
 from optimizer.search.forecast import max_test_calls, refuse_small_limit, visible_gain_line
-from optimizer.search.search import NothingToChoose
+from optimizer.search.race import blocks
+from optimizer.search.search import GENERATION, NothingToChoose
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import served_models
@@ -39,7 +41,7 @@ def run_search(
         settings = RunFolder.open(Path(resume)).settings()
     if settings is None:
         raise UserError("Which recipe?", "There are neither settings nor a run to go on with.", "Give one of them.")
-    opened = settings.open_task()
+    settings, opened = settle_folds(settings, resume, say)
     for line in data_lines(opened):
         say(line)
     held = max_test_calls(opened.test_calls, dspy=settings.dspy)
@@ -62,6 +64,27 @@ def run_search(
     if result.best is not None and output is not None:
         write_text(output, run.best_path.read_text(encoding="utf-8"))
     return result
+
+
+def settle_folds(settings: SearchSettings, resume: str | Path | None, say: Say) -> tuple[SearchSettings, OpenTask]:
+    """The settings with the number of folds that the run has or had, and the task dealt by it.
+
+    Where nobody asked for folds, there are none where `--max-calls` does not let each search ask its first candidates a
+    first block.
+    """
+    if resume is not None and settings.folds is None:
+        settings = replace(settings, folds=RunFolder.open(Path(resume)).settings().folds)
+    opened, limit = settings.open_task(), settings.limits.calls
+    folds = len(opened.splits.folds)
+    least = (folds + 1) * GENERATION * len(blocks(len(opened.splits.dev))[0])
+    if settings.folds is None and folds and limit is not None:
+        held = max_test_calls(opened.test_calls, dspy=settings.dspy)
+        if limit < least + held:
+            need = f"{folds} folds (at least {least + held:,} calls)"
+            say(f"--max-calls {limit} does not pay for {need}: the rows are dealt once")
+            settings = replace(settings, folds=0)
+            return settings, settings.open_task()
+    return replace(settings, folds=folds), opened
 
 
 def refuse_unserved(source: ModelSource, model: Model, say: Say) -> None:

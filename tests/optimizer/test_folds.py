@@ -106,11 +106,22 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
 
 def test_one_budget_holds_for_all_searches(tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:
-        done = run(few_rows(fake, tmp_path, "--max-calls", "400"), tmp_path)
+        done = run(few_rows(fake, tmp_path, "--max-calls", "1000"), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sum(fake.calls.values()) <= 400
-    assert "The search stopped early, by --max-calls 400." in done.stdout
+    assert sum(fake.calls.values()) <= 1000
+    assert "The search stopped early, by --max-calls 1000." in done.stdout
     assert best(tmp_path)["scores"]["test"]["winner"]["score"]["n"] == 40
+
+
+def test_a_limit_that_does_not_pay_for_folds_deals_the_rows_once_and_the_run_goes_on_so(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = run(few_rows(fake, tmp_path, "--max-calls", "150"), tmp_path)
+        (run_dir,) = (tmp_path / "runs").iterdir()
+        argv = [sys.executable, "-m", "optimizer", "--resume", str(run_dir), "--max-calls", "3000"]
+        again = run([*argv, "--base-url", fake.base_url], tmp_path)
+    assert done.returncode == 0 and again.returncode == 0, done.stderr + again.stderr
+    assert "--max-calls 150 does not pay for 5 folds" in done.stderr and "train 20, dev 8, test 12 rows" in done.stderr
+    assert "train 20, dev 8, test 12 rows" in again.stderr and best(tmp_path)["splits"]["folds"] == 0
 
 
 def test_no_folds_by_wish_and_where_the_rows_are_dealt_by_hand(tmp_path: Path) -> None:
