@@ -110,7 +110,7 @@ def data_lines(opened: OpenTask) -> list[str]:
         *spelling_warnings([*splits.train, *splits.dev, *splits.test], opened.task.outputs),
         *opened.warnings,
         visible_gain_line(len(splits.dev)),
-        power_line(len(splits.test)),
+        power_line(len(splits.test), folds=bool(splits.folds)),
     ]
 
 

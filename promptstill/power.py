@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from promptstill.stats import ALPHA, MIN_GROUPS, Gain, t_interval, t_quantile
+from promptstill.stats import ALPHA, FOLDS_ERROR, MIN_GROUPS, Gain, t_interval, t_quantile
 from promptstill.text import plural
 
 DRAWS = 20_000
@@ -42,11 +42,14 @@ def power(rows: int, gain: float, disagree: float | None = None, times: int = 1)
     return float(np.mean((middle > half) & (times * p <= ALPHA)))
 
 
-def power_line(rows: int) -> str:
-    """How often so many test rows find a gain of `STATED` that is there."""
-    found, differ = 100 * power(rows, STATED), 100 * (STATED + DISAGREE)
+def power_line(rows: int, *, folds: bool = False) -> str:
+    """How often so many test rows find a gain of `STATED` that is there. folds: whether they are of a cross-validation,
+    whose wider interval makes them worth fewer."""
+    worth = int(rows / FOLDS_ERROR**2) if folds else rows
+    found, differ = round(100 * power(worth, STATED)), 100 * (STATED + DISAGREE)
+    often = f"{found}" if found < 100 else "more than 99"
     return (
-        f"with {plural(rows, 'test row')} a true gain of {100 * STATED:.0f} points is found {found:.0f} times of 100 "
+        f"with {plural(rows, 'test row')} a true gain of {100 * STATED:.0f} points is found {often} times of 100 "
         f"(two prompts that differ on {differ:.0f} % of rows)"
     )
 

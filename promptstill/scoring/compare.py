@@ -10,13 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from promptstill.scoring.evaluate import ScoredRow
-from promptstill.stats import Estimate, Gain, gain, mean_interval
+from promptstill.stats import FOLDS_ERROR, Estimate, Gain, gain, mean_interval
 from promptstill.task.metrics.whole import Labels, split_score
-
-# The searches of a cross-validation share most of their rows, so its error is larger than that of independent rows; it
-# has no unbiased estimate (Bengio & Grandvalet 2004). In simulations it is 1.0 to 1.4 times as large
-# (`python -m benchmarks honesty`).
-FOLDS_ERROR = 1.25
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from promptstill.scoring.compare import FOLDS_ERROR, Marks, difference, estimate
+from promptstill.scoring.compare import Marks, difference, estimate
 from promptstill.scoring.split_stats import CountTable
-from promptstill.stats import gain, mean_interval
+from promptstill.stats import FOLDS_ERROR, gain, mean_interval
 from promptstill.task.metrics.whole import Labels, Statistic, split_score
 
 STATISTICS: tuple[Statistic, ...] = ("macro_f1", "balanced_accuracy", "matthews")
