@@ -138,7 +138,8 @@ class Together:
     def _sum(self, event: GenerationEnded) -> GenerationEnded:
         each, whole = list(self._latest.values()), self._latest.get(WHOLE)
         left = [(one.seconds_left, one.limit) for one in each if one.seconds_left is not None]
-        seconds_left, limit = max(left, default=(None, ""))
+        # What has not told of itself yet may take the longest.
+        seconds_left, limit = max(left) if len(left) == self.count else (None, "")
         return GenerationEnded(
             sum(one.done for one in each),
             self.count * event.trials,

@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optimizer.folds import WHOLE, Together
+from promptstill.endpoint.allowance import Allowance
+from promptstill.events import GenerationEnded, Message
 from promptstill.prompt.prompt import Prompt
 from tests.support import ROOT
 from tests.support.codes import RECIPE, best, command, knows_with_demos, run
@@ -122,6 +126,20 @@ def test_a_limit_that_does_not_pay_for_folds_deals_the_rows_once_and_the_run_goe
     assert done.returncode == 0 and again.returncode == 0, done.stderr + again.stderr
     assert "--max-calls 150 does not pay for 5 folds" in done.stderr and "train 20, dev 8, test 12 rows" in done.stderr
     assert "train 20, dev 8, test 12 rows" in again.stderr and best(tmp_path)["splits"]["folds"] == 0
+
+
+def test_the_time_left_is_told_once_all_searches_have_told_theirs() -> None:
+    heard: list[Any] = []
+    together = Together(heard.append, Allowance(), 2)
+    done = GenerationEnded(8, 8, 0.5, {"layout": "chat"}, 100, 160, 1, 1, seconds_left=0.0)
+    together.of(0)(done)
+    together.of(WHOLE)(replace(done, done=4, best=0.3, seconds_left=30.0))
+    first, both = heard
+    assert (first.done, first.trials, first.best, first.seconds_left) == (8, 16, None, None)
+    assert (both.done, both.trials, both.best, both.seconds_left) == (12, 16, 0.3, 30.0)
+    together.of(0)(Message("of a fold"))
+    together.of(WHOLE)(Message("of all rows"))
+    assert heard[2:] == [Message("of all rows")]
 
 
 def test_no_folds_by_wish_and_where_the_rows_are_dealt_by_hand(tmp_path: Path) -> None:
