@@ -23,7 +23,6 @@ from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line
 from promptstill.task.examples import Example
-from promptstill.task.folds import fold_task
 from promptstill.task.open import OpenTask, open_task
 from promptstill.task.recipe import Metric
 from promptstill.text import plural
@@ -140,10 +139,11 @@ def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask
             "best.json names it relative to the folder in which optimize ran.",
             "Run distill in that folder, or name the recipe file: --recipe FILE.py",
         )
-    model, split_seed = artifact["model"]["name"], int(artifact["splits"]["seed"])
-    opened = open_task(f"{path}:{artifact['name']}", recorded["parameters"], model=model, split_seed=split_seed)
+    model, dealt = artifact["model"]["name"], artifact["splits"]
+    seed, folds = int(dealt["seed"]), int(dealt.get("folds", 0))
+    target = f"{path}:{artifact['name']}"
+    opened = open_task(target, recorded["parameters"], model=model, split_seed=seed, folds=folds)
     refuse_program(opened)
-    opened = fold_task(opened, int(artifact["splits"].get("folds", 0)))
     if opened.recipe_file.sha256 != recorded["sha256"] or opened.splits.digests() != artifact["splits"]["sha256"]:
         what = "recipe" if opened.recipe_file.sha256 != recorded["sha256"] else "data"
         raise UserError(

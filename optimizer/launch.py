@@ -107,7 +107,7 @@ def data_lines(opened: OpenTask) -> list[str]:
     return [
         *describe_splits(splits, opened.recipe),
         *([] if splits.whole_train else leak_warnings(splits)),
-        *spelling_warnings([*splits.train, *splits.dev, *splits.test], opened.task.outputs),
+        *spelling_warnings(splits.labelled, opened.task.outputs),
         *opened.warnings,
         visible_gain_line(len(splits.dev)),
         power_line(len(splits.test), folds=bool(splits.folds)),

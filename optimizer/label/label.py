@@ -14,7 +14,7 @@ from pathlib import Path
 
 from optimizer.label.committee import Committee, find_committee
 from optimizer.label.disagreement import Answer, disagreement
-from optimizer.label.rows import MOST_ROWS, labelled_rows, refuse_filled, unlabelled_rows, write_rows
+from optimizer.label.rows import MOST_ROWS, refuse_filled, unlabelled_rows, write_rows
 from optimizer.launch import refuse_unserved
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
@@ -163,7 +163,7 @@ class Labelling:
 
 def output_kinds(opened: OpenTask) -> dict[str, Kind]:
     """Whether each output is a label, a number or anything else, by the labelled rows."""
-    labelled = labelled_rows(opened)
+    labelled = opened.splits.labelled
     return {one.name: output_kind(one, [row.outputs[one.name] for row in labelled]) for one in opened.task.outputs}
 
 

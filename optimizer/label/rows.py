@@ -22,7 +22,7 @@ def unlabelled_rows(opened: OpenTask, file: Path | None, seed: int) -> list[Exam
     """The rows of the file, or else of the recipe, that have no output, without those whose inputs are labelled already
     or repeat: in an order drawn by the seed, which a row keeps when others come. Raises `UserError` where there are
     none."""
-    labelled = {content(row) for row in labelled_rows(opened)}
+    labelled = {content(row) for row in opened.splits.labelled}
     rows = opened.splits.unlabelled if file is None else read_rows(file, opened)
     found = {content(row): row for row in reversed(rows) if not row.outputs}
     left = [row for key, row in found.items() if key not in labelled]
@@ -31,15 +31,9 @@ def unlabelled_rows(opened: OpenTask, file: Path | None, seed: int) -> list[Exam
     return sorted(left, key=lambda row: digest([seed, row.id]))
 
 
-def labelled_rows(opened: OpenTask) -> list[Example]:
-    """The rows of train, dev and test; of folds each of them once."""
-    splits = opened.splits
-    return splits.test if splits.folds else [*splits.train, *splits.dev, *splits.test]
-
-
 def names_split(opened: OpenTask) -> bool:
     """Whether the labelled rows say in which split they are."""
-    return any("split" in row.row for row in labelled_rows(opened))
+    return any("split" in row.row for row in opened.splits.labelled)
 
 
 def content(row: Example) -> str:

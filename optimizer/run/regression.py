@@ -41,7 +41,6 @@ from promptstill.scoring.test_report import group_note, summarize_results
 from promptstill.shell import command_line
 from promptstill.stats import MIN_GROUPS, Estimate, effective_groups, gain_interval
 from promptstill.task.examples import Example
-from promptstill.task.folds import fold_task
 from promptstill.task.open import OpenTask, open_task
 
 REGRESSED = 3  # the exit code
@@ -164,9 +163,8 @@ def open_stored(best_path: Path, recipe: str | None, parameters: Mapping[str, st
         raise UserError(f"{best_path} holds no dev score of its prompt.", "", "Write it again with optimize.")
     recorded = artifact["recipe"]
     path = recipe or f"{find_recipe(best_path, recorded)}:{artifact['name']}"
-    split_seed = int(artifact["splits"]["seed"])
-    prepared = open_task(path, {**recorded["parameters"], **parameters}, split_seed=split_seed)
-    prepared = fold_task(prepared, int(artifact["splits"].get("folds", 0)))
+    split_seed, folds = int(artifact["splits"]["seed"]), int(artifact["splits"].get("folds", 0))
+    prepared = open_task(path, {**recorded["parameters"], **parameters}, split_seed=split_seed, folds=folds)
     if prepared.recipe_file.sha256 != recorded["sha256"]:
         raise changed_error(best_path, str(prepared.recipe_file.path), "The recipe")
     if prepared.splits.digests()["dev"] != artifact["splits"]["sha256"]["dev"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
@@ -13,8 +13,6 @@ from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
-from promptstill.task.folds import fold_task
-from promptstill.task.leakage import leave_out_leaks
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
@@ -78,10 +76,8 @@ class SearchSettings:
     def open_task(self) -> OpenTask:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
-        opened = open_task(self.recipe, self.parameters, model=self.model, split_seed=self.split_seed)
-        folded = fold_task(opened, self.folds, drop_leaks=self.drop_leaks)
-        leaks = self.drop_leaks and not folded.splits.folds
-        return replace(opened, splits=leave_out_leaks(opened.splits)) if leaks else folded
+        deal: dict[str, Any] = {"split_seed": self.split_seed, "folds": self.folds, "drop_leaks": self.drop_leaks}
+        return open_task(self.recipe, self.parameters, model=self.model, **deal)
 
     def find_model(self, opened: OpenTask, say: Say) -> Model:
         """The model to ask: at a remote endpoint just a name, else weights found or converted."""

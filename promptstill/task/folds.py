@@ -12,7 +12,6 @@ from dataclasses import replace
 from promptstill.errors import UserError
 from promptstill.task.examples import Example
 from promptstill.task.leakage import leave_out_leaks
-from promptstill.task.open import OpenTask, limit_replies
 from promptstill.task.recipe import Recipe
 from promptstill.task.splits import Splits, deal_folds
 
@@ -22,7 +21,7 @@ FOLDS = 5
 
 def count_folds(asked: int | None, splits: Splits, recipe: Recipe, *, program: bool) -> int:
     """The number of folds, 0 for none. asked: what the user wants; None leaves it to the rows. Raises `UserError`."""
-    rows = [*splits.train, *splits.dev, *splits.test]
+    rows = splits.labelled
     named = any("split" in row.row for row in rows)
     if asked is None:
         dealt_by_hand = named or program or recipe.split != Recipe.split
@@ -34,21 +33,12 @@ def count_folds(asked: int | None, splits: Splits, recipe: Recipe, *, program: b
     return asked
 
 
-def fold_task(opened: OpenTask, asked: int | None, *, drop_leaks: bool = False) -> OpenTask:
-    """The task with its rows in folds, where it is to have any; else as it is. Raises `UserError`."""
-    count = count_folds(asked, opened.splits, opened.recipe, program=opened.program is not None)
-    if not count:
-        return opened
-    splits = to_folds(opened.splits, count, drop_leaks=drop_leaks)
-    return replace(opened, splits=splits, task=limit_replies(opened.task, splits.train, opened.recipe.max_tokens))
-
-
 def to_folds(splits: Splits, count: int, *, drop_leaks: bool = False) -> Splits:
     """All labelled rows of the splits in `count` folds, dealt by the splits' seed. Raises `UserError` below two."""
     if count < 2:
         raise UserError(f"--folds {count} is no cross-validation.", "", "Write 2 or more, or 0 for none.")
     seed = splits.seed
-    rows = sorted([*splits.train, *splits.dev, *splits.test], key=lambda row: row.id)
+    rows = sorted(splits.labelled, key=lambda row: row.id)
     folds = deal_folds(rows, count, seed)
     parts = tuple(fold_splits(rows, fold, number, seed, drop_leaks=drop_leaks) for number, fold in enumerate(folds))
     shuffled = shuffle(rows, f"{seed}-rows")

@@ -11,6 +11,8 @@ from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.own.read import OwnPrompt, read_own
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
+from promptstill.task.folds import count_folds, to_folds
+from promptstill.task.leakage import leave_out_leaks
 from promptstill.task.load import RecipeFile, load_recipe
 from promptstill.task.metrics import is_judge
 from promptstill.task.metrics.gold import gold_warnings, label_warnings, refuse_one_label, refuse_unknown_accepted
@@ -54,12 +56,19 @@ class OpenTask:
 
 
 def open_task(
-    target: str, parameters: Mapping[str, str] | None = None, *, model: str | None = None, split_seed: int = 0
+    target: str,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    model: str | None = None,
+    split_seed: int = 0,
+    folds: int | None = 0,
+    drop_leaks: bool = False,
 ) -> OpenTask:
     """Load the recipe of `FILE.py[:NAME]`, and check it, its rows and its metric. Raises `UserError`.
 
     parameters: texts, as `-p` takes them. model: instead of the recipe's. split_seed: of the random deal of the rows
-    into train, dev and test.
+    into train, dev and test. folds: of a cross-validation, 0 for none; None leaves it to the rows. drop_leaks: whether
+    train rows that nearly equal a dev or test row are left out.
     """
     recipe_file = load_recipe(target, parameters or {})
     recipe = recipe_file.recipe
@@ -73,16 +82,20 @@ def open_task(
             "Declare it: answer: str = dspy.OutputField()",
         )
     splits = read_splits(recipe, subject, task, split_seed)
+    if count := count_folds(folds, splits, recipe, program=subject.program is not None):
+        splits = to_folds(splits, count, drop_leaks=drop_leaks)
     warnings = check_metric(recipe, splits, task)
     if subject.program is None:
         task = limit_replies(task, splits.train, recipe.max_tokens)
+    if drop_leaks and not splits.folds:
+        splits = leave_out_leaks(splits)
     own = read_own_of(recipe.own_prompt, task) if recipe.own_prompt else None
     return OpenTask(recipe_file, task, splits, subject.program, own, tuple(warnings))
 
 
 def check_metric(recipe: Recipe, splits: Splits, task: Task) -> list[str]:
     """The metric tried on the gold answer of every row: what is odd, a line each. Raises `UserError`."""
-    examples = [*splits.train, *splits.dev, *splits.test]
+    examples = splits.labelled
     refuse_unknown_accepted(recipe.metric, examples)
     if is_judge(recipe.metric):
         return []

@@ -15,7 +15,6 @@ from distill.settings import DistillSettings
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
-from promptstill.task.folds import fold_task
 from promptstill.task.open import open_task
 from tests.support.feel import nearest_prompt
 
@@ -39,7 +38,7 @@ def refusal(settings: DistillSettings) -> UserError:
 
 
 def test_the_first_fold_is_test_and_all_rows_train_what_is_shipped(folded: DistillSettings) -> None:
-    folds = fold_task(open_task("feel.py"), 5).splits.folds
+    folds = open_task("feel.py", folds=5).splits.folds
     plan = plan_distillation(folded, print)
     splits = plan.opened.splits
     assert ids(splits.test) == ids(folds[0].test) and ids(splits.dev) == ids(folds[1].test)
@@ -109,7 +108,7 @@ def test_a_first_fold_of_another_task_is_refused(folded: DistillSettings) -> Non
 
 @pytest.mark.parametrize("folds", [2, 114])
 def test_folds_that_leave_no_rows_are_refused(folds: int, folded: DistillSettings) -> None:
-    splits = fold_task(open_task("feel.py"), folds).splits
+    splits = open_task("feel.py", folds=folds).splits
     made = stored()
     made["splits"] |= {"folds": folds, "sha256": splits.digests()}
     store(made)

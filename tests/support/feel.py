@@ -15,7 +15,6 @@ from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import NearestDemos
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
-from promptstill.task.folds import fold_task
 from promptstill.task.open import OpenTask, open_task
 
 RECIPE = '''
@@ -47,7 +46,7 @@ def call_it_hot(body: dict[str, Any]) -> str:
 def write_best_json(folder: Path, model: Model, folds: int = 0) -> None:
     """A best.json of the recipe, with nearest demos, as optimize would have written it; cross-validated in `folds`."""
     (folder / "feel.py").write_text(RECIPE)
-    opened = fold_task(open_task("feel.py"), folds)
+    opened = open_task("feel.py", folds=folds)
     prompt = nearest_prompt(opened, opened.splits.train)
     best = {"schema_version": SCHEMA_VERSION, "id": prompt.id, "name": "feel", "recipe": opened.recipe_file.lineage()}
     best |= {"model": {"name": model.name, "sha256": model.sha256}, "search": {"seed": 0}}

@@ -41,6 +41,11 @@ class Splits:
     shared: bool = False
     folds: tuple[Splits, ...] = ()
 
+    @property
+    def labelled(self) -> list[Example]:
+        """Every row of train, dev and test, once."""
+        return list(self.test if self.folds else [*self.train, *self.dev, *self.test])
+
     def digests(self) -> dict[str, str]:
         """sha256 of the rows of each split as the recipe has them, in their order."""
         parts = {"train": self.whole_train or self.train, "dev": self.dev, "test": self.test}
