@@ -70,7 +70,7 @@ class OneSearch:
     listener: Listener
     worker: int
     study: StoredStudy
-    follow: Follow
+    follow: Follow = lambda task, progress: None
 
     @property
     def allowance(self) -> Allowance:

@@ -19,7 +19,6 @@ from optimizer.search.baseline import shown_note
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import SearchOutcome
 from optimizer.search.search import SearchProgress
-from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, LimitReached
 from promptstill.endpoint.client import Client, Endpoint
@@ -62,8 +61,8 @@ async def search_and_measure(
         allowance = Allowance(settings.limits, spent, held=held, seconds=seconds)
         try:
             async with Client(endpoint, state.calls, allowance) as client:
-                steps = Steps(opened, settings, client, context, model, run, listener, worker, state.study)
-                return await (await steps.record_program()).run()
+                search = OneSearch(opened, settings, client, context, model, run, listener, worker, state.study)
+                return await (await Steps(search).record_program()).run()
         finally:
             run.note(spent=allowance.record(), ended_at=now())
             if worker == 0:
@@ -83,98 +82,84 @@ def draw_report(run: RunFolder, say: Say, *, running: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one run, each using what the ones before it made."""
+    """The steps of one run, each using what the ones before it made.
 
-    opened: OpenTask
-    settings: SearchSettings
-    client: Client
-    context: int
-    model: Model
-    run_folder: RunFolder
-    listener: Listener
-    worker: int
-    study: StoredStudy
+    search: over the rows as they are dealt; of a cross-validated run, over all rows.
+    """
 
-    @property
-    def allowance(self) -> Allowance:
-        return self.client.allowance
-
-    def say(self, text: str) -> None:
-        teller(self.listener)(text)
+    search: OneSearch
 
     async def record_program(self) -> Steps:
         """The steps on the predictor's part of each train row, where the recipe is of a program; else these."""
-        if self.opened.program is None:
+        if self.search.opened.program is None:
             return self
         from promptstill.scoring.program import record_program
 
-        task = await self._search().describe_task()
-        recorded = await record_program(self.opened, task, self.client, self.say)
-        self.run_folder.note(example=dict(recorded.splits.train[0].inputs))
-        return replace(self, opened=recorded)
+        task = await self.search.describe_task()
+        recorded = await record_program(self.search.opened, task, self.search.client, self.search.say)
+        self.search.run_folder.note(example=dict(recorded.splits.train[0].inputs))
+        return Steps(replace(self.search, opened=recorded))
 
     async def run(self) -> RunResult:
         began = time.monotonic()
-        fresh = not self.allowance.total.calls
-        folds = open_folds(self._search()) if self.opened.splits.folds else Folds((), self._search())
+        fresh = not self.search.allowance.total.calls
+        whole = replace(self.search, follow=self._follow)
+        folds = open_folds(whole) if whole.opened.splits.folds else Folds((), whole)
         searches = [await one.prepare() for one in folds.searches]
         if not fresh:
             self._hold_less(searches[-1].task)
         if folds.parts:
-            await folds.tell_price(searches, self.allowance.held, self.say)
-        self.listener(StepStarted(TRIALS_STEP, self.settings.trials * len(searches)))
+            await folds.tell_price(searches, self.search.allowance.held, self.search.say)
+        self.search.listener(StepStarted(TRIALS_STEP, self.search.settings.trials * len(searches)))
         try:
             jobs = (one.run(search) for one, search in zip(folds.searches, searches, strict=True))
             found = await gather_or_cancel(jobs)
         finally:
-            self.listener(StepEnded(TRIALS_STEP))
-        if self.worker > 0:
+            self.search.listener(StepEnded(TRIALS_STEP))
+        if self.search.worker > 0:
             return self._result(found[-1].outcome)
         return await self._finish(folds, found, began)
-
-    def _search(self) -> OneSearch:
-        """The search over the rows as they are dealt; of a cross-validated run, over all rows."""
-        parts = (self.opened, self.settings, self.client, self.context, self.model, self.run_folder)
-        return OneSearch(*parts, self.listener, self.worker, self.study, self._follow)
 
     def _hold_less(self, task: SearchTask) -> None:
         """Set aside for test no more than is not stored yet; of a program's calls none is known before the others have
         answered."""
         if not task.task.in_program:
-            baseline, rows = task.prompt(task.starters()[0]), self.opened.splits.test
-            self.allowance.held = uncached_calls(task.task, baseline, rows, self.client, dspy=self.settings.dspy)
+            baseline, rows = task.prompt(task.starters()[0]), self.search.opened.splits.test
+            self.search.allowance.held = uncached_calls(
+                task.task, baseline, rows, self.search.client, dspy=self.search.settings.dspy
+            )
 
     def _follow(self, task: SearchTask, progress: SearchProgress) -> None:
         """After each generation: show in the run folder what there is so far."""
         best = progress.best
-        if self.worker > 0 or best is None:
+        if self.search.worker > 0 or best is None:
             return
-        self.run_folder.note(spent=self.allowance.record())  # a judge's part is nowhere else
+        self.search.run_folder.note(spent=self.search.allowance.record())  # a judge's part is nowhere else
         baseline, prompt = task.prompt(task.starters()[0]), task.prompt(best.candidate)
-        self.run_folder.write_trials(self.study.trials(), prompt.id)
-        self.run_folder.write_prompts(baseline=baseline, winner=prompt)
-        draw_report(self.run_folder, self.say, running=True)
+        self.search.run_folder.write_trials(self.search.study.trials(), prompt.id)
+        self.search.run_folder.write_prompts(baseline=baseline, winner=prompt)
+        draw_report(self.search.run_folder, self.search.say, running=True)
 
     async def _finish(self, folds: Folds, found: Sequence[Found], began: float) -> RunResult:
         """Read test, and write what came of it."""
-        folder, whole = self.run_folder, found[-1]
+        folder, whole = self.search.run_folder, found[-1]
         outcome = replace(whole.outcome, stopped=folds.stopped(found))
         task, baseline, winner = whole.task, whole.baseline, whole.winner
         folder.write_trials(outcome.trials, outcome.winner.prompt_id)
-        rival = {"dspy": dspy_default(task.task)} if self.settings.dspy else {}
+        rival = {"dspy": dspy_default(task.task)} if self.search.settings.dspy else {}
         folder.write_prompts(baseline=baseline, **rival, winner=winner)
         verdict = await self._verdict(folds, found)
         if verdict:
             write_test_rows(folder.test_path, verdict)
         shipped = winner if verdict and verdict.shipped == "winner" else baseline
         artifact = to_artifact(
-            recipe_file=self.opened.recipe_file,
-            model=self.model,
+            recipe_file=self.search.opened.recipe_file,
+            model=self.search.model,
             prompt=shipped,
             run=folder,
-            dev=await dev_scores(task, outcome, shipped, self.client),
+            dev=await dev_scores(task, outcome, shipped, self.search.client),
             verdict=verdict,
-            search=search_record(task, outcome, self.allowance, time.monotonic() - began),
+            search=search_record(task, outcome, self.search.allowance, time.monotonic() - began),
         )
         artifact |= first_fold_record(found[0].winner) if folds.parts else {}
         write_json(folder.best_path, artifact)
@@ -184,36 +169,44 @@ class Steps:
     def _result(
         self, outcome: SearchOutcome, verdict: TestVerdict | None = None, artifact: dict[str, Any] | None = None
     ) -> RunResult:
-        splits, in_program = self.opened.splits, self.opened.program is not None
-        parts = (self.run_folder, outcome, verdict, artifact, self.allowance, len(splits.dev), self.settings)
-        return RunResult(*parts, self.worker, in_program, len(splits.unlabelled))
+        splits, in_program = self.search.opened.splits, self.search.opened.program is not None
+        parts = (
+            self.search.run_folder,
+            outcome,
+            verdict,
+            artifact,
+            self.search.allowance,
+            len(splits.dev),
+            self.search.settings,
+        )
+        return RunResult(*parts, self.search.worker, in_program, len(splits.unlabelled))
 
     async def _verdict(self, folds: Folds, found: Sequence[Found]) -> TestVerdict | None:
         """The comparison on test, or None where a hard limit forbids even that. Of a cross-validated run, each row is
         asked the prompts that were found without it."""
-        whole, splits = found[-1], self.opened.splits
-        time_it_takes = whole.pace.estimate(self.allowance.held)
-        self.allowance.begin_test()
-        name = self.run_folder.baseline_name
-        arms = f"{name}, DSPy default and winner" if self.settings.dspy else f"{name} and winner"
+        whole, splits = found[-1], self.search.opened.splits
+        time_it_takes = whole.pace.estimate(self.search.allowance.held)
+        self.search.allowance.begin_test()
+        name = self.search.run_folder.baseline_name
+        arms = f"{name}, DSPy default and winner" if self.search.settings.dspy else f"{name} and winner"
         of_each = "s of the folds" if folds.parts else ""
-        self.say(f"evaluating on test: {arms}{of_each} on {len(splits.test)} rows{time_it_takes}")
+        self.search.say(f"evaluating on test: {arms}{of_each} on {len(splits.test)} rows{time_it_takes}")
         if note := shown_note(whole.baseline, name, splits.test):
-            self.say(note)
+            self.search.say(note)
         try:
             parts = found[:-1] or found
             reports = await gather_or_cancel(self._evaluate(one) for one in parts)
         except LimitReached as reached:
-            self.say(f"test could not be read: {reached} is reached")
+            self.search.say(f"test could not be read: {reached} is reached")
             return None
         dev = sum(one.outcome.winner.value for one in parts) / len(parts)
-        verdict = compare_reports(join_reports(reports, self.settings.seed), dev, self.settings.seed)
-        winners = self.run_folder.count_winners(splits.test, whole.winner.id)
+        verdict = compare_reports(join_reports(reports, self.search.settings.seed), dev, self.search.settings.seed)
+        winners = self.search.run_folder.count_winners(splits.test, whole.winner.id)
         verdict = replace(verdict, winners=winners, folds=folds.scores(found, reports))
-        return await add_rivals(verdict, self.opened, self.settings, self.say)
+        return await add_rivals(verdict, self.search.opened, self.search.settings, self.search.say)
 
     async def _evaluate(self, one: Found) -> Reports:
         """The reports of one search's prompts, on rows that it never saw."""
-        prompts, metric, seed = (one.baseline, one.winner), self.opened.recipe.metric, self.settings.seed
-        dspy_task = one.task.task if self.settings.dspy else None
-        return await evaluate_test(prompts, one.test, metric, self.client, seed=seed, dspy_task=dspy_task)
+        prompts, metric, seed = (one.baseline, one.winner), self.search.opened.recipe.metric, self.search.settings.seed
+        dspy_task = one.task.task if self.search.settings.dspy else None
+        return await evaluate_test(prompts, one.test, metric, self.search.client, seed=seed, dspy_task=dspy_task)

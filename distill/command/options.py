@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from promptstill.command.help import complete_files, option, with_options
+from promptstill.command.rivals import rival_options
 
 TASK, TEACHER, STUDENT, INSTEAD = "What to distil", "The teacher", "The student", "Instead of distilling"
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -99,14 +100,7 @@ student = with_options(
         STUDENT, "--no-gold-arm", rare=True, is_flag=True,
         help="Do not train a second student, on labels, to compare with.",
     ),
-    option(
-        STUDENT, "--no-rivals", "rivals", rare=True, is_flag=True, flag_value=False, default=True,
-        help="Leave what needs no language model out of test.",
-    ),
-    option(
-        STUDENT, "--embeddings", rare=True, metavar="MODEL@URL",
-        help="One rival more: a classifier on this model's embeddings.",
-    ),
+    *rival_options(STUDENT),
     option(STUDENT, "--merge", is_flag=True, help="Also write base and adapter as one model: faster on a CPU."),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from optimizer.command.values import FoldCount
 from promptstill.command.help import complete_files, option, with_options
+from promptstill.command.rivals import rival_options
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.task.shipped import shipped_recipes, subject
 from promptstill.text import one_of
@@ -83,14 +84,7 @@ search_options = with_options(
         SEARCH, "--folds", rare=True, type=FoldCount(), metavar="auto|K|0", default="auto", show_default=True,
         help="Folds of a cross-validation; auto takes 5 below 150 rows.",
     ),
-    option(
-        SEARCH, "--no-rivals", "rivals", rare=True, is_flag=True, flag_value=False, default=True,
-        help="Leave what needs no language model out of test.",
-    ),
-    option(
-        SEARCH, "--embeddings", rare=True, metavar="MODEL@URL",
-        help="One rival more: a classifier on this model's embeddings.",
-    ),
+    *rival_options(SEARCH),
     option(SEARCH, "--drop-leaks", is_flag=True, help="Leave out train rows that nearly equal a dev or test row."),
     option(SEARCH, "--storage", rare=True, metavar="URL", help="Optuna study to share.  [default: in the run folder]"),
     option(SEARCH, "--study", rare=True, metavar="NAME", help="Its name there.  [default: the recipe's]"),

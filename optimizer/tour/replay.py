@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from optimizer.one_search import OneSearch
 from optimizer.pipeline import Steps, draw_report
 from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
@@ -91,8 +92,8 @@ async def search_in_record(
     study = StoredStudy.open(None, run.study_path, opened.name)
     try:
         async with Client(endpoint, RecordedReplies(record), allowance) as client:
-            steps = Steps(opened, settings, client, search.context, model, run, listener, 0, study)
-            return await steps.run()
+            parts = (opened, settings, client, search.context, model, run, listener, 0, study)
+            return await Steps(OneSearch(*parts)).run()
     finally:
         run.note(spent=allowance.record(), ended_at=now())
         draw_report(run, teller(listener))
