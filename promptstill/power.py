@@ -49,8 +49,8 @@ def power_line(rows: int, *, folds: bool = False) -> str:
     found, differ = round(100 * power(worth, STATED)), 100 * (STATED + DISAGREE)
     often = f"{found}" if found < 100 else "more than 99"
     return (
-        f"with {plural(rows, 'test row')} a true gain of {100 * STATED:.0f} points is found {often} times of 100 "
-        f"(two prompts that differ on {differ:.0f} % of rows)"
+        f"with {plural(rows, 'test row')} a true gain of {100 * STATED:.0f} points is found {often} times of 100, "
+        f"if the two prompts answer {differ:.0f} % of the rows differently"
     )
 
 

@@ -40,7 +40,7 @@ def test_the_rows_that_settle_a_question_give_the_power_that_is_wanted() -> None
 
 def test_what_is_said_before_and_after_a_run() -> None:
     assert power_line(12).startswith("with 12 test rows a true gain of 20 points is found ")
-    assert power_line(12).endswith(" times of 100 (two prompts that differ on 30 % of rows)")
+    assert power_line(12).endswith(" times of 100, if the two prompts answer 30 % of the rows differently")
     alone, folded = (int(power_line(40, folds=folds).split("found ")[1].split()[0]) for folds in (False, True))
     assert folded < alone < 100 and "found more than 99 times" in power_line(1000)
     open_question = Gain(0.12, -0.03, 0.27, 0.15, 40, 40.0, 0.5)
