@@ -17,6 +17,7 @@ from promptstill.prompt.own.read import OwnPrompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.program import FROZEN_TOKENS
 from promptstill.scoring.rows import read_test_rows
+from promptstill.shell import command_line
 from promptstill.strict_json import parse_json
 from promptstill.task.compiled import is_compiled, load_predictor, load_program, read_compiled
 from promptstill.task.open import OpenTask, read_own_of
@@ -115,6 +116,12 @@ def refuse_other_rows(path: Path, artifact: Mapping[str, Any], opened: OpenTask)
     kept = entry(artifact, "splits", "sha256", "test")
     if kept in (None, opened.splits.digests()["test"]):
         return
+    if entry(artifact, "splits", "folds"):
+        raise UserError(
+            f"{path} is of a cross-validated run, whose prompt was searched on all of its rows.",
+            "None of them is left to measure it on; scores.test in the file is of the way to search.",
+            f"Measure the prompt's text on other rows: {command_line('optimize', '--show', path, '--as', 'md')} > mine.md",
+        )
     seed = entry(artifact, "splits", "seed")
     raise UserError(
         f"{path} was found with other test rows than {opened.recipe_file.path} has now.",

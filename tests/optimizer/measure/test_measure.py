@@ -145,6 +145,18 @@ def test_a_best_json_of_other_test_rows_is_refused(finished_run: RunFolder, tmp_
     assert "was found with other test rows" in done.mistake and "--split-seed 0" in done.mistake
 
 
+def test_a_best_json_of_a_cross_validated_run_has_no_row_left_to_measure_it_on(
+    finished_run: RunFolder, tmp_path: Path
+) -> None:
+    made = json.loads(finished_run.best_path.read_text())
+    made["splits"] |= {"folds": 5, "sha256": dict.fromkeys(("train", "dev", "test"), "0" * 64)}
+    (tmp_path / "folded.json").write_text(json.dumps(made))
+    with FakeEndpoint(knows_json) as fake:
+        done = measured(fake, tmp_path, "folded.json")
+    assert fake.requests == 0
+    assert "searched on all of its rows" in done.mistake and "--show folded.json --as md" in done.mistake
+
+
 def test_test_rows_that_stand_in_a_prompt_are_told(tmp_path: Path) -> None:
     (tmp_path / "codes.py").write_text(RECIPE)
     rows = open_task(str(tmp_path / "codes.py")).splits.test
