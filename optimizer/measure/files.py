@@ -117,10 +117,11 @@ def refuse_other_rows(path: Path, artifact: Mapping[str, Any], opened: OpenTask)
     if kept in (None, opened.splits.digests()["test"]):
         return
     if entry(artifact, "splits", "folds"):
+        as_text = command_line("optimize", "--show", path, "--as", "md")
         raise UserError(
             f"{path} is of a cross-validated run, whose prompt was searched on all of its rows.",
             "None of them is left to measure it on; scores.test in the file is of the way to search.",
-            f"Measure the prompt's text on other rows: {command_line('optimize', '--show', path, '--as', 'md')} > mine.md",
+            f"Measure the prompt's text on other rows: {as_text} > mine.md",
         )
     seed = entry(artifact, "splits", "seed")
     raise UserError(
