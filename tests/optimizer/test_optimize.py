@@ -255,7 +255,7 @@ def test_check_asks_no_model(tmp_path: Path) -> None:
     assert done.returncode == 0 and "the recipe codes is in order" in done.stdout and not fake.calls
     assert re.search(r"^with \d+ dev rows, gains under \d+ points are noise to the search$", done.stdout, re.MULTILINE)
     assert re.search(
-        r"^with \d+ test rows a true gain of 20 points is found \d+ times of 100 ", done.stdout, re.MULTILINE
+        r"^with \d+ test rows a true gain of 20 points is found \d+ times of 100, ", done.stdout, re.MULTILINE
     )
 
 
