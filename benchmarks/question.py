@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.results import table
+from promptstill.scoring.rivals.report import LABELS
 
 BEST, STUDENT, GOLD = "base + best prompt", "student + bare prompt", "gold-label student"
 NONE = "not measured"
@@ -49,6 +50,13 @@ class Comparison:
     def arm(self, name: str) -> Mapping[str, Any]:
         return dict(self.arms_record["arms"][name])
 
+    @property
+    def best_rival(self) -> str:
+        """The score and name of the best rival without a model."""
+        rivals = self.prompt["test"].get("rivals", {})
+        best = max(rivals, key=lambda name: float(rivals[name]["score"]["mean"]), default=None)
+        return f"{points(rivals[best]['score']['mean'])} ({LABELS[best]})" if best else NONE
+
     def score(self, name: str) -> str:
         """An arm's score; the student's with the options that made it."""
         if not self.student or name not in self.student["arms"]:
@@ -58,12 +66,14 @@ class Comparison:
 
 
 def short_table(found: Sequence[Comparison]) -> str:
-    """A row a recipe: scores of baseline, best prompt and students, and the verdict."""
-    head = ["recipe", "your prompt", "best prompt", "student", "gold-label student", "verdict"]
+    """A row a recipe: scores of baseline, best rival, best prompt and students, and the verdict."""
+    head = ["recipe", "your prompt", "no model", "best prompt", "student", "gold-label student", "verdict"]
     rows = [
         [
             one.label,
-            *(points(one.prompt["test"][arm]["score"]["mean"]) for arm in ("baseline", "winner")),
+            points(one.prompt["test"]["baseline"]["score"]["mean"]),
+            one.best_rival,
+            points(one.prompt["test"]["winner"]["score"]["mean"]),
             *(one.score(arm) for arm in (STUDENT, GOLD)),
             first_sentence(one),
         ]

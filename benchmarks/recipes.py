@@ -1,11 +1,11 @@
-"""What the recipes measure: baseline, DSPy's default, winner and student, each recipe run from end to end.
+"""What the recipes measure: baseline, DSPy's default, rivals, winner and student, each recipe run from end to end.
 
     python -m benchmarks.recipes [--prompts] [NAME...]
 
 Runs `optimize` and `distill` in runs/recipes/NAME for every recipe that the embedded model can do, or for those named;
-with --prompts `optimize` alone. Stores what they measured in benchmarks/results/recipes.jsonl, and writes the tables in
-recipes/README.md, README.md and docs/fine-tuning-or-prompting.md from it. Stored cells are not measured again, so a
-killed bench goes on: to measure anew, delete the line, and the folder.
+with --prompts, and for TREC-6, `optimize` alone. Stores what they measured in benchmarks/results/recipes.jsonl, and
+writes the tables in recipes/README.md, README.md and docs/fine-tuning-or-prompting.md from it. Stored cells are not
+measured again, so a killed bench goes on: to measure anew, delete the line, and the folder.
 """
 
 from __future__ import annotations
@@ -19,18 +19,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import RESULTS, cell, read
-from benchmarks.question import GOLD, STUDENT, Comparison, comparison_table, short_table
+from benchmarks.contest.tasks import SHARED, TREC
+from benchmarks.endpoint import say
+from benchmarks.question import GOLD, NONE, STUDENT, Comparison, comparison_table, short_table
 from benchmarks.readme import ROOT, replace_table
+from promptstill.scoring.rivals.report import LABELS
+from promptstill.task.recipe import SPLITS
 
 FOLDER = Path("runs") / "recipes"
 PART, PROMPT, TRAINED = "recipes", "prompt", "student"
-MEASURED = ("sentiment", "qa", "tickets", "extract", "math")
+RECIPES = ("sentiment", "qa", "tickets", "extract", "math")
+TREC_SIZES = {"trec-200": (200, 100, 200), "trec-600": (600, 100, 300)}  # rows of train, dev and test
+MEASURED = (*RECIPES, *TREC_SIZES)
+RIVALS = ("majority", "nearest", "bag_of_words")
 DISTILL_OPTIONS = {"extract": ("--gold",)}  # the embedded teacher is seldom right there
 ARMS = {STUDENT: "student", GOLD: "gold-label student"}
 ARM_FIGURES = ("score", "parse_failures", "prompt_tokens", "completion_tokens", "speed")
 COMMAND = "python -m benchmarks.recipes"
-COLUMNS = ("recipe", "test rows", "baseline prompt", "DSPy default", "winner", "over baseline", "over DSPy default",
-           *ARMS.values(), "--seed", "date")  # fmt: skip
+COLUMNS = ("recipe", "test rows", "baseline prompt", "DSPy default", *(LABELS[name] for name in RIVALS), "winner",
+           "over baseline", "over the best rival", *ARMS.values(), "--seed", "date")  # fmt: skip
 
 
 class CommandFailed(Exception):
@@ -42,10 +49,24 @@ def main() -> None:
     parser.add_argument("--prompts", action="store_true", help="train no students")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}")
     options = parser.parse_args()
-    failed = [name for name in options.names or MEASURED if not measure(name, students=not options.prompts)]
+    named = options.names or [name for name in MEASURED if is_here(name)]
+    failed = [name for name in named if not measure(name, students=not options.prompts and name in RECIPES)]
     write_tables()
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def is_here(name: str) -> bool:
+    """Whether a recipe's rows are here; says where they are not."""
+    here = name in RECIPES or data_path().is_file()
+    if not here:
+        say(f"{name}: skipped, {data_path().name} is not here")
+    return here
+
+
+def data_path() -> Path:
+    """The rows of TREC-6."""
+    return SHARED / "trec-train-3000.jsonl"
 
 
 def write_tables() -> None:
@@ -60,7 +81,7 @@ def page_tables(folder: Path) -> dict[str, str]:
     found = comparisons(folder)
     return {
         "recipes/README.md": table(folder),
-        "README.md": short_table(found),
+        "README.md": short_table([one for one in found if one.name in RECIPES]),
         "docs/fine-tuning-or-prompting.md": comparison_table(found),
     }
 
@@ -93,13 +114,26 @@ def optimize(name: str) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     if not best.is_file():
         runs = sorted(path.parent for path in folder.glob("*/run.json"))
-        arguments = ["--resume", str(runs[-1])] if runs else [f"recipes/{name}.py", "--runs", str(folder)]
+        arguments = ["--resume", str(runs[-1])] if runs else [*recipe_arguments(name), "--runs", str(folder)]
         run_command("optimizer", *arguments, "-o", str(best))
     artifact = json.loads(best.read_text(encoding="utf-8"))
     search = {key: artifact["search"][key] for key in ("seconds", "trials", "rows_evaluated", "spent")}
     made = {"seed": artifact["search"]["seed"], "made": artifact["created_at"]}
     rows = {split: artifact["splits"][split] for split in ("train", "dev", "test")}
     return {"test": artifact["scores"]["test"], "search": search, "rows": rows, **made}
+
+
+def recipe_arguments(name: str) -> list[str]:
+    """A recipe on the command line."""
+    if name in RECIPES:
+        return [f"recipes/{name}.py"]
+    sizes = zip(SPLITS, TREC_SIZES[name], strict=True)
+    return [
+        str(TREC),
+        "-p",
+        f"data={data_path()}",
+        *(word for split, rows in sizes for word in ("-p", f"{split}={rows}")),
+    ]
 
 
 def distill(name: str) -> dict[str, Any]:
@@ -132,15 +166,24 @@ def table(folder: Path) -> str:
 def line(name: str, prompt: Mapping[str, Any], student: Mapping[str, Any] | None) -> str:
     """A recipe's row of the table."""
     test = prompt["test"]
-    cells = [f"`{name}.py`", str(test["winner"]["score"]["n"])]
-    cells += [score_text(test[arm]["score"]) for arm in ("baseline", "dspy", "winner")]
-    cells += [score_text(test["gains"][over], "+") for over in ("over_baseline", "over_dspy")]
+    rivals = test.get("rivals", {})
+    cells = [label(name), str(test["winner"]["score"]["n"])]
+    cells += [score_text(test[arm]["score"]) for arm in ("baseline", "dspy")]
+    cells += [score_text(rivals[rival]["score"]) if rival in rivals else NONE for rival in RIVALS]
+    cells += [score_text(test["winner"]["score"]), score_text(test["gains"]["over_baseline"], "+")]
+    best = max(rivals.values(), key=lambda one: one["score"]["mean"], default=None)
+    cells.append(score_text(best["gain"], "+") if best else NONE)
     arms = student["arms"] if student else {}
-    students = [score_text(arms[arm]["score"]) if arm in arms else "not measured" for arm in ARMS]
+    students = [score_text(arms[arm]["score"]) if arm in arms else NONE for arm in ARMS]
     if student and student.get("options"):
         students[0] += f" with `{' '.join(student['options'])}`"
     cells += students
     return row([*cells, str(prompt["seed"]), prompt["made"][:10]])
+
+
+def label(name: str) -> str:
+    """A recipe's name in the table; of TREC-6 with its rows."""
+    return f"`{name}.py`" if name in RECIPES else f"TREC-6, {'/'.join(map(str, TREC_SIZES[name]))}"
 
 
 def row(cells: Sequence[str]) -> str:

@@ -19,11 +19,17 @@ class ClassifyQuestion(dspy.Signature):
 
 
 @recipe
-def trec(data: str = "../../../shared/data/trec-train-3000.jsonl", model: str = "smollm2-135m") -> Recipe:
+def trec(
+    data: str = "../../../shared/data/trec-train-3000.jsonl",
+    model: str = "smollm2-135m",
+    train: int = 200,
+    dev: int = 100,
+    test: int = 200,
+) -> Recipe:
     return Recipe(
         signature=ClassifyQuestion,
         examples=read_jsonl(data),
         metric=exact_match("label"),
         model=model,
-        split=(200, 100, 200),
+        split=(train, dev, test),
     )

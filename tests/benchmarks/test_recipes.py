@@ -39,7 +39,8 @@ def verdict(student: float) -> dict[str, Any]:
 
 def write_artifacts(folder: Path, student: float | None) -> None:
     gain = {"mean": 0.4, "low": 0.3, "high": 0.5}
-    test = {"baseline": scored(0.1), "dspy": scored(0.2), "winner": scored(0.5)}
+    rivals = {"majority": {**scored(0.15), "gain": gain}, "nearest": {**scored(0.25), "gain": {**gain, "mean": 0.25}}}
+    test = {"baseline": scored(0.1), "dspy": scored(0.2), "winner": scored(0.5), "rivals": rivals}
     search = {"seed": 3, "seconds": 90.0, "trials": 16, "rows_evaluated": 700, "spent": {}}
     best = {
         "scores": {"test": {**test, "gains": {"over_baseline": gain, "over_dspy": gain}}},
@@ -73,22 +74,26 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_table_shows_what_the_artifacts_hold_and_what_was_not_measured(results: Path) -> None:
     head, rule, qa, extract, math = recipes.table(results).splitlines()
-    cells = ["`qa.py`", "90", "10.0 (5.0 to 15.0)", "20.0 (15.0 to 25.0)", "50.0 (45.0 to 55.0)"]
-    cells += ["+40.0 (+30.0 to +50.0)"] * 2 + ["60.0 (55.0 to 65.0)", "not measured", "3", "2026-01-02"]
+    cells = ["`qa.py`", "90", "10.0 (5.0 to 15.0)", "20.0 (15.0 to 25.0)"]
+    cells += ["15.0 (10.0 to 20.0)", "25.0 (20.0 to 30.0)", "not measured", "50.0 (45.0 to 55.0)"]
+    cells += ["+40.0 (+30.0 to +50.0)", "+25.0 (+30.0 to +50.0)"]
+    cells += ["60.0 (55.0 to 65.0)", "not measured", "3", "2026-01-02"]
     assert qa == "| " + " | ".join(cells) + " |"
     assert "| 30.0 (25.0 to 35.0) with `--gold` | not measured |" in extract
-    assert math.startswith("| `math.py` |") and math.count("not measured") == 2
+    assert math.startswith("| `math.py` |") and math.count("not measured") == 3
     assert head.count("|") == rule.count("|") == qa.count("|")
 
 
 def test_the_short_table_has_a_row_a_recipe_with_its_verdict(results: Path) -> None:
     _, _, qa, extract, math = short_table(recipes.comparisons(results)).splitlines()
-    assert qa == "| `qa.py` | 10.0 | 50.0 | 60.0 | not measured | Distil: the student is another. |"
+    assert (
+        qa == "| `qa.py` | 10.0 | 25.0 (nearest rows) | 50.0 | 60.0 | not measured | Distil: the student is another. |"
+    )
     assert (
         extract
-        == "| `extract.py` | 10.0 | 50.0 | 30.0 with `--gold` | not measured | Do not distil: the student is another. |"
+        == "| `extract.py` | 10.0 | 25.0 (nearest rows) | 50.0 | 30.0 with `--gold` | not measured | Do not distil: the student is another. |"
     )
-    assert math == "| `math.py` | 10.0 | 50.0 | not measured | not measured | not measured |"
+    assert math == "| `math.py` | 10.0 | 25.0 (nearest rows) | 50.0 | not measured | not measured | not measured |"
 
 
 def test_the_comparison_sets_the_best_student_beside_the_worst(results: Path) -> None:
