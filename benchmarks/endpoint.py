@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine import models, vllm
 from promptstill.prompt.prompt import Prompt

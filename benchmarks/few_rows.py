@@ -27,7 +27,7 @@ from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.endpoint import BenchEndpoint, open_endpoint, say, score_uncached
 from benchmarks.readme import ROOT
 from benchmarks.results import table
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.files import write_jsonl
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import mean_score

@@ -20,7 +20,7 @@ from distill.verdict.retention import Retention
 from distill.verdict.verdict import DistillVerdict, FinalTraining, TrainingCost, compare_arms
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.store import CallStore
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.source import ModelSource, open_endpoint

@@ -44,7 +44,7 @@ OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  #
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
-    *("trials", "seed", "split_seed", "window", "dspy", "rivals", "embeddings"),
+    *("trials", "seed", "split_seed", "window", "patience", "dspy", "rivals", "embeddings"),
     *("drop_leaks", "folds", "storage", "study"),
 )
 

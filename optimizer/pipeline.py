@@ -18,10 +18,12 @@ from optimizer.run.state import open_state
 from optimizer.search.baseline import shown_note
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.search import SearchProgress
+from optimizer.search.search import Search, SearchProgress
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, LimitReached
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
+from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.engine.models import Model
 from promptstill.events import Listener, Say, StepEnded, StepStarted, teller
 from promptstill.files import write_json
@@ -69,6 +71,12 @@ async def search_and_measure(
                 draw_report(run, teller(listener))
 
 
+def most_calls(searches: Sequence[Search], allowance: Allowance) -> int:
+    """The calls of the whole run at most, those made so far included."""
+    left = allowance.total.calls + sum(one.max_calls() for one in searches) + allowance.held
+    return left if allowance.limits.calls is None else min(left, allowance.limits.calls)
+
+
 def draw_report(run: RunFolder, say: Say, *, running: bool = False) -> None:
     """Renew report.html, or say that it could not be drawn."""
 
@@ -103,11 +111,13 @@ class Steps:
     async def run(self) -> RunResult:
         began = time.monotonic()
         fresh = not self.search.allowance.total.calls
+        notice = self.search.client.pacer.on_rate = RateNotice(self.search.allowance, self.search.say)
         whole = replace(self.search, follow=self._follow)
         folds = open_folds(whole) if whole.opened.splits.folds else Folds((), whole)
         searches = [await one.prepare() for one in folds.searches]
         if not fresh:
             self._hold_less(searches[-1].task)
+        notice.most_calls = most_calls(searches, self.search.allowance)
         if folds.parts:
             await folds.tell_price(searches, self.search.allowance.held, self.search.say)
         self.search.listener(StepStarted(TRIALS_STEP, self.search.settings.trials * len(searches)))

@@ -29,7 +29,8 @@ from distill.teach.filter import FilterRules, filter_answers
 from distill.teach.reasons import count_reasons
 from distill.teach.teacher import ask_teacher
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.prompt import Prompt

@@ -19,7 +19,7 @@ from benchmarks.contest.tasks import RowScore, score_answer
 from benchmarks.endpoint import score_uncached
 from optimizer.run.folder import RunFolder
 from optimizer.search.search import GENERATION
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.open import OpenTask

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.endpoint import say, score_uncached
 from benchmarks.prompts import DEMOS, open_qa
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example

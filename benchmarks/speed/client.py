@@ -31,7 +31,8 @@ from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.endpoint import say
 from benchmarks.results import table
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.store import Completion
 from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.engine import models, vllm

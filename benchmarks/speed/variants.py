@@ -23,7 +23,7 @@ from benchmarks.endpoint import say
 from benchmarks.prompts import DEMOS, QaPrompts, open_qa
 from benchmarks.results import table
 from distill.verdict.arms import time_replies
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.engine.vllm import Adapters

@@ -8,6 +8,7 @@ import click
 
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.command.rivals import rival_options
+from promptstill.endpoint.endpoint import PATIENCE_S
 
 TASK, TEACHER, STUDENT, INSTEAD = "What to distil", "The teacher", "The student", "Instead of distilling"
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -40,6 +41,10 @@ teacher = with_options(
     option(
         TEACHER, "--window", rare=True, type=click.IntRange(1, 4096), metavar="N", default=64, show_default=True,
         help="Requests in flight.",
+    ),
+    option(
+        TEACHER, "--patience", rare=True, type=click.FloatRange(1), metavar="SECONDS", default=PATIENCE_S,
+        show_default=True, help="Give up when nobody was answered for so long.",
     ),
     option(
         TEACHER, "--unlabelled", type=FILE, metavar="ROWS.jsonl", help="More rows, without labels, for it to answer."

@@ -26,7 +26,9 @@ from distill.teach.teacher import TeacherAnswer, ask_teacher
 from distill.verdict.arms import Arm, ArmBench
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
+from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.endpoint.store import CallStore
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.events import Listener, teller
@@ -216,6 +218,7 @@ class TeacherSession:
         )
         with long_step(self.listener, "answers") as step:
             async with Client(endpoint, self.store, self.allowance) as client:
+                client.pacer.on_rate = RateNotice(self.allowance, self.say, (settings.k + 1) * len(rows))
                 return await ask_teacher(
                     prompt,
                     rows,

@@ -17,7 +17,7 @@ import aiohttp
 
 from distill.train.distance import largest_difference
 from distill.train.encode import EncodedExample
-from promptstill.endpoint.client import Endpoint, open_session
+from promptstill.endpoint.endpoint import Endpoint, open_session
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.prompt import Prompt

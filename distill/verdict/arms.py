@@ -11,7 +11,8 @@ from statistics import median
 from typing import Any
 
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.store import CallStore, Completion
 from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.errors import InfrastructureError
@@ -125,7 +126,7 @@ async def time_replies(
     A row that the endpoint refuses has none. Raises `InfrastructureError` where it refuses them all.
     """
     with closing(open_calls(MEMORY)) as store:
-        async with Client(replace(endpoint, window=window), store, Allowance()) as client:
+        async with Client(replace(endpoint, window=window, first_window=window), store, Allowance()) as client:
             started = time.perf_counter()
             answers = await asyncio.gather(*(answer(prompt, row.inputs, client, "timing") for row in rows))
             seconds = time.perf_counter() - started

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from optimizer.command.values import FoldCount
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.command.rivals import rival_options
+from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.task.shipped import shipped_recipes, subject
 from promptstill.text import one_of
@@ -74,6 +75,10 @@ search_options = with_options(
     option(
         SEARCH, "--window", rare=True, type=click.IntRange(1, 4096), metavar="N", default=64, show_default=True,
         help="Requests in flight.",
+    ),
+    option(
+        SEARCH, "--patience", rare=True, type=click.FloatRange(1), metavar="SECONDS", default=PATIENCE_S,
+        show_default=True, help="Give up when nobody was answered for so long.",
     ),
     option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
     option(

@@ -20,7 +20,8 @@ from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.models import Model
 from promptstill.engine.source import open_endpoint

@@ -18,7 +18,9 @@ from optimizer.measure.subject import Subject
 from optimizer.run.folder import MEASURE, RunFolder
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
+from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.endpoint.store import CallStore
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.markers import find_markers
@@ -105,6 +107,7 @@ class Bench:
         """Add each prompt's cell for one model."""
         rows, metric = self.opened.splits.test, self.opened.recipe.metric
         async with Client(endpoint, self.store, self.allowance) as client:
+            client.pacer.on_rate = RateNotice(self.allowance, self.say)
             markers = await find_markers(model, client)
             subjects = [subject.on(model.name, markers) for subject in self.subjects]
             for subject in subjects:

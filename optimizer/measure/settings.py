@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.endpoint.url import split_model
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
@@ -44,6 +45,7 @@ class MeasureSettings:
     api_key_env: str = "OPENAI_API_KEY"
     split_seed: int | None = None
     window: int = 64
+    patience: float = PATIENCE_S
     rivals: bool = True
     embeddings: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -62,4 +64,4 @@ class MeasureSettings:
 
     def _model_at(self, text: str) -> ModelAt:
         name, url = split_model(text)
-        return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window))
+        return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window, self.patience))

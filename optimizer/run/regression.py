@@ -27,7 +27,8 @@ import numpy as np
 from optimizer.search.baseline import unseen_rows
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine.models import cache_root
 from promptstill.engine.source import ModelSource, open_endpoint

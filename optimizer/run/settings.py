@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -16,7 +17,7 @@ from promptstill.scoring.rivals.embedder import Embedder, to_embedder
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
-RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "rivals", "embeddings", "limits")
+RESUMABLE = ("base_url", "api_key_env", "window", "patience", "trials", "dspy", "rivals", "embeddings", "limits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class SearchSettings:
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
+    patience: seconds without any answer after which the run gives up.
     seed: of the search's random choices. split_seed: of the random deal of rows into train, dev, test or folds.
     """
 
@@ -41,6 +43,7 @@ class SearchSettings:
     seed: int = 0
     split_seed: int = 0
     window: int = 64
+    patience: float = PATIENCE_S
     race: bool = True
     dspy: bool = True
     rivals: bool = True
@@ -66,7 +69,7 @@ class SearchSettings:
 
     @property
     def source(self) -> ModelSource:
-        return ModelSource(self.base_url, self.api_key_env, self.window)
+        return ModelSource(self.base_url, self.api_key_env, self.window, self.patience)
 
     @property
     def embedder(self) -> Embedder | None:

@@ -14,7 +14,8 @@ from optimizer.search.study import StoredStudy
 from optimizer.tour.record import Record
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.store import Completion, Total
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError

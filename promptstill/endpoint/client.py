@@ -1,19 +1,17 @@
 """Asks an OpenAI-compatible endpoint for completions: many at a time, and each request once.
 
-A completion is stored before it counts. Failures of the endpoint are retried with growing pauses, and then stop the
-run; they never become a score. A request that the endpoint refuses as malformed or too long fails alone.
+A completion is stored before it counts. Requests go as fast as the endpoint allows (rate.py). Failures of the endpoint
+are retried with growing pauses, and then stop the run; they never become a score. A request that the endpoint refuses
+as malformed or too long fails alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import math
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -21,44 +19,17 @@ import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.answers import AttemptFailed, EmptyReply, TooManyRequests, read_completion
+from promptstill.endpoint.endpoint import Endpoint, open_session
+from promptstill.endpoint.failures import no_answer_error, raise_for_status, too_slow_error
+from promptstill.endpoint.rate import Pacer
 from promptstill.endpoint.store import CallStore, Completion, Total
-from promptstill.endpoint.url import on_this_machine
-from promptstill.errors import InfrastructureError, RequestRefused, UserError
+from promptstill.errors import RequestRefused
 from promptstill.files import digest
 
-REFUSED_STATUSES = (400, 413, 422)  # of HTTP: the fault is in this one request
 MAX_ATTEMPTS = 30  # for one request, while others are answered
+EMPTY_ATTEMPTS = 3  # a reply without a token is asked for again, then taken as it is
 WAITING_THREADS = 32  # twice a judge's window
-MIN_KEY = 8  # letters; a shorter one, such as "none", is no secret but a word of the message
-
-
-class AttemptFailed(Exception):
-    """An attempt failed in a way that another may not: no connection, a busy server, a broken answer."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where completions come from.
-
-    identity: of the weights; a stored call is used for the same weights only.
-    key_name: the environment variable with the key, for messages.
-    window: the most requests in flight. timeout_s: for one answer.
-    patience_s: how long no request may be answered before the endpoint counts as dead.
-    exit_report: the last lines of the server's log once it has ended, else None.
-    """
-
-    base_url: str
-    identity: str
-    api_key: str | None = field(default=None, repr=False)
-    key_name: str = "OPENAI_API_KEY"
-    window: int = 64
-    timeout_s: float = 600.0
-    patience_s: float = 60.0
-    exit_report: Callable[[], str | None] = field(default=lambda: None, compare=False)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
 
 class ShareSpent(Exception):
@@ -73,7 +44,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, store: CallStore, allowance: Allowance) -> None:
         self.endpoint, self.store, self.allowance = endpoint, store, allowance
-        self._slots = asyncio.Semaphore(endpoint.window)
+        self.pacer = Pacer(endpoint.window, endpoint.first_window)
         self._pending: dict[str, asyncio.Future[Completion]] = {}
         self._answered_at = time.monotonic()
         self._session: aiohttp.ClientSession | None = None
@@ -154,10 +125,10 @@ class Client:
         return self._session
 
     async def _ask_and_store(self, key: str, body: dict[str, Any], role: str, payer: Allowance | None) -> Completion:
-        async with self._slots:
+        async with self.pacer.slot():
             self.allowance.reserve()
             try:
-                completion: Completion = await self._retrying()(self._post, body)
+                completion = await self._ask(body)
                 self.store.put(key, role, body, completion)
                 cost = Total(1, completion.prompt_tokens, completion.completion_tokens)
                 self.allowance.pay(role, cost)
@@ -166,6 +137,13 @@ class Client:
                 return completion
             finally:
                 self.allowance.release()
+
+    async def _ask(self, body: dict[str, Any]) -> Completion:
+        try:
+            completion: Completion = await self._retrying()(self._post_in_turn, body)
+        except EmptyReply as empty:
+            return empty.completion
+        return completion
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -177,20 +155,46 @@ class Client:
 
     def _give_up(self, state: RetryCallState) -> bool:
         """While others are answered, a request may try often; where none is, the endpoint counts as dead."""
-        silent_s = time.monotonic() - max(self._answered_at, state.start_time)
-        dead = state.attempt_number >= 3 and silent_s > self.endpoint.patience_s
+        if isinstance(failure_of(state), EmptyReply):
+            return state.attempt_number >= EMPTY_ATTEMPTS
+        dead = state.attempt_number >= 3 and self._silent_s(state.start_time) > self.endpoint.patience_s
         return self.endpoint.exit_report() is not None or state.attempt_number >= MAX_ATTEMPTS or dead
 
     def _stop_run(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
+        error = failure_of(state)
+        if isinstance(error, EmptyReply):
+            raise error
         raise no_answer_error(self.endpoint, error) from error
+
+    def _silent_s(self, since: float) -> float:
+        """How long no request was answered, since a time at the earliest."""
+        return time.monotonic() - max(self._answered_at, since)
+
+    async def _post_in_turn(self, body: dict[str, Any]) -> Completion:
+        """Post when the pacer says, and again as often as the endpoint asks for less haste."""
+        began = time.monotonic()
+        while True:
+            admission = await self.pacer.admit()
+            try:
+                completion = await self._post(body)
+            except TooManyRequests as refusal:
+                self.pacer.refused(admission, refusal.wait_s)
+                wait_s = self._silent_s(began) if refusal.wait_s is None else refusal.wait_s
+                if max(wait_s, self._silent_s(began)) > self.endpoint.patience_s:
+                    raise too_slow_error(self.endpoint, refusal) from refusal
+            except BaseException:
+                self.pacer.failed(admission)
+                raise
+            else:
+                self.pacer.answered(admission)
+                return completion
 
     async def _post(self, body: dict[str, Any]) -> Completion:
         began = time.monotonic()
         try:
             async with self.session.post(f"{self.endpoint.base_url}/chat/completions", json=body) as response:
                 text = await response.text()
-                raise_for_status(self.endpoint, response.status, text)
+                raise_for_status(self.endpoint, response.status, text, response.headers)
                 completion = read_completion(text, time.monotonic() - began)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise AttemptFailed(f"{type(error).__name__}: {error}") from error
@@ -208,6 +212,7 @@ async def served_models(endpoint: Endpoint) -> list[dict[str, Any]]:
         aiohttp.ClientError,
         TimeoutError,
         AttemptFailed,
+        TooManyRequests,
         RequestRefused,
         ValueError,
         KeyError,
@@ -216,69 +221,6 @@ async def served_models(endpoint: Endpoint) -> list[dict[str, Any]]:
         raise no_answer_error(endpoint, error) from error
 
 
-def open_session(endpoint: Endpoint) -> aiohttp.ClientSession:
-    """A session for the endpoint; without a proxy where it is on this machine, which a proxy does not reach."""
-    return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=endpoint.timeout_s, sock_connect=10),
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-        headers=endpoint.headers,
-        trust_env=not on_this_machine(endpoint.base_url),
-    )
-
-
-def raise_for_status(endpoint: Endpoint, status: int, text: str) -> None:
-    """Raise for a failed request: `UserError`, `RequestRefused`, or `AttemptFailed` where a retry may help."""
-    if status < 300:
-        return
-    answer = f"{endpoint.base_url} answered {status}: {without_key(endpoint, error_message(text))}"
-    if status in (401, 403):
-        raise UserError("The endpoint refused the API key.", answer, f"Set it: export {endpoint.key_name}=…")
-    if status == 404:
-        raise UserError("The endpoint does not know that model or path.", answer, "Check --model and --base-url.")
-    if status in REFUSED_STATUSES:
-        raise RequestRefused(answer)
-    raise AttemptFailed(answer)
-
-
-def without_key(endpoint: Endpoint, message: str) -> str:
-    """An endpoint's message, without the key that it may repeat: messages are printed, and stored with a row."""
-    key = endpoint.api_key or ""
-    return message.replace(key, f"${endpoint.key_name}") if len(key) >= MIN_KEY else message
-
-
-def no_answer_error(endpoint: Endpoint, error: BaseException | None) -> InfrastructureError:
-    """The error for an endpoint that does not answer, with its exit report where it has one."""
-    report = endpoint.exit_report()
-    return InfrastructureError(
-        f"The endpoint {endpoint.base_url} does not answer.",
-        f"Last failure: {error}" + (f"\n{report}" if report else ""),
-        "Check that it runs, then go on with --resume RUN: no stored call is repeated.",
-    )
-
-
-def read_completion(text: str, seconds: float) -> Completion:
-    """The first choice of a chat completion. Raises `AttemptFailed` where the body is none."""
-    try:
-        body = json.loads(text)
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        details = usage.get("prompt_tokens_details") or {}
-        return Completion(
-            text=choice["message"].get("content") or "",
-            finish_reason=choice.get("finish_reason") or "",
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            cached_tokens=int(details.get("cached_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-            seconds=seconds,
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise AttemptFailed(f"the reply is no chat completion: {text[:200]!r}") from error
-
-
-def error_message(text: str) -> str:
-    """The message in the body of an OpenAI error, or else the beginning of the body."""
-    try:
-        body = json.loads(text)
-        error = body.get("error", body)
-        return str(error.get("message", error) if isinstance(error, dict) else error)[:500]
-    except (ValueError, AttributeError):
-        return text[:300]
+def failure_of(state: RetryCallState) -> BaseException | None:
+    """What an attempt failed with."""
+    return state.outcome.exception() if state.outcome else None

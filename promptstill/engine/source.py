@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import PATIENCE_S, Endpoint
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, running_engine
 from promptstill.events import Say
@@ -21,12 +21,14 @@ REMOTE_CONTEXT = 8192  # tokens: what is assumed of a remote endpoint, which doe
 class ModelSource:
     """The endpoint that the command line names; without a `base_url` a vLLM is started.
 
-    api_key_env: the environment variable with the key. window: the most requests in flight.
+    api_key_env: the environment variable with the key. window: the most requests in flight. patience_s: how long no
+    request may be answered before the run gives up.
     """
 
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     window: int = 64
+    patience_s: float = PATIENCE_S
 
     def find_model(self, name: str, say: Say) -> Model:
         """The model called `name`: at a remote endpoint just its name, else its weights. Raises `UserError`."""
@@ -44,13 +46,23 @@ def open_endpoint(
     """The endpoint to ask, and its context in tokens. The key is read from the environment and never stored."""
     if source.base_url:
         key, url = os.environ.get(source.api_key_env), source.base_url.rstrip("/")
-        yield Endpoint(url, source.identity(model), key, source.api_key_env, source.window), REMOTE_CONTEXT
+        endpoint = Endpoint(
+            url,
+            source.identity(model),
+            key,
+            source.api_key_env,
+            source.window,
+            patience_s=source.patience_s,
+        )
+        yield endpoint, REMOTE_CONTEXT
         return
     with running_engine(model, log_path, say, adapters=adapters) as engine:
         endpoint = Endpoint(
             engine.base_url,
             source.identity(model),
             window=source.window,
+            first_window=source.window,
+            patience_s=source.patience_s,
             exit_report=lambda: None if engine.alive() else engine.log_tail(),
         )
         yield endpoint, engine.max_model_len

@@ -114,7 +114,8 @@ class JudgeClient:
     """The judge's thread, the event loop in it, and the client that runs there."""
 
     def __init__(self, judge: Judge) -> None:
-        from promptstill.endpoint.client import Client, Endpoint
+        from promptstill.endpoint.client import Client
+        from promptstill.endpoint.endpoint import Endpoint
         from promptstill.endpoint.stores import file_url, open_calls
         from promptstill.engine.models import cache_root
 

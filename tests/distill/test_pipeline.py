@@ -18,7 +18,7 @@ from distill.teach.filter import from_labels
 from distill.training import STUDENT, StudentTraining
 from distill.verdict.adapter_check import AdapterCheck
 from promptstill import Judge
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import Event, Message, silent

@@ -11,7 +11,8 @@ import dspy
 from distill.teach.teacher import TeacherAnswer, ask_teacher
 from promptstill import exact_match
 from promptstill.endpoint.allowance import Allowance, Limits
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt

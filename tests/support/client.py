@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptstill.endpoint.allowance import Allowance, Limits
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import file_url, open_calls
 from tests.support.fake import FakeEndpoint
 

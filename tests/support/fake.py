@@ -31,8 +31,9 @@ class FakeEndpoint:
     """Serves /v1/models and /v1/chat/completions on a loopback port.
 
     answer: the reply to a request's body. key: refuse requests without it. finish: the reply's finish_reason.
-    misbehave: the status to fail with, by the number of the request from 1, or None. calls: the number of completions
-    by body. bodies: in the order of completion. requests: the number of completions asked for. delay_s: seconds to each
+    misbehave: the status to fail with, by the number of the request from 1, or None. failure: the error and the headers
+    of such an answer. loses: whether the answer has no token, by the same number. calls: the number of completions by
+    body. bodies: in the order of completion. requests: the number of completions asked for. delay_s: seconds to each
     reply, or a function of its body.
     """
 
@@ -48,6 +49,8 @@ class FakeEndpoint:
         self.calls: Counter[str] = Counter()
         self.bodies: list[Body] = []
         self.misbehave: Callable[[int], int | None] = lambda number: None
+        self.failure: tuple[Body, dict[str, str]] = ({}, {})
+        self.loses: Callable[[int], bool] = lambda number: False
         self.delay_s: float | Callable[[Body], float] = 0.0
         self.most_in_flight = 0
         self._in_flight = 0
@@ -88,16 +91,18 @@ class FakeEndpoint:
         self.requests += 1
         status = self.misbehave(self.requests)
         if status:
-            return web.json_response({"error": {"message": f"told to answer {status}"}}, status=status)
+            error, headers = self.failure
+            told = {"message": f"told to answer {status}"} | error
+            return web.json_response({"error": told}, status=status, headers=headers)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         await asyncio.sleep(self.delay_s(body) if callable(self.delay_s) else self.delay_s)
         self._in_flight -= 1
         self.calls[json.dumps(body, sort_keys=True)] += 1
         self.bodies.append(body)
-        text = self.answer(body)
+        text = "" if self.loses(self.requests) else self.answer(body)
         length = len(json.dumps(body["messages"])) // 4 + self.markup(body)
-        usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + 1, "total_tokens": length}
+        usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + bool(text), "total_tokens": length}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": self.finish(body)}
         return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 

@@ -15,15 +15,9 @@ from dataclasses import dataclass
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from promptstill.endpoint.client import (
-    AttemptFailed,
-    Endpoint,
-    error_message,
-    no_answer_error,
-    open_session,
-    raise_for_status,
-    without_key,
-)
+from promptstill.endpoint.answers import AttemptFailed, TooManyRequests, error_message
+from promptstill.endpoint.endpoint import Endpoint, open_session
+from promptstill.endpoint.failures import no_answer_error, raise_for_status, without_key
 from promptstill.endpoint.url import split_model
 from promptstill.errors import RequestRefused, UserError
 from promptstill.scoring.evaluate import gather_or_cancel
@@ -63,7 +57,7 @@ class Embedder:
         self, batch: Sequence[str], session: aiohttp.ClientSession, slots: asyncio.Semaphore
     ) -> list[list[float]]:
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(AttemptFailed),
+            retry=retry_if_exception_type((AttemptFailed, TooManyRequests)),
             wait=wait_random_exponential(multiplier=0.25, max=8),
             stop=stop_after_attempt(MAX_ATTEMPTS),
             reraise=True,
@@ -72,7 +66,7 @@ class Embedder:
             async with slots:
                 vectors: list[list[float]] = await retrying(self._post, batch, session)
                 return vectors
-        except AttemptFailed as error:
+        except (AttemptFailed, TooManyRequests) as error:
             raise no_answer_error(self.endpoint, error) from error
         except RequestRefused as error:
             raise UserError(
@@ -95,7 +89,7 @@ class Embedder:
                 f"{self.endpoint.base_url} answered 404: {without_key(self.endpoint, error_message(text))}",
                 f"Check {OPTION}.",
             )
-        raise_for_status(self.endpoint, response.status, text)
+        raise_for_status(self.endpoint, response.status, text, response.headers)
         return read_vectors(text, len(batch))
 
 

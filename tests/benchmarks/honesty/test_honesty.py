@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.honesty import honesty
 from benchmarks.honesty.repeats import repeat_prompt
 from benchmarks.honesty.searches import CASES, TESTS, simulate
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from tests.support.fake import FakeEndpoint
 from tests.support.world import world_task
 

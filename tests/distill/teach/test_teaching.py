@@ -13,7 +13,7 @@ from distill.plan import plan_distillation
 from distill.settings import DistillSettings
 from distill.teach.teaching import FinalData, TeacherSession, load_final_data, load_teacher_data
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource

@@ -21,7 +21,7 @@ from distill.verdict.adapter_check import (
     probe_body,
     read_tokens,
 )
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError
 from tests.distill.verdict.adapters import copy_adapter, rename_layers, zero_b

@@ -22,7 +22,7 @@ from distill.verdict.adapter_check import (
     compare_logprobs,
     peft_logprobs,
 )
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.engine.models import EMBEDDED, Model, find_model
 from promptstill.engine.vllm import Adapters, running_engine
 from promptstill.prompt.prompt import Prompt

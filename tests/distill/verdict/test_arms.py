@@ -11,7 +11,7 @@ import pytest
 
 from distill.verdict.arms import Arm, ArmBench, Speed, time_requests
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Endpoint
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.layouts.build import build_prompt

@@ -16,7 +16,8 @@ from optimizer.label.committee import MEMBERS, find_committee
 from optimizer.run.folder import RunFolder
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine.models import Model
 from promptstill.files import digest, file_digest

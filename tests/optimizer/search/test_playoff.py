@@ -19,7 +19,8 @@ from optimizer.search.space import NO_DEMOS, DemoSet, Space
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit, Limits
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import file_url, open_calls
 from promptstill.prompt.layouts.task import Task
 from promptstill.task.examples import Example

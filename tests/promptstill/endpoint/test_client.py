@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from promptstill.endpoint.allowance import Allowance, LimitReached, Limits
-from promptstill.endpoint.client import Client, Endpoint, raise_for_status, served_models
+from promptstill.endpoint.client import EMPTY_ATTEMPTS, Client, served_models
+from promptstill.endpoint.endpoint import Endpoint
+from promptstill.endpoint.failures import raise_for_status
 from promptstill.errors import InfrastructureError, RequestRefused, UserError
 from tests.support.client import run_with_client
 from tests.support.fake import FakeEndpoint
@@ -56,9 +58,10 @@ def test_the_window_is_kept_full_and_never_exceeded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_half_of_the_calls_failing_loses_nothing(status: int, tmp_path: Path) -> None:
+def test_calls_that_fail_now_and_then_lose_nothing(status: int, tmp_path: Path) -> None:
     with FakeEndpoint() as fake:
-        fake.misbehave = lambda number: status if number % 2 else None
+        fake.misbehave = lambda number: status if number % 8 == 1 else None
+        fake.failure = ({}, {"Retry-After": "0"})
         allowance = ask(fake, [str(i) for i in range(30)], tmp_path)
     assert allowance.total.calls == 30 and set(fake.calls.values()) == {1}
 
@@ -76,6 +79,46 @@ def test_an_engine_that_has_ended_is_not_waited_for_and_its_log_is_shown(tmp_pat
     with pytest.raises(InfrastructureError) as caught:
         ask(fake, ["a"], tmp_path, exit_report=lambda: "log: engine.log\nkilled")
     assert caught.value.why.endswith("\nlog: engine.log\nkilled")
+
+
+def refuse(fake: FakeEndpoint, status: int, headers: dict[str, str], **error: str) -> None:
+    """Let every request fail."""
+    fake.misbehave, fake.failure = lambda number: status, (error, headers)
+
+
+def test_a_limit_that_lets_nobody_through_stops_the_run_when_patience_ends(tmp_path: Path) -> None:
+    with FakeEndpoint() as fake:
+        refuse(fake, 429, {})
+        with pytest.raises(InfrastructureError, match="has answered no request for 0 s") as caught:
+            ask(fake, ["a"], tmp_path, patience_s=0.1)
+    assert "told to answer 429" in caught.value.why and "--patience" in caught.value.do
+
+
+def test_a_wait_longer_than_patience_is_not_begun(tmp_path: Path) -> None:
+    with FakeEndpoint() as fake:
+        refuse(fake, 429, {"Retry-After": "3600"})
+        with pytest.raises(InfrastructureError, match="or will not") as caught:
+            ask(fake, ["a"], tmp_path)
+    assert "It asks to wait 60 min" in caught.value.why and fake.requests == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "insufficient_quota"), (402, "any")])
+def test_a_key_without_quota_is_no_rate_limit(status: int, code: str, tmp_path: Path) -> None:
+    with FakeEndpoint() as fake:
+        refuse(fake, status, {}, code=code)
+        with pytest.raises(UserError, match="no money or quota left"):
+            ask(fake, ["a"], tmp_path)
+    assert fake.requests == 1
+
+
+def test_a_reply_that_a_gateway_lost_is_asked_for_again(tmp_path: Path) -> None:
+    with FakeEndpoint() as fake:
+        fake.loses = lambda number: number == 1
+        allowance = ask(fake, ["a"], tmp_path)
+        assert fake.requests == 2 and allowance.total.calls == 1
+        fake.loses = lambda number: True
+        assert ask(fake, ["b"], tmp_path).total.calls == 2, "a model that says nothing is believed in the end"
+    assert fake.requests == 2 + EMPTY_ATTEMPTS
 
 
 def test_a_wrong_key_is_the_users_to_mend(tmp_path: Path) -> None:

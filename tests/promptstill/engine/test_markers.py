@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from promptstill.endpoint.allowance import Allowance
-from promptstill.endpoint.client import Client, Endpoint
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import MEMORY, open_calls
 from promptstill.engine.markers import USUAL_MARKERS, chat_markers, find_markers
 from promptstill.engine.models import Model

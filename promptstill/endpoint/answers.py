@@ -1,0 +1,133 @@
+"""What an endpoint's answer over HTTP means: a completion, or which kind of failure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from promptstill.endpoint.store import Completion
+
+DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
+KINDS = ("requests", "tokens")  # of the usual headers, x-ratelimit-remaining-requests and so on
+EPOCH_S, EPOCH_MS = 1e9, 1e11  # numbers above these are times, no seconds to wait
+
+
+class AttemptFailed(Exception):
+    """An attempt failed in a way that another may not: no connection, a busy server, a broken answer."""
+
+
+class EmptyReply(AttemptFailed):
+    """An answer without a single token. The model may mean it, but more often a gateway lost the reply."""
+
+    def __init__(self, completion: Completion) -> None:
+        super().__init__("the reply has no token")
+        self.completion = completion
+
+
+class TooManyRequests(Exception):
+    """The endpoint is asked too fast. wait_s: how long it asks to wait; None where it does not say."""
+
+    def __init__(self, answer: str, wait_s: float | None) -> None:
+        super().__init__(answer)
+        self.wait_s = wait_s
+
+
+def read_completion(text: str, seconds: float) -> Completion:
+    """The first choice of a chat completion. Raises `AttemptFailed` where there is none, `EmptyReply` where it has no
+    token."""
+    try:
+        body = json.loads(text)
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        details = usage.get("prompt_tokens_details") or {}
+        completion = Completion(
+            text=choice["message"].get("content") or "",
+            finish_reason=choice.get("finish_reason") or "",
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            cached_tokens=int(details.get("cached_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
+            seconds=seconds,
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise AttemptFailed(f"the reply is no chat completion: {text[:200]!r}") from error
+    if not completion.text and not completion.completion_tokens and completion.finish_reason in ("", "stop"):
+        raise EmptyReply(completion)
+    return completion
+
+
+def error_message(text: str) -> str:
+    """The message in the body of an OpenAI error, or else the beginning of the body."""
+    error = error_of(text)
+    return str(error.get("message", error) if isinstance(error, dict) else error)[:500] if error else text[:300]
+
+
+def error_code(text: str) -> str:
+    """The code of an OpenAI error, or else its type; empty where it has neither."""
+    error = error_of(text)
+    return str(error.get("code") or error.get("type") or "") if isinstance(error, dict) else ""
+
+
+def error_of(text: str) -> Any:
+    """The error in a body; None where the body is no JSON object."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    return body.get("error", body) if isinstance(body, dict) else None
+
+
+def wait_asked(headers: Mapping[str, str]) -> float | None:
+    """The seconds that an answer's headers ask to wait; None where they do not say.
+
+    `Retry-After` (RFC 9110, seconds or a date) and `retry-after-ms` come first, then the reset of what is used up by
+    the `x-ratelimit-*` headers, as OpenAI documents them ("6m0s"), or a time since 1970.
+    """
+    if (milliseconds := to_number(headers.get("retry-after-ms"))) is not None:
+        return max(milliseconds / 1000, 0.0)
+    if after := headers.get("retry-after"):
+        return retry_after(after)
+    return used_up(headers)
+
+
+def used_up(headers: Mapping[str, str]) -> float | None:
+    """The seconds until what is used up is there again; None where nothing is."""
+    waits = []
+    for name in (*(f"-{kind}" for kind in KINDS), ""):
+        if to_number(headers.get(f"x-ratelimit-remaining{name}")) == 0:
+            waits.append(reset_s(headers.get(f"x-ratelimit-reset{name}", "")))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds, of a number or a date."""
+    if (seconds := to_number(value)) is not None:
+        return max(seconds, 0.0)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def reset_s(value: str) -> float | None:
+    """Seconds, of a number, a duration such as 1m20.5s, or a time since 1970 in seconds or milliseconds."""
+    number = to_number(value)
+    if number is not None:
+        at = number / 1000 if number > EPOCH_MS else number
+        return max(at - time.time(), 0.0) if at > EPOCH_S else max(number, 0.0)
+    found = DURATION.fullmatch(value.strip())
+    if not found or not any(found.groups()):
+        return None
+    return sum(float(part) * unit for part, unit in zip(found.groups(), UNITS_S, strict=True) if part)
+
+
+def to_number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

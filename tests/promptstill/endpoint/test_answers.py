@@ -1,0 +1,80 @@
+"""What an endpoint says of its limits, and what its answers hold."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+import pytest
+
+from promptstill.endpoint.answers import (
+    AttemptFailed,
+    EmptyReply,
+    error_code,
+    error_message,
+    read_completion,
+    wait_asked,
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "20"}, 20),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),  # Azure and OpenAI send both
+        ({"retry-after": "-1"}, 0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1d2h3m4.5s"}, 93_784.5),
+        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}, None),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "30"}, 30),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_that_headers_ask_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert wait_asked(headers) == seconds
+
+
+def test_a_wait_until_a_time_of_day_counts_from_now() -> None:
+    at = time.time() + 50
+    used_up = {"x-ratelimit-remaining": "0"}
+    for headers in (
+        {"retry-after": formatdate(at, usegmt=True)},
+        used_up | {"x-ratelimit-reset": str(at)},
+        used_up | {"x-ratelimit-reset": str(1000 * at)},
+    ):
+        wait = wait_asked(headers)
+        assert wait is not None and 40 < wait < 51
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ('{"error": {"message": "m", "code": "c", "type": "t"}}', "c", "m"),
+        ('{"error": {"message": "m", "code": null, "type": "t"}}', "t", "m"),
+        ('{"error": "plain"}', "", "plain"),
+        ('{"message": "m"}', "", "m"),
+        ("[1]", "", "[1]"),
+        ("<html>", "", "<html>"),
+    ],
+)
+def test_the_error_in_a_body(body: str, code: str, message: str) -> None:
+    assert error_code(body) == code and error_message(body) == message
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"choices": []}', '{"choices": [{"message": null}]}', "[]"])
+def test_a_body_that_is_no_completion_may_be_asked_for_again(text: str) -> None:
+    with pytest.raises(AttemptFailed, match="no chat completion"):
+        read_completion(text, 0.1)
+
+
+def test_a_reply_without_a_token_is_told_from_one_that_was_cut() -> None:
+    lost = '{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}], "usage": {"completion_tokens": 0}}'
+    with pytest.raises(EmptyReply):
+        read_completion(lost, 0.1)
+    assert read_completion(lost.replace('"completion_tokens": 0', '"completion_tokens": 1'), 0.1).text == ""
+    assert read_completion(lost.replace("stop", "length"), 0.1).finish_reason == "length"
