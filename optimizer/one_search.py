@@ -28,7 +28,7 @@ from promptstill.files import digest
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.probe import Abilities, constrains_outputs, probe_layouts
+from promptstill.scoring.probe import Abilities, probe_layouts, with_dialect
 from promptstill.task.examples import Example
 from promptstill.task.open import OpenTask
 
@@ -94,12 +94,14 @@ class OneSearch:
             calls = self.allowance.total.calls
             limit = self.allowance.limits.calls
             refuse_small_limit(limit, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
+        task = replace(task, dialect=able.dialect)
         own = for_model(self.opened.own, task)
         self._bind_study(own)
         growth = self._growth(task)
         self._tell_forecast(able, growth)
-        space = await growth.start(empty_space(splits.train, self.context, able.layouts, able.structured))
-        task = replace(task, structured=space.structured)
+        space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect)
+        space = await growth.start(space)
+        task = replace(task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(
             task,
             space,
@@ -129,10 +131,8 @@ class OneSearch:
 
     async def describe_task(self) -> Task:
         """What all candidates share at this endpoint."""
-        task = replace(self.opened.task, model=self.model.name)
-        # What takes a predictor's place in a program is what DSPy sends, and that is without a grammar.
-        structured = not task.in_program and await constrains_outputs(self.client, task.model)
-        return replace(task, structured=structured, markers=await find_markers(self.model, self.client))
+        task = await with_dialect(replace(self.opened.task, model=self.model.name), self.client)
+        return replace(task, markers=await find_markers(self.model, self.client))
 
     def _bind_study(self, own: Prompt | None) -> None:
         """A study is of these rows, this recipe and these weights."""

@@ -33,9 +33,11 @@ class Committee:
     async def prompts(self, opened: OpenTask, settings: SearchSettings, model: Model, client: Client) -> list[Prompt]:
         """The prompt of each trial, as this model is asked it."""
         markers = await find_markers(model, client)
-        task = replace(opened.task, model=model.name, structured=self.space.structured, markers=markers)
+        space = self.space
+        task = replace(opened.task, model=model.name, markers=markers)
+        task = replace(task, structured=space.structured, dialect=space.dialect)
         splits, own = opened.splits, for_model(opened.own, task)
-        parts = (task, self.space, splits.train, splits.dev, opened.recipe.metric, settings.seed, settings.trials)
+        parts = (task, space, splits.train, splits.dev, opened.recipe.metric, settings.seed, settings.trials)
         search = SearchTask(*parts, own=own)
         return [search.prompt(trial.candidate) for trial in self.trials]
 

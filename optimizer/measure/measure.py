@@ -19,6 +19,7 @@ from optimizer.run.folder import MEASURE, RunFolder
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client
+from promptstill.endpoint.dialect import constrains_outputs
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.endpoint.store import CallStore
@@ -109,7 +110,9 @@ class Bench:
         async with Client(endpoint, self.store, self.allowance) as client:
             client.pacer.on_rate = RateNotice(self.allowance, self.say)
             markers = await find_markers(model, client)
-            subjects = [subject.on(model.name, markers) for subject in self.subjects]
+            dialect, _ = await constrains_outputs(client, model.name)
+            client.dialects[model.name] = dialect
+            subjects = [subject.on(model.name, markers, dialect) for subject in self.subjects]
             for subject in subjects:
                 await subject.check(rows, metric, client)
             for subject in subjects:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from optimizer.search.baseline import shown_note
+from promptstill.dialect import Dialect
 from promptstill.endpoint.client import Client
 from promptstill.files import digest
 from promptstill.prompt.prompt import Prompt
@@ -48,7 +49,7 @@ class Subject(Protocol):
         """The subject under another label."""
         ...
 
-    def on(self, model: str, markers: Sequence[str]) -> Subject:
+    def on(self, model: str, markers: Sequence[str], dialect: Dialect) -> Subject:
         """The subject as a model is asked it."""
         ...
 
@@ -83,11 +84,11 @@ class PromptSubject:
     def named(self, label: str) -> PromptSubject:
         return replace(self, label=label)
 
-    def on(self, model: str, markers: Sequence[str]) -> PromptSubject:
+    def on(self, model: str, markers: Sequence[str], dialect: Dialect) -> PromptSubject:
         """On the model on which it was found it sends the same requests as then."""
         if self.origin and self.origin.model == model:
             return self
-        return replace(self, prompt=self.prompt.model_copy(update={"model": model, "markers": list(markers)}))
+        return replace(self, prompt=self.prompt.asked_of(model, markers, dialect))
 
     def most_calls(self, rows: Sequence[Example]) -> int:
         return sum(row.program.calls_per_row if row.program else 1 for row in rows)
@@ -128,7 +129,7 @@ class ProgramSubject:
     def named(self, label: str) -> ProgramSubject:
         return replace(self, label=label)
 
-    def on(self, model: str, markers: Sequence[str]) -> ProgramSubject:
+    def on(self, model: str, markers: Sequence[str], dialect: Dialect) -> ProgramSubject:
         return replace(self, model=model)
 
     def most_calls(self, rows: Sequence[Example]) -> int:

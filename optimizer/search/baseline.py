@@ -26,7 +26,7 @@ def own_name(file_name: str | None) -> str | None:
 
 def for_model(own: Prompt | None, task: Task) -> Prompt | None:
     """The user's prompt, as the task's model is asked it."""
-    return own and own.model_copy(update={"model": task.model, "markers": list(task.markers)})
+    return own and own.asked_of(task.model, task.markers, task.dialect)
 
 
 def with_own(instructions: Sequence[str], own: Prompt | None) -> tuple[str, ...]:

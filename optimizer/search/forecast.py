@@ -48,6 +48,8 @@ def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
     program = opened.program
     if not able.structured and program is None:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
+    if spoken := str(able.dialect):
+        yield f"the endpoint takes requests of its own form: {spoken}"
     if program:
         each = program.calls_per_row
         yield f"each row takes some {each} calls, one for each predictor of the program; equal calls are asked once"

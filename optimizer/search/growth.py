@@ -136,9 +136,11 @@ def addition_topic(number: int) -> str:
 def refuse_lesser_endpoint(here: Space, first: Space) -> None:
     """A search goes on only at an endpoint that can do what it began with. Raises `UserError`."""
     lacking = [layout for layout in first.layouts if layout not in here.layouts]
-    if lacking or here.structured < first.structured:
+    lacking += ["structured outputs"] if here.structured < first.structured else []
+    if lacking or here.dialect != first.dialect:
+        lacks = f"It lacks {', '.join(lacking)}." if lacking else "It takes requests of another form."
         raise UserError(
             "The endpoint can do less than the one on which this search began.",
-            f"It lacks {', '.join([*lacking, *(['structured outputs'] if not here.structured else [])])}.",
+            lacks,
             "Go on at an endpoint like the first, or start a new run without --resume.",
         )

@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from optimizer.search.candidate import Choices
+from promptstill.dialect import VLLM, Dialect
 from promptstill.files import canonical_json
 from promptstill.prompt.fields import REASONING
 from promptstill.prompt.layouts import Layout
@@ -58,8 +59,8 @@ class Space:
     """All choices. `pool` serves every nearest set; `sizes` are the numbers of demos to try, of which nearest sets take
     up to `most_nearest`.
 
-    `layouts` and `structured` are what the endpoint could do when the search began. The first `given` instructions are
-    the recipe's: the signature's and its own. Demos that the model wrote take up to `demo_tokens`.
+    `layouts`, `structured` and `dialect` are what the endpoint could do when the search began. The first `given`
+    instructions are the recipe's: the signature's and its own. Demos that the model wrote take up to `demo_tokens`.
     """
 
     pool: tuple[Demo, ...]
@@ -67,6 +68,7 @@ class Space:
     most_nearest: int
     layouts: tuple[Layout, ...]
     structured: bool
+    dialect: Dialect = VLLM
     given: int = 1
     demo_tokens: int = FIXED_TOKENS
     instructions: tuple[str, ...] = ()
@@ -111,13 +113,14 @@ class Space:
         }
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"dialect": self.dialect.model_dump(exclude_defaults=True)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Space:
+        dialect = Dialect.model_validate(value.get("dialect", {}))
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
         lists = {name: tuple(value[name]) for name in ("pool", "sizes", "layouts", "instructions", "refused")}
-        return cls(**{**value, **lists, "demo_sets": sets})
+        return cls(**{**value, **lists, "demo_sets": sets, "dialect": dialect})
 
 
 def unique(instructions: Sequence[str]) -> tuple[str, ...]:

@@ -15,6 +15,10 @@ from promptstill.endpoint.store import Completion
 DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 KINDS = ("requests", "tokens")  # of the usual headers, x-ratelimit-remaining-requests and so on
+# Of Qwen, DeepSeek and others; of Magistral.
+THOUGHTS_BEGIN = re.compile(r"\s*(?:<think>|\[THINK\])")
+THOUGHTS_BEGIN_ANYWHERE = re.compile(r"<think>|\[THINK\]")
+THOUGHTS_END = re.compile(r"</think>|\[/THINK\]")
 EPOCH_S, EPOCH_MS = 1e9, 1e11  # numbers above these are times, no seconds to wait
 
 
@@ -44,20 +48,38 @@ def read_completion(text: str, seconds: float) -> Completion:
     try:
         body = json.loads(text)
         choice, usage = body["choices"][0], body.get("usage") or {}
-        details = usage.get("prompt_tokens_details") or {}
+        of_prompt, of_reply = (usage.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
+        message = choice["message"]
+        inline, text = split_thoughts(message.get("content") or "")
+        beside = message.get("reasoning") or message.get("reasoning_content") or ""
         completion = Completion(
-            text=choice["message"].get("content") or "",
+            text=text.lstrip() if beside else text,
             finish_reason=choice.get("finish_reason") or "",
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            cached_tokens=int(details.get("cached_tokens") or 0),
+            cached_tokens=int(of_prompt.get("cached_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
             seconds=seconds,
+            reasoning=beside or inline,
+            reasoning_tokens=int(of_reply.get("reasoning_tokens") or 0),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise AttemptFailed(f"the reply is no chat completion: {text[:200]!r}") from error
-    if not completion.text and not completion.completion_tokens and completion.finish_reason in ("", "stop"):
+    nothing = not (completion.text or completion.reasoning or completion.completion_tokens)
+    if nothing and completion.finish_reason in ("", "stop"):
         raise EmptyReply(completion)
     return completion
+
+
+def split_thoughts(text: str) -> tuple[str, str]:
+    """A reply's thoughts and its answer. The thoughts end with `</think>` or `[/THINK]`; what began them may stand in
+    the prompt, where the model's chat template writes it. What is cut in its thoughts has no answer.
+    """
+    opened, closed = THOUGHTS_BEGIN.match(text), THOUGHTS_END.search(text)
+    if closed is None:
+        return (text[opened.end() :].strip() or opened[0].strip(), "") if opened else ("", text)
+    if opened is None and THOUGHTS_BEGIN_ANYWHERE.search(text):
+        return "", text
+    return text[opened.end() if opened else 0 : closed.start()].strip(), text[closed.end() :].lstrip()
 
 
 def error_message(text: str) -> str:

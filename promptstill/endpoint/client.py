@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.answers import AttemptFailed, EmptyReply, TooManyRequests, read_completion
 from promptstill.endpoint.endpoint import Endpoint, open_session
@@ -40,11 +41,13 @@ class Client:
     """Asks one endpoint, with at most `window` requests in flight; the next is sent as soon as one is answered.
 
     threads: for work that waits for another model while the requests go on; none starts before there is such work.
+    dialects: what the endpoint takes, by model, as far as that has been found out.
     """
 
     def __init__(self, endpoint: Endpoint, store: CallStore, allowance: Allowance) -> None:
         self.endpoint, self.store, self.allowance = endpoint, store, allowance
         self.pacer = Pacer(endpoint.window, endpoint.first_window)
+        self.dialects: dict[str, Dialect] = {}
         self._pending: dict[str, asyncio.Future[Completion]] = {}
         self._answered_at = time.monotonic()
         self._session: aiohttp.ClientSession | None = None
@@ -74,6 +77,10 @@ class Client:
         self.threads.shutdown(wait=False, cancel_futures=True)  # after a failure, what they wait for counts no more
         if self._session:
             await self._session.close()
+
+    def spoken(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A request, written for vLLM, as the endpoint takes it of the request's model, as far as that is known."""
+        return self.dialects.get(body["model"], VLLM).apply(body)
 
     def find_stored(self, body: dict[str, Any]) -> Completion | None:
         """The stored completion of a chat request; None where it was not asked yet."""

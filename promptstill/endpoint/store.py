@@ -11,7 +11,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's reply and what it cost; `seconds` is how long its call took."""
+    """A model's reply and what it cost.
+
+    seconds: how long its call took. reasoning: what the model thought before it answered, which is never read as its
+    answer. reasoning_tokens: of these thoughts, where the endpoint counts them apart; completion_tokens has them too.
+    """
 
     text: str
     finish_reason: str
@@ -19,6 +23,8 @@ class Completion:
     cached_tokens: int
     completion_tokens: int
     seconds: float
+    reasoning: str = ""
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field as Attribute
 from pydantic import field_validator
 
+from promptstill.dialect import VLLM, Dialect
 from promptstill.prompt.fields import FrozenModel
 from promptstill.prompt.schema import check_schema
 
@@ -19,7 +20,8 @@ class Decoding(FrozenModel):
     """The sampling parameters of a request; `structured` and `response_format` go to the engine as they are.
 
     A `stop` counts only after `min_tokens`: a small model often begins with a line end, which, as the stop of a
-    one-line answer, would leave that answer empty.
+    one-line answer, would leave that answer empty. All of it is as vLLM takes it; `dialect` says what the endpoint
+    takes in its place.
     """
 
     temperature: float = Attribute(default=0.0, ge=0, le=2)
@@ -29,6 +31,14 @@ class Decoding(FrozenModel):
     stop: list[Stop] = Attribute(default=[], max_length=16)
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
+    dialect: Dialect = VLLM
+
+    def cut(self, text: str) -> str:
+        """A reply up to the first stop, where the endpoint has not cut it there itself."""
+        if not self.dialect.cuts_here:
+            return text
+        places = [place for stop in self.stop if (place := text.find(stop)) >= 0]
+        return text[: min(places, default=len(text))]
 
     @field_validator("structured")
     @classmethod

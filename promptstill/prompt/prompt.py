@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field as Attribute
 from pydantic import PrivateAttr, ValidationError, field_validator, model_validator
 
+from promptstill.dialect import Dialect
 from promptstill.errors import ReplyError, UserError
 from promptstill.files import digest
 from promptstill.prompt.artifact import problem_of, read_artifact
@@ -167,8 +168,13 @@ class Prompt(FrozenModel):
         other._index, other._left_out = index, frozenset(places)
         return other
 
+    def asked_of(self, model: str, markers: Sequence[str], dialect: Dialect) -> Prompt:
+        """The same prompt for another model, with its chat markers and what its endpoint takes."""
+        decoding = self.decoding.model_copy(update={"dialect": dialect.model_copy(update={"json_mode": None})})
+        return self.model_copy(update={"model": model, "markers": list(markers), "decoding": decoding})
+
     def request(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an OpenAI chat completion request for one row of inputs."""
+        """The body of an OpenAI chat completion request for one row of inputs, as the prompt's endpoint takes it."""
         return self._body(self.messages(inputs))
 
     def _body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
@@ -185,10 +191,11 @@ class Prompt(FrozenModel):
             body["response_format"] = decoding.response_format
         if self.layout == "raw":
             body |= {"chat_template": RAW_TEMPLATE, "add_special_tokens": True}
-        return body
+        return decoding.dialect.apply(body)
 
     def parse(self, text: str) -> dict[str, Any]:
         """The outputs in a reply, each of its type. Raises `ReplyError` where one is missing or of another type."""
+        text = self.decoding.cut(text)
         if not text.strip():
             raise ReplyError("the reply is empty")
         values = self.reply.read(self.outputs, text)

@@ -76,9 +76,11 @@ class Question:
         """The answer, from the store or from the endpoint.
 
         role: what the call is counted as. sample: tells samples of one question apart. temperature: instead of the
-        prompt's own. Raises what `Client.complete` raises, but for `RequestRefused`, and `UserError` for wrong inputs.
+        prompt's own, where the endpoint takes one. Raises what `Client.complete` raises, but for `RequestRefused`, and
+        `UserError` for wrong inputs.
         """
-        body = self._body if temperature is None else self._body | {"temperature": temperature}
+        takes_it = temperature is not None and self.prompt.decoding.dialect.temperature
+        body = self._body | {"temperature": temperature} if takes_it else self._body
         try:
             completion = await client.complete(body, role, sample)
         except RequestRefused as error:

@@ -69,11 +69,11 @@ class ClientEngine:
         return dspy.LM(self.model, engine=self, cache=False, num_retries=0, **options)
 
     def to_body(self, request: Request) -> dict[str, Any]:
-        """An lm15 request as the body of an OpenAI chat call."""
+        """An lm15 request as the body of an OpenAI chat call that the endpoint takes."""
         system = [{"role": "system", "content": request.system}] if isinstance(request.system, str) else []
         turns = [{"role": message.role, "content": message.text or ""} for message in request.messages]
         config = request.config
         temperature = self.temperature if config.temperature is None else config.temperature
         max_tokens = config.max_tokens or self.max_tokens
         body = {"model": self.model, "messages": system + turns}
-        return body | {"temperature": temperature, "max_tokens": max_tokens}
+        return self.client.spoken(body | {"temperature": temperature, "max_tokens": max_tokens})

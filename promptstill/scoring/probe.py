@@ -1,75 +1,108 @@
-"""Finds out before the search what an endpoint can do: which layouts it accepts, and whether it constrains outputs."""
+"""Finds out before the search what an endpoint can do: which layouts it accepts, whether it constrains outputs, and its
+dialect."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from promptstill.dialect import VLLM, Dialect, JsonMode
 from promptstill.endpoint.client import Client
+from promptstill.endpoint.dialect import constrains_outputs, find_dialect
 from promptstill.errors import InfrastructureError, RequestRefused
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.task.examples import Example
 
-PROBE_WORD = "promptstill"
+JSON_MODES: tuple[JsonMode, ...] = ("json_schema", "json_object", None)  # the best first
+FIRST: Layout = "chat"  # every endpoint takes it, so its refusals are of fields
+PROBE_TOKENS = 16  # of an endpoint with a dialect: some refuse to be cut at once
 
 
 @dataclass(frozen=True)
 class Abilities:
     """What an endpoint can do.
 
-    layouts: those that it accepts. structured: whether it constrains outputs. refused: why the other layouts are out.
+    layouts: those that it accepts. structured: whether it constrains outputs by `structured_outputs`. refused: why the
+    other layouts are out. dialect: what it takes.
     """
 
     layouts: tuple[Layout, ...]
     structured: bool
     refused: dict[Layout, str]
+    dialect: Dialect = VLLM
 
 
-async def constrains_outputs(client: Client, model: str) -> bool:
-    """Whether the endpoint obeys `structured_outputs`: its reply must be the only word that is allowed."""
-    body = {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "temperature": 0.0}
-    try:
-        reply = await client.complete(
-            body | {"max_tokens": 16, "structured_outputs": {"choice": [PROBE_WORD]}}, "probe"
-        )
-    except RequestRefused:
-        return False
-    return reply.text.strip() == PROBE_WORD
-
-
-async def layout_refusal(task: Task, layout: Layout, row: Example, client: Client) -> str | None:
-    """Why the endpoint refuses a layout, else None; a reply of one token is enough to know.
-
-    A server that ignores `chat_template` accepts `raw`, but adds chat markup to it: the prompt then has as many tokens
-    as without that parameter.
-    """
-    body = build_prompt(task, layout, task.signature.instructions).request(row.inputs) | {"max_tokens": 1}
-    try:
-        reply = await client.complete(body, "probe")
-        if "chat_template" not in body:
-            return None
-        with_markup = await client.complete({key: body[key] for key in body if key != "chat_template"}, "probe")
-    except RequestRefused as error:
-        return str(error)
-    ignored = reply.prompt_tokens == with_markup.prompt_tokens > 0
-    return "the endpoint ignores chat_template" if ignored else None
+async def with_dialect(task: Task, client: Client) -> Task:
+    """The task with what a first short request shows of the endpoint."""
+    if task.in_program:  # what takes a predictor's place in a program is what DSPy sends: without a grammar
+        return replace(task, structured=False)
+    dialect, structured = await constrains_outputs(client, task.model)
+    return replace(task, structured=structured, dialect=dialect)
 
 
 async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, client: Client) -> Abilities:
-    """Try each of `layouts` (all, where it is empty) on one row of train.
+    """Try each of `layouts` (all, where it is empty) on one row of train, with all the fields that the search sends.
 
     Raises `InfrastructureError` where the endpoint refuses them all.
     """
     layouts = layouts or tuple(LAYOUTS)
-    reasons = await asyncio.gather(*(layout_refusal(task, layout, row, client) for layout in layouts))
-    refused = {layout: why for layout, why in zip(layouts, reasons, strict=True) if why is not None}
+    first = FIRST if FIRST in layouts else layouts[0]
+    tried = {first: await try_layout(task, first, row, client, guess=True)}
+    spoken = replace(task, dialect=tried[first].dialect)
+    others = [layout for layout in layouts if layout != first]
+    found = await asyncio.gather(*(try_layout(spoken, layout, row, client) for layout in others))
+    tried |= dict(zip(others, found, strict=True))
+    reasons = {layout: tried[layout].refusal for layout in layouts}
+    refused = {layout: why for layout, why in reasons.items() if why is not None}
     if len(refused) == len(layouts):
         raise InfrastructureError(
             "The endpoint refuses every layout.",
             "; ".join(f"{name}: {why}" for name, why in refused.items()),
             "Check the model's name and its context length.",
         )
-    return Abilities(tuple(layout for layout in layouts if layout not in refused), task.structured, refused)
+    json_mode = tried["json"].dialect.json_mode if "json" in tried else None
+    dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
+    client.dialects[task.model] = dialect
+    return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The dialect in which the endpoint takes a layout, or why it does not."""
+
+    dialect: Dialect
+    refusal: str | None = None
+
+
+async def try_layout(task: Task, layout: Layout, row: Example, client: Client, *, guess: bool = False) -> Tried:
+    """Ask in a layout for a reply that is cut; the JSON layout in the best mode that the endpoint takes."""
+    modes = JSON_MODES if layout == "json" and not task.structured else (None,)
+    for mode in modes:
+        tried = await try_mode(task, layout, mode, row, client, guess=guess)
+        if tried.refusal is None:
+            break
+    return tried
+
+
+async def try_mode(task: Task, layout: Layout, mode: JsonMode, row: Example, client: Client, *, guess: bool) -> Tried:
+    """The same in one JSON mode. Of vLLM a reply of one token is enough to know.
+
+    A server that ignores `chat_template` accepts `raw`, but adds chat markup to it: the prompt then has as many tokens
+    as without that parameter.
+    """
+    dialect = task.dialect.model_copy(update={"json_mode": mode})
+    prompt = build_prompt(replace(task, dialect=Dialect(json_mode=mode)), layout, task.signature.instructions)
+    body = prompt.request(row.inputs) | {"max_tokens": 1 if task.dialect == VLLM else PROBE_TOKENS}
+    try:
+        dialect, reply = await find_dialect(client, body, dialect, guess=guess)
+        if "chat_template" not in body:
+            return Tried(dialect)
+        plain = {key: body[key] for key in body if key != "chat_template"}
+        with_markup = await client.complete(dialect.apply(plain), "probe")
+    except RequestRefused as error:
+        return Tried(dialect, str(error))
+    ignored = reply.prompt_tokens == with_markup.prompt_tokens > 0
+    return Tried(dialect, "the endpoint ignores chat_template" if ignored else None)

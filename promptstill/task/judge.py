@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from promptstill.dialect import VLLM
 from promptstill.endpoint.allowance import JUDGE, Allowance
-from promptstill.endpoint.store import Total
-from promptstill.errors import ReplyError, UserError
+from promptstill.endpoint.store import Completion, Total
+from promptstill.errors import ReplyError, RequestRefused, UserError
 from promptstill.files import digest
 
 Result = TypeVar("Result")
@@ -132,8 +133,21 @@ class JudgeClient:
         atexit.register(self.close)
 
     def complete(self, body: dict[str, Any], sample: int) -> str:
-        """The reply's text, from the store or from the endpoint."""
-        return str(self._run(self.client.complete(body, JUDGE, sample, payer=_payer.get())).text)
+        """The reply's text, from the store or from the endpoint, in whatever form that takes the question."""
+        return self._run(self._ask(body, sample, _payer.get())).text
+
+    async def _ask(self, body: dict[str, Any], sample: int, payer: Allowance | None) -> Completion:
+        from promptstill.endpoint.dialect import find_dialect
+
+        try:
+            return await self.client.complete(self.client.spoken(body), JUDGE, sample, payer=payer)
+        except RequestRefused:
+            known = self.client.dialects.get(body["model"], VLLM)
+            found, _ = await find_dialect(self.client, body, known)
+            if found == known:
+                raise
+            self.client.dialects[body["model"]] = found
+            return await self.client.complete(found.apply(body), JUDGE, sample, payer=payer)
 
     def close(self) -> None:
         """Close the connection, the loop and the store."""

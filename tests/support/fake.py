@@ -94,17 +94,43 @@ class FakeEndpoint:
             error, headers = self.failure
             told = {"message": f"told to answer {status}"} | error
             return web.json_response({"error": told}, status=status, headers=headers)
+        if refusal := self.refuse(body):
+            return refusal
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         await asyncio.sleep(self.delay_s(body) if callable(self.delay_s) else self.delay_s)
         self._in_flight -= 1
         self.calls[json.dumps(body, sort_keys=True)] += 1
         self.bodies.append(body)
+        body = self.seen(body)
         text = "" if self.loses(self.requests) else self.answer(body)
+        message = {"role": "assistant", **self.message(body, text)}
+        choice = {"index": 0, "message": message, "finish_reason": self.end(body)}
+        return web.json_response(
+            {"id": "x", "object": "chat.completion", "choices": [choice], **self.usage(body, text)}
+        )
+
+    def refuse(self, body: Body) -> web.Response | None:
+        """What a request is refused with; None where it is answered."""
+        return None
+
+    def seen(self, body: Body) -> Body:
+        """The part of a request that it does not ignore."""
+        return body
+
+    def end(self, body: Body) -> str:
+        """Why a reply ended."""
+        return self.finish(body)
+
+    def message(self, body: Body, text: str) -> Body:
+        """The message that holds a reply."""
+        return {"content": text}
+
+    def usage(self, body: Body, text: str) -> Body:
+        """The fields of an answer that count its tokens."""
         length = len(json.dumps(body["messages"])) // 4 + self.markup(body)
         usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + bool(text), "total_tokens": length}
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": self.finish(body)}
-        return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
+        return {"usage": usage}
 
     def markup(self, body: Body) -> int:
         """Tokens that the chat template adds: none where the request brings its own."""

@@ -19,6 +19,7 @@ from optimizer.search.space import (
     to_demo,
 )
 from optimizer.search.study import Trial
+from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import Layout
@@ -58,8 +59,17 @@ class GivenSource:
         return Addition((task.signature.instructions, *self.context.instructions), sets)
 
 
-def empty_space(train: Sequence[Example], context: int, layouts: tuple[Layout, ...], structured: bool) -> Space:
-    """The space before any source was asked: the pool, and the numbers of demos that fit into `context` tokens."""
+def empty_space(
+    train: Sequence[Example],
+    context: int,
+    layouts: tuple[Layout, ...],
+    structured: bool,
+    dialect: Dialect = VLLM,
+) -> Space:
+    """The space before any source was asked: the pool, and the numbers of demos that fit into `context` tokens.
+
+    layouts, structured, dialect: what the endpoint can do.
+    """
     return Space(
         pool=demo_pool(train),
         sizes=demo_sizes(train, min(FIXED_TOKENS, context / 2)),
@@ -67,6 +77,7 @@ def empty_space(train: Sequence[Example], context: int, layouts: tuple[Layout, .
         most_nearest=demo_sizes(train, min(NEAREST_TOKENS, context / 2))[-1],
         layouts=layouts,
         structured=structured,
+        dialect=dialect,
     )
 
 

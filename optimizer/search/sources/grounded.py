@@ -21,12 +21,14 @@ from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
 from promptstill.endpoint.client import Client
+from promptstill.endpoint.dialect import constrains_outputs
 from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow
 
 REPLY_TOKENS = 160
 ROWS_SHOWN = 10
 SUMMARY_CALLS = 6  # of a summary of the rows: DSPy describes them and sums that up, with a second try for each
+DIALECT_CALLS = 5  # of another model's dialect, at most
 PROPOSAL_CALLS = 3  # what one proposal takes at most: DSPy asks again where a reply does not parse
 log = logging.getLogger(__name__)
 logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of each input that a smaller signature leaves unused
@@ -46,7 +48,7 @@ class GroundedSource:
         return f"{count} instructions proposed by {self.model}"
 
     def max_calls(self, count: int) -> int:
-        return PROPOSAL_CALLS * count + (SUMMARY_CALLS if self.context.proposer else 0)
+        return PROPOSAL_CALLS * count + (SUMMARY_CALLS + DIALECT_CALLS if self.context.proposer else 0)
 
     async def propose(
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
@@ -55,6 +57,8 @@ class GroundedSource:
         labelled = [example for example in context.train if example.outputs]
         examples = random.Random(context.seed).sample(labelled, min(ROWS_SHOWN, len(labelled)))
         rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
+        if context.proposer and self.model not in client.dialects:
+            client.dialects[self.model], _ = await constrains_outputs(client, self.model)
         loop = asyncio.get_running_loop()
         samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
         engines = [ClientEngine(client, self.model, one, loop, "proposer", 1.0, REPLY_TOKENS) for one in samples]

@@ -15,8 +15,7 @@ def dspy_default(task: Task, layout: Layout = "dspy-chat") -> Prompt:
 
     The JSON format asks for JSON mode where the endpoint has it, as `dspy.JSONAdapter` does for an unknown model.
     """
-    prompt = build_prompt(replace(task, structured=False), layout, task.signature.instructions)
-    if layout != "json" or not task.structured:
-        return prompt
-    decoding = prompt.decoding.model_copy(update={"response_format": {"type": "json_object"}})
-    return prompt.model_copy(update={"decoding": decoding})
+    has_json_mode = task.structured or task.dialect.json_mode
+    dialect = task.dialect.model_copy(update={"json_mode": "json_object" if has_json_mode else None})
+    bare = replace(task, structured=False, dialect=dialect)
+    return build_prompt(bare, layout, task.signature.instructions)

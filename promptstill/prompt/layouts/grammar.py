@@ -21,14 +21,25 @@ def choose_decoding(task: Task, layout: Layout, reply: ReplyFormat) -> Decoding:
     if not task.single_line and reply.style not in styles:
         stop = [f"\n\n{task.inputs[0].label}:"]
     grammar = output_grammar(task, layout, reply) if task.structured else None
-    json_form = {"type": "json_schema", "json_schema": {"name": "outputs", "schema": object_schema(task)}}
     return Decoding(
         max_tokens=task.max_tokens + extra,
         min_tokens=int(layout == "raw" and not grammar),  # vLLM's own parameter
         stop=[] if grammar and "json" in grammar else stop,
         structured=grammar,
-        response_format=json_form if reply.style == "json" and task.structured else None,
+        response_format=json_form(task) if reply.style == "json" else None,
+        dialect=task.dialect.model_copy(update={"json_mode": None}),  # response_format says it
     )
+
+
+def json_form(task: Task) -> dict[str, Any] | None:
+    """What the JSON layout asks for as `response_format`: the outputs' schema, JSON of any form, or nothing.
+
+    vLLM constrains to any schema. OpenAI does so where the schema is `strict`.
+    """
+    if not task.structured and task.dialect.json_mode != "json_schema":
+        return {"type": "json_object"} if task.dialect.json_mode else None
+    strict = {} if task.structured else {"strict": True}
+    return {"type": "json_schema", "json_schema": {"name": "outputs", **strict, "schema": object_schema(task)}}
 
 
 def output_grammar(task: Task, layout: Layout, reply: ReplyFormat) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
+from promptstill.dialect import VLLM, Dialect
 from promptstill.errors import UserError
 from promptstill.prompt.fields import REASONING, Field
 
@@ -36,7 +37,7 @@ class Task:
 
     max_tokens: of a reply, without the layout's markers and labels. single_line: whether a line end ends the reply.
     structured: whether the engine can constrain outputs to a grammar. markers: the model's (see `Prompt`).
-    own: the predictor that stood where the signature does; None for a signature.
+    own: the predictor that stood where the signature does; None for a signature. dialect: what the endpoint takes.
     """
 
     signature: type[dspy.Signature]
@@ -46,6 +47,7 @@ class Task:
     structured: bool = True
     markers: tuple[str, ...] = ()
     own: OwnPredictor | None = None
+    dialect: Dialect = VLLM
 
     @cached_property
     def inputs(self) -> list[Field]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from email.utils import formatdate
 
@@ -13,6 +14,7 @@ from promptstill.endpoint.answers import (
     error_code,
     error_message,
     read_completion,
+    split_thoughts,
     wait_asked,
 )
 
@@ -78,3 +80,29 @@ def test_a_reply_without_a_token_is_told_from_one_that_was_cut() -> None:
         read_completion(lost, 0.1)
     assert read_completion(lost.replace('"completion_tokens": 0', '"completion_tokens": 1'), 0.1).text == ""
     assert read_completion(lost.replace("stop", "length"), 0.1).finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("content", "thoughts", "answer"),
+    [
+        ("yes", "", "yes"),
+        ("<think>\nhm, no\n</think>\n\nyes", "hm, no", "yes"),
+        ("hm, no\n</think>\n\nyes", "hm, no", "yes"),  # the template wrote the beginning
+        ("[THINK]hm[/THINK]yes", "hm", "yes"),
+        ("<think>\nhm, n", "hm, n", ""),  # cut in its thoughts
+        ("<think>", "<think>", ""),
+        ("<think></think>yes", "", "yes"),
+        ("the tags are <think> and </think>", "", "the tags are <think> and </think>"),
+    ],
+)
+def test_thoughts_in_the_content_are_told_from_the_answer(content: str, thoughts: str, answer: str) -> None:
+    assert split_thoughts(content) == (thoughts, answer)
+
+
+@pytest.mark.parametrize("place", ["reasoning", "reasoning_content"])
+def test_thoughts_beside_the_content_are_kept(place: str) -> None:
+    message = {"content": None, place: "hm"}
+    usage = {"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 4}}
+    body = {"choices": [{"message": message, "finish_reason": "length"}], "usage": usage}
+    completion = read_completion(json.dumps(body), 0.1)
+    assert (completion.text, completion.reasoning, completion.reasoning_tokens) == ("", "hm", 4)

@@ -10,7 +10,7 @@ import pytest
 from promptstill.errors import InfrastructureError
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.layouts.task import Task
-from promptstill.scoring.probe import Abilities, constrains_outputs, probe_layouts
+from promptstill.scoring.probe import Abilities, probe_layouts
 from promptstill.task.examples import Example
 from tests.support.client import run_with_client
 from tests.support.fake import MARKUP, Body, FakeEndpoint
@@ -50,15 +50,6 @@ def test_an_endpoint_that_refuses_every_layout_stops_the_run(tmp_path: Path) -> 
     with pytest.raises(InfrastructureError, match="The endpoint refuses every layout") as caught:
         probe(fake, tmp_path)
     assert all(f"{layout}: " in caught.value.why for layout in LAYOUTS)
-
-
-@pytest.mark.parametrize("obeys", [True, False])
-def test_constrained_outputs_are_found_out(obeys: bool, tmp_path: Path) -> None:
-    def answer(body: Body) -> str:
-        return str(body["structured_outputs"]["choice"][0]) if obeys else "Hello!"
-
-    with FakeEndpoint(answer) as fake:
-        assert run_with_client(fake, tmp_path, lambda client: constrains_outputs(client, "fake")) is obeys
 
 
 def test_this_machine_is_asked_past_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,83 @@
+"""OpenAI's chat completions: a chat model, and a reasoning model.
+
+Documentation: https://platform.openai.com/docs/api-reference/chat/create and
+https://developers.openai.com/api/docs/guides/latest-model (parameter compatibility), read 2026-11-30; the texts of
+refusals are those that users of `gpt-5-mini` and `gpt-5.4` report. A reasoning model refuses `max_tokens`, a
+temperature other than 1 and `stop`; it shows no thoughts, but counts them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from tests.support.providers.base import WORDS_OF_THOUGHT, Body, ConformanceEndpoint, ThinkingEndpoint, error
+
+
+class OpenAIChat(ConformanceEndpoint):
+    """A model without reasoning, such as gpt-4.1."""
+
+    def refuse_field(self, name: str) -> web.Response:
+        return error(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+
+    def refuse_value(self, body: Body) -> web.Response | None:
+        if body.get("max_tokens") and body.get("max_completion_tokens"):
+            return error(400, "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.")
+        if len(body.get("stop") or []) > 4:
+            return error(400, "Invalid 'stop': array too long. Expected at most 4 items.", param="stop")
+        return refuse_format(body)
+
+
+def refuse_format(body: Body) -> web.Response | None:
+    """Strict schemas close every object and require every property; JSON mode wants the word in a message."""
+    form = body.get("response_format") or {}
+    if form.get("type") == "json_object" and "json" not in str(body["messages"]).lower():
+        return error(400, "'messages' must contain the word 'json' to use 'response_format' of type 'json_object'.")
+    if form.get("type") != "json_schema" or not form["json_schema"].get("strict"):
+        return None
+    if place := open_object(form["json_schema"]["schema"]):
+        text = f"Invalid schema for response_format '{form['json_schema']['name']}': In context={place}, "
+        return error(400, text + "'additionalProperties' is required to be supplied and to be false.")
+    return None
+
+
+def open_object(schema: Any, place: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+    """Where a schema holds an object that is not closed; None where all are."""
+    if isinstance(schema, list):
+        return next((found for one in schema if (found := open_object(one, place))), None)
+    if not isinstance(schema, dict):
+        return None
+    closed = schema.get("additionalProperties") is False
+    if schema.get("type") == "object" and not (closed and set(schema["required"]) == set(schema["properties"])):
+        return place or ("()",)
+    return next((found for name, one in schema.items() if (found := open_object(one, (*place, name)))), None)
+
+
+class OpenAIReasoning(ThinkingEndpoint, OpenAIChat):
+    """A reasoning model, such as gpt-5-mini."""
+
+    def refuse_value(self, body: Body) -> web.Response | None:
+        if "max_tokens" in body:
+            text = "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            text += "Use 'max_completion_tokens' instead."
+            return error(400, text, param="max_tokens", code="unsupported_parameter")
+        for name in ("stop", "logprobs", "logit_bias"):
+            if name in body:
+                text = f"Unsupported parameter: '{name}' is not supported with this model."
+                return error(400, text, param=name, code="unsupported_parameter")
+        if (heat := body.get("temperature", 1)) != 1:
+            text = f"Unsupported value: 'temperature' does not support {heat} with this model. "
+            text += "Only the default (1) value is supported."
+            return error(400, text, param="temperature", code="unsupported_value")
+        return super().refuse_value(body)
+
+    def message(self, body: Body, text: str) -> Body:
+        return {"content": "" if self.cuts(body) else text, "refusal": None}
+
+    def usage(self, body: Body, text: str) -> Body:
+        counted = super().usage(body, text)
+        thoughts = min(WORDS_OF_THOUGHT, self.limit(body))
+        counted["usage"]["completion_tokens"] += thoughts
+        counted["usage"]["completion_tokens_details"] = {"reasoning_tokens": thoughts}
+        return counted

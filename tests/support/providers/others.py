@@ -1,0 +1,75 @@
+"""Mistral, Ollama, LM Studio, gateways, and vLLM with a model that thinks.
+
+Documentation, read 2026-11-30: https://docs.mistral.ai/api (requests are checked; what is not known is
+`extra_forbidden`, with status 422), https://docs.ollama.com/api/openai-compatibility and https://lmstudio.ai/docs/app/api/endpoints/openai
+(unknown fields are ignored), https://docs.vllm.ai/en/v0.26.0/features/reasoning_outputs/ (thoughts in `reasoning`;
+before, `reasoning_content`).
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from tests.support.providers.base import CHAT_FIELDS, Body, ConformanceEndpoint, ThinkingEndpoint
+
+VLLM_FIELDS = frozenset({"structured_outputs", "chat_template", "add_special_tokens", "min_tokens"})
+
+
+class Mistral(ConformanceEndpoint):
+    """Knows `max_tokens`, and refuses what it does not know."""
+
+    fields = CHAT_FIELDS - {"max_completion_tokens", "logprobs", "logit_bias", "seed", "user"}
+
+    def refuse_field(self, name: str) -> web.Response:
+        detail = [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}]
+        body = {"object": "error", "message": {"detail": detail}, "type": "invalid_request_error", "param": None}
+        return web.json_response(body, status=422)
+
+
+class Ollama(ConformanceEndpoint):
+    """Ignores what it does not know, `chat_template` and `structured_outputs` among it."""
+
+    fields = None
+
+    def seen(self, body: Body) -> Body:
+        return {name: value for name, value in body.items() if name not in VLLM_FIELDS}
+
+
+class LMStudio(Ollama):
+    """As Ollama; its answers have the thoughts of a model in `reasoning_content` where that setting is on."""
+
+
+class StrippingGateway(Ollama):
+    """A gateway that ignores unknown fields, and drops `usage`."""
+
+    def usage(self, body: Body, text: str) -> Body:
+        return {}
+
+
+class ThinkingVLLM(ThinkingEndpoint):
+    """vLLM with `--reasoning-parser`: thoughts stand apart, and a grammar begins after them."""
+
+    fields = CHAT_FIELDS | VLLM_FIELDS
+    place = "reasoning"
+
+    def message(self, body: Body, text: str) -> Body:
+        return {"content": None if self.cuts(body) else f"\n\n{text}", self.place: self.thoughts}
+
+
+class OlderThinkingVLLM(ThinkingVLLM):
+    """The same before the field was renamed."""
+
+    place = "reasoning_content"
+
+
+class InlineThinking(ThinkingEndpoint):
+    """A server without a parser: thoughts stand in the content, and nothing constrains the reply."""
+
+    fields = None
+
+    def seen(self, body: Body) -> Body:
+        return {name: value for name, value in body.items() if name not in VLLM_FIELDS}
+
+    def message(self, body: Body, text: str) -> Body:
+        thoughts = f"<think>\n{self.thoughts}"
+        return {"content": thoughts[: self.limit(body)] if self.cuts(body) else f"{thoughts}\n</think>\n\n{text}"}
