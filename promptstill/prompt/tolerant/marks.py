@@ -17,7 +17,7 @@ from promptstill.prompt.fields import REASONING, Field
 from promptstill.prompt.reply import MARKER
 from promptstill.prompt.tolerant.values import Undecided, find_fences, json_values, read_part, takes_text
 
-MOST_MARKS = 256  # of a reply that are looked at
+MOST_MARKS = 64  # in a reply; a longer list of labels, as of a model that repeats itself, is not read
 ANSWERS = ("answer", "final answer")  # names of the one output that is asked for, whatever it is called
 LINE_START = r"^[ \t>]*(?:(?:[-*+•]|[0-9]{1,2}[.)])[ \t]+)?(?P<heading>#{1,6}[ \t]+)?(?P<bold>\*{1,3}|__|`)?"
 SEPARATOR = r"(?P<closed>\*{1,3}|__|`)?(?:[ \t]*(?P<colon>[:：])|(?P<dash>[ \t]+[-–—][ \t]+)|(?=[ \t]*$))"
@@ -32,7 +32,7 @@ def output_names(outputs: Sequence[Field], inputs: Sequence[Field]) -> dict[str,
     asked = [field for field in outputs if field.name != REASONING]
     if len(asked) == 1:
         names = {plain_name(answer): asked for answer in ANSWERS} | names
-    return {key: fields[0] for key, fields in names.items() if len(fields) == 1 and fields[0] in outputs}
+    return {key: fields[0] for key, fields in names.items() if key and len(fields) == 1 and fields[0] in outputs}
 
 
 def plain_name(name: str) -> str:
@@ -41,9 +41,9 @@ def plain_name(name: str) -> str:
 
 
 def names_pattern(names: Mapping[str, Field]) -> str:
-    """A pattern for the names in text, the longest first."""
+    """A pattern for the names in text, the longest first; without a name nothing fits it."""
     ordered = sorted(names, key=len, reverse=True)
-    return "|".join(r"[ \t_-]?".join(map(re.escape, name)) for name in ordered)
+    return "|".join(r"[ \t_-]?".join(map(re.escape, name)) for name in ordered) or "(?!)"
 
 
 def find_marked(names: Mapping[str, Field], text: str) -> dict[str, list[Any]]:
@@ -73,7 +73,8 @@ def marked_lines(names: Mapping[str, Field], text: str) -> Iterator[tuple[Field,
     pattern = re.compile(
         rf"{LINE_START}(?P<name>{names_pattern(names)}){SEPARATOR}|^{MARKER}", re.MULTILINE | re.IGNORECASE
     )
-    marks = [mark for mark in islice(pattern.finditer(text), MOST_MARKS) if is_mark(mark, names)]
+    begun = list(islice(pattern.finditer(text), MOST_MARKS + 1))
+    marks = [mark for mark in begun if is_mark(mark, names)] if len(begun) <= MOST_MARKS else []
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     fence_ends = [fence.inside_end for fence in find_fences(text)]
     insides = [fence.inside for fence in find_fences(text)]

@@ -13,7 +13,7 @@ from promptstill.prompt.fields import DATE, NONE_WORDS, as_text, closed_set, is_
 from promptstill.prompt.tolerant.values import distinct, named_values
 from promptstill.words import UNSPACED
 
-MOST_STEPS = 50_000_000  # choices times characters that are searched for them, some 50 ms
+MOST_STEPS = 20_000_000  # choices times characters of the reply that is searched for them
 SHORT = 3  # characters; a longer choice is named by any word that it is a part of ("negative" by "negatively")
 NUMBER = re.compile(r"(?<![\w.])-?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 WORD_SIGN = rf"[^\W{UNSPACED}\uac00-\ud7a3]"  # after Chinese, and before a Korean particle, a word may end anywhere
@@ -25,7 +25,7 @@ def is_searchable(schema: dict[str, Any], text: str) -> bool:
 
 
 def mentioned(schema: dict[str, Any], text: str) -> list[Any]:
-    """The different values of the type that the text names; numbers as floats."""
+    """The different values of the type that the text names."""
     folded = text.casefold()
     return distinct([*mentioned_choices(schema, folded), *others(schema, folded)])
 
@@ -36,11 +36,16 @@ def others(schema: dict[str, Any], text: str) -> Iterator[Any]:
     for option in schema.get("anyOf", ()):
         yield from others(option, text)
     if kind in ("integer", "number"):
-        yield from (float(number[0].replace(",", "")) for number in NUMBER.finditer(text))
+        yield from (whole(float(number[0].replace(",", ""))) for number in NUMBER.finditer(text))
     elif kind == "null":
         yield from (None for word in NONE_WORDS if re.search(rf"(?<!\w){word}(?!\w)", text))
     elif kind == "string" and is_date(schema):
         yield from (day[0] for day in re.finditer(DATE, text))
+
+
+def whole(number: float) -> int | float:
+    """The number as an integer where it is one, so that equal ones are the same."""
+    return int(number) if number.is_integer() else number
 
 
 def mentioned_choices(schema: dict[str, Any], folded: str) -> list[Any]:

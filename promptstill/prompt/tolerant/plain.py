@@ -7,7 +7,7 @@ It is read only where the reply names no other value of the type, anywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from promptstill.errors import ReplyError
@@ -28,13 +28,13 @@ def read_plain(field: Field, names: Mapping[str, Field], text: str) -> list[Any]
     """The value alone, or nothing. Raises `Undecided` where the reply names two."""
     own = {name: one for name, one in names.items() if one is field}
     is_json = has_json(field.type)
+    if not is_searchable(field.type, text):
+        return []
     found = read_all(field, json_values(text) if is_json else candidates(own, text))
     if len(found) > 1:
         raise Undecided(field, found, text)
     if is_json:
         return found
-    if not is_searchable(field.type, text):
-        return []
     named = mentioned(field.type, text)
     if len(named) > 1:
         raise Undecided(field, named, text)
@@ -51,7 +51,7 @@ def is_word(schema: dict[str, Any]) -> bool:
     return schema.get("type") in ("string", "boolean") or "enum" in schema or "const" in schema
 
 
-def read_all(field: Field, parts: Any) -> list[Any]:
+def read_all(field: Field, parts: Iterable[Any]) -> list[Any]:
     """The different values among the parts."""
     values = []
     for part in parts:
@@ -67,7 +67,7 @@ def read_all(field: Field, parts: Any) -> list[Any]:
 def candidates(names: Mapping[str, Field], text: str) -> Iterator[str]:
     """The parts of a reply that may be its value."""
     lines = [line for line in text.splitlines() if line.strip()]
-    yield from {*lines[:1], *lines[-1:]}
+    yield from dict.fromkeys(lines[:1] + lines[-1:])
     for fence in find_fences(text):
         inside = text[fence.inside : fence.inside_end]
         if inside.strip():

@@ -19,6 +19,7 @@ LETTER = Literal["A", "B", "C"]
 SAID = Literal["yes", "no", "n/a"]
 TWIN = Literal["May", "may", "June"]
 STATE = Literal["正面", "负面"]
+NOTHING = type(None)  # for the value None
 ANNA = {"name": "Anna", "friend": None}
 
 CASES: list[tuple[Any, str, Any]] = [
@@ -140,10 +141,10 @@ CASES: list[tuple[Any, str, Any]] = [
     (Person, "**Label:** {\"name\": \"Anna\", \"friend\": null}", ANNA),
     (Person, "{\"name\": \"Bo\", \"friend\": {\"name\": \"Anna\", \"friend\": null}, \"ag", None),
     (Person, "{\"name\": 3}", None),
-    (int | None, "**Label:** none", None.__class__),
-    (int | None, "```\nnull\n```", None.__class__),
+    (int | None, "**Label:** none", NOTHING),
+    (int | None, "```\nnull\n```", NOTHING),
     (int | None, "The label is 7.", 7),
     (int | None, "7\n\nor none", None),
     (MOOD | None, "The answer is mixed.", "mixed"),
-    (MOOD | None, "`N/A`", None.__class__),
+    (MOOD | None, "`N/A`", NOTHING),
 ]  # fmt: skip

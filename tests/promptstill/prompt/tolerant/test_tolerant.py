@@ -16,9 +16,8 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.prompt.reply import READERS, ReplyFormat
 from promptstill.prompt.tolerant.read import MOST_CHARACTERS, read_tolerantly
 from promptstill.prompt.tolerant.values import Undecided
-from tests.promptstill.prompt.tolerant.corpus import CASES, DESK, MOOD, Person
+from tests.promptstill.prompt.tolerant.corpus import CASES, DESK, MOOD, NOTHING, Person
 
-NOTHING = type(None)
 TEXT = Field(name="text", type={"type": "string"})
 LAYERS = ["{}", "**{}**", "`{}`", '"{}"', "“{}”", "{}.", "```\n{}\n```", "  {}\n"]
 MARKS = ["**Label:** {}", "**Label**: {}", "- label: {}", "LABEL: {}", "### Label\n{}", "Answer: {}", "Label - {}"]
@@ -42,8 +41,8 @@ def prompt_for(style: Any, *outputs: Field, **form: Any) -> Prompt:
     )
 
 
-def expected(kind: Any, value: Any) -> Any:
-    """The value, of a type that has None as well."""
+def expected(value: Any) -> Any:
+    """The value that a case of the corpus means."""
     return None if value is NOTHING else value
 
 
@@ -55,7 +54,7 @@ def test_the_corpus(kind: Any, reply: str, value: Any) -> None:
             prompt_for("text", output).parse(reply)
         return
     for style in READERS:  # the reader of a style may read it too
-        assert prompt_for(style, output).parse(reply) == {"label": expected(kind, value)}, style
+        assert prompt_for(style, output).parse(reply) == {"label": expected(value)}, style
 
 
 def test_the_corpus_is_large_and_most_of_it_is_beyond_the_exact_reader() -> None:
@@ -67,7 +66,7 @@ def test_the_corpus_is_large_and_most_of_it_is_beyond_the_exact_reader() -> None
         except ReplyError:
             continue
         exact += 1
-        assert read == expected(kind, value)
+        assert read == expected(value)
     assert len(CASES) >= 100 and exact < len(CASES) / 5
 
 
@@ -137,6 +136,15 @@ def test_the_answer_is_the_output_beside_the_reasoning_but_never_an_input() -> N
     graded = prompt_for("labels", *outputs).model_copy(update={"inputs": [field("answer", str)]})
     with pytest.raises(ReplyError, match="has no reasoning and no label"):
         graded.parse(reply)
+
+
+@pytest.mark.parametrize("name", ["_", "te_xt"])  # of no letters, and of those of an input
+def test_an_output_without_a_name_of_its_own_is_read_as_it_stands_alone(name: str) -> None:
+    prompt = prompt_for("text", field(name, MOOD))
+    assert prompt.parse("`positive`") == {name: "positive"}
+    for reply in (": positive", "Text: positive", " - positive", "The is positive.", " is positive"):
+        with pytest.raises(ReplyError):
+            prompt.parse(reply)
 
 
 def test_where_the_user_says_how_to_read_only_what_stands_around_a_value_is_forgiven() -> None:
