@@ -15,7 +15,7 @@ from typing import Any
 from promptstill.errors import ReplyError
 from promptstill.prompt.fields import REASONING, Field
 from promptstill.prompt.reply import MARKER
-from promptstill.prompt.tolerant.values import Undecided, find_fences, json_values, read_part, takes_text
+from promptstill.prompt.tolerant.values import Fence, Undecided, find_fences, json_values, read_part, takes_text
 
 MOST_MARKS = 64  # in a reply; a longer list of labels, as of a model that repeats itself, is not read
 ANSWERS = ("answer", "final answer")  # names of the one output that is asked for, whatever it is called
@@ -76,16 +76,19 @@ def marked_lines(names: Mapping[str, Field], text: str) -> Iterator[tuple[Field,
     begun = list(islice(pattern.finditer(text), MOST_MARKS + 1))
     marks = [mark for mark in begun if is_mark(mark, names)] if len(begun) <= MOST_MARKS else []
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    fence_ends = [fence.inside_end for fence in find_fences(text)]
-    insides = [fence.inside for fence in find_fences(text)]
+    fences = find_fences(text)
     for mark, end in zip(marks, ends, strict=False):  # without a mark there is still the end of the text
         field = names.get(plain_name(mark["name"] or mark[mark.lastindex or 0]))
-        fence = bisect_right(insides, mark.start()) - 1
-        if fence >= 0 and mark.start() < fence_ends[fence]:
-            end = min(end, fence_ends[fence])  # noqa: PLW2901 (a label inside a fence names nothing behind it)
         if field:
-            section = without_mark(mark, text[mark.end() : end])
+            section = without_mark(mark, text[mark.end() : end_of_fence(fences, mark.start(), end)])
             yield field, section.strip() if takes_text(field.type) else section_value(field, section)
+
+
+def end_of_fence(fences: Sequence[Fence], place: int, end: int) -> int:
+    """Where the inside of the fence around a place ends, if before `end`: a label in it names nothing behind it."""
+    number = bisect_right(fences, place, key=lambda fence: fence.inside) - 1
+    is_inside = number >= 0 and place < fences[number].inside_end
+    return min(end, fences[number].inside_end) if is_inside else end
 
 
 def is_mark(mark: re.Match[str], names: Mapping[str, Field]) -> bool:

@@ -6,7 +6,7 @@ It rather sees one too many than one too few: then a reply stays unread.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from promptstill.prompt.fields import DATE, NONE_WORDS, as_text, closed_set, is_date
@@ -14,6 +14,7 @@ from promptstill.prompt.tolerant.values import distinct, named_values
 from promptstill.words import UNSPACED
 
 MOST_STEPS = 20_000_000  # choices times characters of the reply that is searched for them
+MOST_DIGITS = 300
 SHORT = 3  # characters; a longer choice is named by any word that it is a part of ("negative" by "negatively")
 NUMBER = re.compile(r"(?<![\w.])-?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 WORD_SIGN = rf"[^\W{UNSPACED}\uac00-\ud7a3]"  # after Chinese, and before a Korean particle, a word may end anywhere
@@ -24,10 +25,15 @@ def is_searchable(schema: dict[str, Any], text: str) -> bool:
     return len(named_values(schema)) * len(text) <= MOST_STEPS
 
 
-def mentioned(schema: dict[str, Any], text: str) -> list[Any]:
-    """The different values of the type that the text names."""
-    folded = text.casefold()
-    return distinct([*mentioned_choices(schema, folded), *others(schema, folded)])
+def mentioned(schema: dict[str, Any], text: str, read: Sequence[Any]) -> list[Any]:
+    """The different values of the type that the text names, those that were read from it first."""
+    folded = flat(text)
+    return distinct([*map(whole, read), *mentioned_choices(schema, folded), *others(schema, folded)])
+
+
+def flat(text: str) -> str:
+    """A text without case, line ends and rows of spaces."""
+    return " ".join(text.casefold().split())
 
 
 def others(schema: dict[str, Any], text: str) -> Iterator[Any]:
@@ -36,16 +42,21 @@ def others(schema: dict[str, Any], text: str) -> Iterator[Any]:
     for option in schema.get("anyOf", ()):
         yield from others(option, text)
     if kind in ("integer", "number"):
-        yield from (whole(float(number[0].replace(",", ""))) for number in NUMBER.finditer(text))
+        yield from (number_of(number[0].replace(",", "")) for number in NUMBER.finditer(text))
     elif kind == "null":
         yield from (None for word in NONE_WORDS if re.search(rf"(?<!\w){word}(?!\w)", text))
     elif kind == "string" and is_date(schema):
         yield from (day[0] for day in re.finditer(DATE, text))
 
 
-def whole(number: float) -> int | float:
-    """The number as an integer where it is one, so that equal ones are the same."""
-    return int(number) if number.is_integer() else number
+def number_of(digits: str) -> Any:
+    is_long = len(digits) > MOST_DIGITS  # too long for Python's int
+    return whole(float(digits) if is_long or not digits.lstrip("-").isdecimal() else int(digits))
+
+
+def whole(value: Any) -> Any:
+    """A float as an integer where it is one, so that equal numbers are the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def mentioned_choices(schema: dict[str, Any], folded: str) -> list[Any]:
@@ -54,7 +65,7 @@ def mentioned_choices(schema: dict[str, Any], folded: str) -> list[Any]:
     spans = [
         (start, -len(name), value)
         for value in named_values(schema)
-        if (name := as_text(value).casefold())
+        if (name := flat(as_text(value)))
         for start in places(name, folded)
     ]
     values, end = [], 0

@@ -35,7 +35,7 @@ def read_plain(field: Field, names: Mapping[str, Field], text: str) -> list[Any]
         raise Undecided(field, found, text)
     if is_json:
         return found
-    named = mentioned(field.type, text)
+    named = mentioned(field.type, text, found)
     if len(named) > 1:
         raise Undecided(field, named, text)
     return found

@@ -19,7 +19,7 @@ from promptstill.prompt.tolerant.values import Undecided
 from tests.promptstill.prompt.tolerant.corpus import CASES, DESK, MOOD, NOTHING, Person
 
 TEXT = Field(name="text", type={"type": "string"})
-LAYERS = ["{}", "**{}**", "`{}`", '"{}"', "“{}”", "{}.", "```\n{}\n```", "  {}\n"]
+LAYERS = ["{}", "**{}**", "`{}`", '"{}"', "“{}”", "{}.", "  {}\n"]
 MARKS = ["**Label:** {}", "**Label**: {}", "- label: {}", "LABEL: {}", "### Label\n{}", "Answer: {}", "Label - {}"]
 
 
@@ -191,13 +191,20 @@ values = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(typed=values, layers=st.lists(st.sampled_from(LAYERS), max_size=2), mark=st.sampled_from(["{}", *MARKS]))
-def test_a_value_is_the_same_however_it_is_written(typed: tuple[Any, Any], layers: list[str], mark: str) -> None:
+@given(
+    typed=values,
+    layers=st.lists(st.sampled_from(LAYERS), max_size=2),
+    mark=st.sampled_from(["{}", *MARKS]),
+    fence=st.booleans(),
+)
+def test_a_value_is_the_same_however_it_is_written(
+    typed: tuple[Any, Any], layers: list[str], mark: str, fence: bool
+) -> None:
     kind, value = typed
     text = as_text(value)
     for layer in layers:
         text = layer.replace("{}", text)
-    reply = mark.replace("{}", text)
+    reply = f"```\n{mark.replace('{}', text)}\n```" if fence else mark.replace("{}", text)
     if "\n" in text and mark == "Label - {}":
         return  # a dash has its value in its own line
     assert prompt_for("text", field("label", kind)).parse(reply) == {"label": value}
