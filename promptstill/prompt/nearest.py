@@ -1,4 +1,5 @@
 """Nearest demos: the rows of a pool that are most similar to an input, by BM25 over words and pairs of words.
+What stands for words where a script writes no spaces is in promptstill/words.py.
 
 No model and no chance is involved, so that search, training and serving pick the same demos. A row that nearly equals
 the input is never picked: its label would give the answer away.
@@ -6,7 +7,6 @@ the input is never picked: its label would give the answer away.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptstill.prompt.fields import as_text
+from promptstill.words import find_words
 
 if TYPE_CHECKING:  # it loads numba and SciPy, which take longer than everything else that a command loads at its start
     import bm25s
@@ -24,7 +25,7 @@ DUPLICATE_SIMILARITY = 0.85  # two inputs whose sets of words are this similar (
 
 def words(text: str) -> list[str]:
     """Case-folded words."""
-    return re.findall(r"\w+", text.casefold())
+    return find_words(text.casefold())
 
 
 def terms(text: str) -> list[str]:

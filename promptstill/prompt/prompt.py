@@ -26,6 +26,7 @@ from promptstill.prompt.nearest import NearestIndex
 from promptstill.prompt.reply import ReplyFormat
 from promptstill.prompt.schema import weight_of
 from promptstill.prompt.template import DEMOS_SLOT, check_slots, defuse, fill, marker_pattern, slots
+from promptstill.prompt.tolerant.read import read_tolerantly
 from promptstill.strict_json import is_too_deep
 
 MOST_FIELDS = 64
@@ -194,10 +195,22 @@ class Prompt(FrozenModel):
         return decoding.dialect.apply(body)
 
     def parse(self, text: str) -> dict[str, Any]:
-        """The outputs in a reply, each of its type. Raises `ReplyError` where one is missing or of another type."""
+        """The outputs in a reply, each of its type: by the layout's own form, or else as models write them (tolerant/).
+
+        Raises `ReplyError` where one is missing, of another type or undecided.
+        """
         text = self.decoding.cut(text)
         if not text.strip():
             raise ReplyError("the reply is empty")
+        try:
+            return self._parse_exactly(text)
+        except ReplyError:
+            values = read_tolerantly(self.reply, self.inputs, self.outputs, text)
+            if values is None:
+                raise
+            return values
+
+    def _parse_exactly(self, text: str) -> dict[str, Any]:
         values = self.reply.read(self.outputs, text)
         missing = [field.name for field in self.outputs if field.name not in values]
         if missing:

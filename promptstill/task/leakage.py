@@ -11,7 +11,6 @@ similar pair that asks for different things ("what does the E stand for in E=mc2
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,14 +24,14 @@ from promptstill.files import canonical_json
 from promptstill.prompt.fields import as_text
 from promptstill.task.examples import Example
 from promptstill.task.splits import Splits
+from promptstill.words import find_words
 
 LEAK_SIMILARITY = 0.8
 SHINGLE_WORDS = 3
 # A shingle in more than this share of the held-out texts, and in more than this many, belongs to a form.
 FORM_SHARE, FORM_TEXTS = 0.05, 20
 BANDS, BAND_ROWS = 25, 5  # misses one in 20,000 pairs at the threshold
-# Words; signs that carry meaning ("2+3" is not "2-3"); each character of scripts that put no space between words.
-TOKEN = re.compile(r"""[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|\w+|[^\w\s.,;:!?'"`…‘’“”、。「」]""")
+SIGNS = r"""[^\w\s.,;:!?'"`…‘’“”、。「」]"""  # those that carry meaning: "2+3" is not "2-3"
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,9 @@ class Column:
 
 @lru_cache(maxsize=8192)
 def shingles(text: str) -> frozenset[str]:
-    """The runs of three words, the ends padded so that every word stands in three of them."""
-    padded = ["^"] * (SHINGLE_WORDS - 1) + TOKEN.findall(text.casefold()) + ["$"] * (SHINGLE_WORDS - 1)
+    """The runs of three words, or of three characters where no spaces are written, the ends padded so that every word
+    stands in three of them."""
+    words = find_words(text.casefold(), 1, SIGNS)
+    padded = ["^"] * (SHINGLE_WORDS - 1) + words + ["$"] * (SHINGLE_WORDS - 1)
     starts = range(len(padded) - SHINGLE_WORDS + 1)
     return frozenset(" ".join(padded[start : start + SHINGLE_WORDS]) for start in starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from promptstill.prompt.decoding import Decoding
+from promptstill.prompt.fields import Field
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.reply import ReplyFormat
@@ -18,7 +19,8 @@ def choose_decoding(task: Task, layout: Layout, reply: ReplyFormat) -> Decoding:
     styles = {"markers": ["[[ ## completed ## ]]"], "json": []}
     extra = MARKER_TOKENS * (len(task.outputs) + 1) if reply.style in styles else 8 * (len(task.outputs) - 1)
     stop = styles.get(reply.style, ["\n"] if reply.style == "text" and task.single_line else ["\n\n"])
-    if not task.single_line and reply.style not in styles:
+    pretty = not task.structured and any(is_json(field) for field in task.outputs)  # models write JSON on many lines
+    if (pretty or not task.single_line) and reply.style not in styles:
         stop = [f"\n\n{task.inputs[0].label}:"]
     grammar = output_grammar(task, layout, reply) if task.structured else None
     return Decoding(
@@ -40,6 +42,11 @@ def json_form(task: Task) -> dict[str, Any] | None:
         return {"type": "json_object"} if task.dialect.json_mode else None
     strict = {} if task.structured else {"strict": True}
     return {"type": "json_schema", "json_schema": {"name": "outputs", **strict, "schema": object_schema(task)}}
+
+
+def is_json(field: Field) -> bool:
+    """Whether the values of an output are JSON that no one-line pattern describes."""
+    return not field.is_text and field.regex is None
 
 
 def output_grammar(task: Task, layout: Layout, reply: ReplyFormat) -> dict[str, Any] | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from promptstill.scoring.rivals.labels import LabelRival
 from promptstill.scoring.rivals.task import FittedRival, RivalTask
 from promptstill.task.examples import Example
+from promptstill.words import find_words
 
 NO_WORDS = "^"  # stands in a text without a word, so that there is always a vocabulary
 
@@ -22,7 +24,8 @@ def fit(task: RivalTask) -> FittedRival | None:
 
 
 def vectorizer() -> list[Any]:
-    """Counts the words of a text, those of one letter and a lone `^` too."""
+    """Counts the words of a text, those of one letter and signs too, in any script (promptstill/words.py)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return [TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b|\S")]
+    words = partial(find_words, signs=r"\S")
+    return [TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), tokenizer=words, token_pattern=None)]

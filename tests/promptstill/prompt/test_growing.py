@@ -45,6 +45,9 @@ def test_what_is_shown_early_is_the_whole_value_and_nothing_of_a_reply_without_o
         value = prompt.parse(reply)["answer"]
     except ReplyError:
         assert shown == ""
+        return
+    if not prompt.reply.finds(prompt.outputs, reply):
+        assert shown == "", "only a reply of the prompt's own form is certain before its end"
     else:  # what could have become the output's label is shown at the end alone
         assert shown == (
             "" if prompt.reply.style == "text" and f"{prompt.outputs[0].label}:".startswith(reply.lstrip()) else value
