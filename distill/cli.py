@@ -153,7 +153,7 @@ def to_settings(options: dict[str, Any]) -> DistillSettings:
     }
     return DistillSettings(
         from_prompt=str(options["from_prompt"]),
-        source=ModelSource(options["base_url"], options["api_key_env"], options["window"]),
+        source=ModelSource(**{name: options[name] for name in ("base_url", "api_key_env", "window", "vllm_args")}),
         rules=FilterRules(min_score=options["keep"], max_per_row=options["max_per_row"], gold=options["gold"]),
         hyper=hyper,
         gold_arm=not options["no_gold_arm"],

@@ -78,8 +78,9 @@ def measure(options: dict[str, Any], chosen: set[str]) -> None:
     from promptstill.command.listeners import terminal_listener
 
     recipe, files = split_targets(options["targets"])
+    given = ("models", "base_url", "api_key_env", "window", "vllm_args", "rivals", "embeddings")
     settings = MeasureSettings(
-        **{name: options[name] for name in ("models", "base_url", "api_key_env", "window", "rivals", "embeddings")},
+        **{name: options[name] for name in given},
         recipe=recipe,
         files=files,
         parameters=to_parameters(options["parameters"]),
@@ -138,7 +139,7 @@ def gate(options: dict[str, Any]) -> None:
     from optimizer.run.regression import check_regression as score_again
     from promptstill.engine.source import ModelSource
 
-    source = ModelSource(options["base_url"], options["api_key_env"], options["window"])
+    source = ModelSource(**{name: options[name] for name in ("base_url", "api_key_env", "window", "vllm_args")})
     outcome = score_again(
         options["gate"],
         options["recipe"],

@@ -42,8 +42,13 @@ class ServePlan:
         log = str(access_log.resolve()) if access_log else None
         environment = replace(self.middleware, access_log=log).to_environment() | SWITCHED_OFF | import_path()
         environment[KEY_VARIABLE] = self.settings.api_key or ""
-        flags = ("--middleware", MIDDLEWARE, "--shutdown-timeout", str(DRAIN_S), *shlex.split(self.settings.vllm_args))
-        return ServerOptions(host=self.settings.host, flags=flags, environment=environment, grace_s=DRAIN_S)
+        return ServerOptions(
+            host=self.settings.host,
+            flags=("--middleware", MIDDLEWARE, "--shutdown-timeout", str(DRAIN_S)),
+            vllm_args=self.settings.vllm_args,
+            environment=environment,
+            grace_s=DRAIN_S,
+        )
 
 
 def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePlan:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptstill.engine.arguments import split_arguments
 from promptstill.errors import UserError
 
 SETTINGS_VARIABLE = "PROMPTSTILL_SERVE"
@@ -71,7 +71,7 @@ class ServeSettings:
                 "It is how many replies one request may ask for.",
                 f"Choose 1 to {MOST_CHOICES}.",
             )
-        check_vllm_args(self.vllm_args)
+        split_arguments(self.vllm_args)
         self._check_key()
 
     def _check_key(self) -> None:
@@ -90,20 +90,6 @@ class ServeSettings:
                 "Anyone who reaches the port could use the models.",
                 f"Add --api-key-file FILE (or set {KEY_VARIABLE}). To go without a key, add --insecure.",
             )
-
-
-def check_vllm_args(text: str) -> None:
-    """Refuse arguments that a shell could not read, and a key among them. Raises `UserError`."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UserError(f"--vllm-args cannot be read: {error}.", "", "Quote it as in a shell.") from error
-    if any(word.partition("=")[0].replace("_", "-") == "--api-key" for word in words):
-        raise UserError(
-            "A key in --vllm-args is refused.",
-            "It would show in `ps` and in engine.log, and the server's own check would not know it.",
-            f"Set {KEY_VARIABLE}, or use --api-key-file FILE.",
-        )
 
 
 def check_paths(name: str, value: object) -> None:

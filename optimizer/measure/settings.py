@@ -44,6 +44,7 @@ class MeasureSettings:
     api_key_env: str = "OPENAI_API_KEY"
     split_seed: int | None = None
     window: int = 64
+    vllm_args: str = ""
     rivals: bool = True
     embeddings: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -62,4 +63,4 @@ class MeasureSettings:
 
     def _model_at(self, text: str) -> ModelAt:
         name, url = split_model(text)
-        return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window))
+        return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window, self.vllm_args))

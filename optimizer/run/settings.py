@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
+from promptstill.engine.arguments import split_arguments
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -21,8 +22,9 @@ RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "rivals", "e
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default.
+    """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments.
 
+    dspy: whether test has a row of DSPy's default.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
@@ -41,6 +43,7 @@ class SearchSettings:
     seed: int = 0
     split_seed: int = 0
     window: int = 64
+    vllm_args: str = ""
     race: bool = True
     dspy: bool = True
     rivals: bool = True
@@ -66,7 +69,7 @@ class SearchSettings:
 
     @property
     def source(self) -> ModelSource:
-        return ModelSource(self.base_url, self.api_key_env, self.window)
+        return ModelSource(self.base_url, self.api_key_env, self.window, self.vllm_args)
 
     @property
     def embedder(self) -> Embedder | None:
@@ -91,6 +94,7 @@ class SearchSettings:
 
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""
+        split_arguments(self.vllm_args)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
         if self.limits.usd is not None and not any(self.limits.price):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptstill.engine import health
+from promptstill.engine.arguments import split_arguments
 from promptstill.engine.health import StartingServer
 from promptstill.engine.machine import GIB, Machine, this_machine
 from promptstill.engine.models import Model
@@ -53,13 +54,15 @@ class Adapters:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """What `serve` sets otherwise than a server for one run: the address, more flags, environment variables.
+    """What a server differs in from the usual one: the address, more flags, environment variables.
 
-    grace_s: seconds to finish running requests after SIGTERM.
+    vllm_args: the user's own arguments, as a shell would read them; they come last. grace_s: seconds to finish running
+    requests after SIGTERM.
     """
 
     host: str = HOST
     flags: tuple[str, ...] = ()
+    vllm_args: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # it may hold a key
     grace_s: float = GRACE_S
 
@@ -148,7 +151,11 @@ def server_command(
         environment["HF_HUB_OFFLINE"] = "1"
     flags, variables = _gpu_arguments(model, machine) if machine.gpus else _cpu_arguments(machine)
     flags += adapters.flags if adapters else []
-    return [*argv, *flags, *options.flags], {**environment, **variables, **options.environment}
+    return [*argv, *flags, *options.flags, *split_arguments(options.vllm_args)], {
+        **environment,
+        **variables,
+        **options.environment,
+    }
 
 
 def _cpu_arguments(machine: Machine) -> tuple[list[str], dict[str, str]]:
