@@ -13,7 +13,7 @@ from distill.settings import DistillSettings
 from distill.teach.dataset import MIN_ROWS
 from distill.teach.leakage import drop_leaks
 from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
-from promptstill.engine.arguments import split_arguments
+from promptstill.engine.arguments import check_engine
 from promptstill.engine.markers import chat_markers
 from promptstill.engine.models import Model, find_model
 from promptstill.errors import UserError
@@ -82,7 +82,7 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     from distill.train.adapter import check_hyper
 
     refuse_parallel_search(settings)
-    split_arguments(settings.source.vllm_args)
+    check_engine(settings.source.vllm_args, settings.source.gpu_memory)
     artifact = read_best(Path(settings.from_prompt))
     best = compared_prompt(artifact, settings.from_prompt)
     whole = open_recipe(artifact, settings)

@@ -45,7 +45,7 @@ OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  #
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
-    *("trials", "seed", "split_seed", "window", "vllm_args", "dspy", "rivals", "embeddings"),
+    *("trials", "seed", "split_seed", "window", "vllm_args", "gpu_memory", "dspy", "rivals", "embeddings"),
     *("drop_leaks", "folds", "storage", "study"),
 )
 

@@ -16,8 +16,10 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
 from promptstill.task.scaffold import write_scaffold, write_shipped
 
-# What goes with --label-next.
-WITH_LABELS = {"label_next", "targets", "rows", "runs", "output", "base_url", "api_key_env", "window", "price", *LIMITS}
+SOURCE = ("base_url", "api_key_env", "window", "vllm_args", "gpu_memory")  # what ModelSource takes
+# What goes with --label-next; the run has its own arguments for vLLM.
+ASKED = ("base_url", "api_key_env", "window", "gpu_memory")
+WITH_LABELS = {"label_next", "targets", "rows", "runs", "output", "price", *ASKED, *LIMITS}
 
 
 def tour(others: list[str]) -> None:
@@ -78,9 +80,8 @@ def measure(options: dict[str, Any], chosen: set[str]) -> None:
     from promptstill.command.listeners import terminal_listener
 
     recipe, files = split_targets(options["targets"])
-    given = ("models", "base_url", "api_key_env", "window", "vllm_args", "rivals", "embeddings")
     settings = MeasureSettings(
-        **{name: options[name] for name in given},
+        **{name: options[name] for name in ("models", *SOURCE, "rivals", "embeddings")},
         recipe=recipe,
         files=files,
         parameters=to_parameters(options["parameters"]),
@@ -114,7 +115,7 @@ def label_next(options: dict[str, Any], chosen: set[str], others: list[str]) -> 
 
     run = open_target(options["targets"], options["label_next"], options["runs"], others)
     output = options["output"] if "output" in chosen else Path("label-next.jsonl")
-    own = {name: options[name] for name in ("base_url", "api_key_env", "window") if name in chosen}
+    own = {name: options[name] for name in ASKED if name in chosen}
     settings = replace(run.settings(), **own, limits=to_limits(options))
     settings.check()
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:
@@ -139,7 +140,7 @@ def gate(options: dict[str, Any]) -> None:
     from optimizer.run.regression import check_regression as score_again
     from promptstill.engine.source import ModelSource
 
-    source = ModelSource(**{name: options[name] for name in ("base_url", "api_key_env", "window", "vllm_args")})
+    source = ModelSource(**{name: options[name] for name in SOURCE})
     outcome = score_again(
         options["gate"],
         options["recipe"],

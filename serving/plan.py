@@ -12,6 +12,7 @@ from pathlib import Path
 from promptstill.engine import vllm
 from promptstill.engine.machine import Machine
 from promptstill.engine.markers import read_markers
+from promptstill.engine.memory import MOST_SEQUENCES
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions
 from promptstill.errors import UserError
@@ -46,6 +47,8 @@ class ServePlan:
             host=self.settings.host,
             flags=("--middleware", MIDDLEWARE, "--shutdown-timeout", str(DRAIN_S)),
             vllm_args=self.settings.vllm_args,
+            gpu_memory=self.settings.gpu_memory,
+            window=self.settings.max_concurrency or MOST_SEQUENCES,
             environment=environment,
             grace_s=DRAIN_S,
         )
@@ -149,6 +152,8 @@ def import_path() -> dict[str, str]:
 
 def shell_command(plan: ServePlan, machine: Machine) -> str:
     """The command that starts the planned server, for a shell. It takes the key from the environment."""
+    # What other programs hold now says nothing of when the command is run.
+    machine = replace(machine, gpus=tuple(replace(gpu, free_gib=gpu.memory_gib) for gpu in machine.gpus))
     argv, environment = vllm.server_command(plan.model, plan.settings.port, machine, plan.adapters, plan.vllm_options())
     variables = [f"{name}={shlex.quote(value)}" for name, value in environment.items() if name != KEY_VARIABLE]
     key = f'{KEY_VARIABLE}="${{{KEY_VARIABLE}:?}}"' if plan.middleware.keyed else f"{KEY_VARIABLE}="

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
-from promptstill.engine.arguments import split_arguments
+from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -17,12 +17,13 @@ from promptstill.scoring.rivals.embedder import Embedder, to_embedder
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
-RESUMABLE = ("base_url", "api_key_env", "window", "trials", "dspy", "rivals", "embeddings", "limits")
+RESUMABLE = ("base_url", "api_key_env", "window", "gpu_memory", "trials", "dspy", "rivals", "embeddings", "limits")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments.
+    """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments and
+    `gpu_memory` as its share of each GPU (None: what is needed).
 
     dspy: whether test has a row of DSPy's default.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
@@ -44,6 +45,7 @@ class SearchSettings:
     split_seed: int = 0
     window: int = 64
     vllm_args: str = ""
+    gpu_memory: float | None = None
     race: bool = True
     dspy: bool = True
     rivals: bool = True
@@ -69,7 +71,7 @@ class SearchSettings:
 
     @property
     def source(self) -> ModelSource:
-        return ModelSource(self.base_url, self.api_key_env, self.window, self.vllm_args)
+        return ModelSource(self.base_url, self.api_key_env, self.window, self.vllm_args, self.gpu_memory)
 
     @property
     def embedder(self) -> Embedder | None:
@@ -94,7 +96,7 @@ class SearchSettings:
 
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""
-        split_arguments(self.vllm_args)
+        check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
         if self.limits.usd is not None and not any(self.limits.price):

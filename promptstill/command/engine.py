@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from typing import Any
 
+import click
+
 from promptstill.command.help import option
 from promptstill.errors import UserError
 
-ENGINE_OPTIONS = {"vllm_args": "--vllm-args"}
+ENGINE_OPTIONS = {"vllm_args": "--vllm-args", "gpu_memory": "--gpu-memory"}
 
 
 def engine_options(heading: str) -> tuple[Callable[[Any], Any], ...]:
-    """`--vllm-args`, under a heading of the command's help."""
+    """`--vllm-args` and `--gpu-memory`, under a heading of the command's help."""
     return (
+        option(heading, "--gpu-memory", rare=True, type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+               help="Share of each GPU for vLLM.  [default: what is needed]"),
         option(heading, "--vllm-args", rare=True, default="", metavar="'--FLAG VALUE …'",
                help="More arguments for vLLM, as one string."),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 
 from promptstill.errors import UserError
 
@@ -58,10 +59,17 @@ def split_arguments(text: str) -> tuple[str, ...]:
     return words
 
 
+def check_engine(vllm_args: str, gpu_memory: float | None) -> None:
+    """Refuse what no engine could be started with. Raises `UserError`."""
+    split_arguments(vllm_args)
+    if gpu_memory is not None and not 0 < gpu_memory <= 1:
+        raise UserError(f"gpu_memory is {gpu_memory}.", "It is the share of each GPU.", "Choose 1 or less, above 0.")
+
+
 def value_of(words: Sequence[str], *names: str) -> str | None:
     """The value of the last of these options among the words; None where there is none."""
     found = None
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in pairwise((*words, "")):
         if _option(word) in names:
             found = word.partition("=")[2] if "=" in word else following
     return found
@@ -95,6 +103,6 @@ def _refuse(name: str) -> None:
             "It would show in `ps` and in engine.log, and the server's own check would not know it.",
             "serve takes a key by VLLM_API_KEY or --api-key-file FILE.",
         )
-    shortened = (own for own in OURS if len(name) > len("--") and own.startswith(name))
+    shortened = (own for own in OURS if name.startswith("--") and len(name) > len("--") and own.startswith(name))
     if ours := name if name in OURS else next(shortened, None):
         raise UserError(f"{ours} in --vllm-args is refused.", f"{OURS[ours]}.", "Leave it out.")

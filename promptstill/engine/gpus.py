@@ -1,6 +1,6 @@
 """Reads the NVIDIA GPUs that CUDA will show a program, by `nvidia-smi`. Decides nothing, and loads no CUDA.
 
-A GPU in MIG mode is divided into slices, each a device with memory of its own; the undivided GPU is then no device. CUDA
+A GPU in MIG mode is divided into slices, each a device with memory of its own; the whole GPU is then no device. CUDA
 shows a program one slice at most. `CUDA_VISIBLE_DEVICES` names devices by index or by the beginning of a UUID, and
 counts up to its first invalid entry (CUDA C++ Programming Guide, environment variables).
 """
@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+GIB = 1024**3
 LIMIT_S = 30
 QUERY = ("--query-gpu=index,uuid,memory.total,memory.free", "--format=csv,noheader,nounits")
 GPU_LINE = re.compile(r"GPU (?P<index>\d+): .*\(UUID: (?P<uuid>[^)]+)\)")

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from promptstill.engine.gpus import Gpu, visible_gpus
+from promptstill.engine.gpus import GIB, Gpu, visible_gpus
 
-GIB = 1024**3
 NO_LIMIT = math.inf
 
 

@@ -23,14 +23,16 @@ REMOTE_CONTEXT = 8192  # tokens: what is assumed of a remote endpoint, which doe
 class ModelSource:
     """The endpoint that the command line names; without a `base_url` a vLLM is started.
 
-    api_key_env: the environment variable with the key. window: the most requests in flight. vllm_args: more arguments
-    for that vLLM, as a shell would read them.
+    api_key_env: the environment variable with the key. window: the most requests in flight, to each copy of the model
+    where several answer. vllm_args: more arguments for that vLLM, as a shell would read them. gpu_memory: the share of
+    each GPU that it may take; None takes what is needed.
     """
 
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     window: int = 64
     vllm_args: str = ""
+    gpu_memory: float | None = None
 
     @property
     def here(self) -> ModelSource:
@@ -65,12 +67,12 @@ def open_endpoint(
         key, url = os.environ.get(source.api_key_env), source.base_url.rstrip("/")
         yield Endpoint(url, source.identity(model), key, source.api_key_env, source.window), REMOTE_CONTEXT
         return
-    options = ServerOptions(vllm_args=source.vllm_args)
+    options = ServerOptions(vllm_args=source.vllm_args, gpu_memory=source.gpu_memory, window=source.window)
     with running_engine(model, log_path, say, adapters=adapters, options=options) as engine:
         endpoint = Endpoint(
             engine.base_url,
             source.identity(model),
-            window=source.window,
+            window=source.window * engine.copies,
             exit_report=lambda: None if engine.alive() else engine.log_tail(),
         )
         yield endpoint, engine.max_model_len

@@ -49,7 +49,7 @@ def test_what_is_no_list_of_options_is_refused(text: str, what: str) -> None:
         split_arguments(text)
 
 
-@pytest.mark.parametrize("text", ["--model-impl vllm", "--max-num-seqs 16 --seed -1", "--middleware mine.App"])
+@pytest.mark.parametrize("text", ["--model-impl vllm", "-dp 2 --max-num-seqs 16 --seed -1", "--middleware mine.App"])
 def test_other_options_are_vllms_matter(text: str) -> None:
     assert split_arguments(text)
 
