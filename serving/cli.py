@@ -82,7 +82,7 @@ def serve(context: click.Context, /, *, runs: Path, only_print: bool, **options:
     settings = ServeSettings(**options)
     if only_print:
         machine = this_machine()
-        click.echo(shell_command(plan_server(settings, machine, teller(show)), machine))
+        click.echo(shell_command(plan_server(settings, machine, teller(show), download=False), machine))
         return
     with start_server(settings, runs=runs, listener=show) as server:
         click.echo(server_banner(server))

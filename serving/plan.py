@@ -54,10 +54,10 @@ class ServePlan:
         )
 
 
-def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePlan:
+def plan_server(settings: ServeSettings, machine: Machine, say: Say, *, download: bool = True) -> ServePlan:
     """Read the key and the artifacts, and find their model. The plan's `api_key` is the key, wherever it came from.
 
-    Raises `UserError`.
+    download: whether a model of the hub is brought here. Raises `UserError`.
     """
     settings.check()
     if settings.api_key_file is not None:
@@ -84,7 +84,7 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         max_concurrency=settings.max_concurrency,
         log_inputs=str(Path(settings.log_inputs).resolve()) if settings.log_inputs else None,
     )
-    model = find_base_model(served, settings.model, say)
+    model = find_base_model(served, settings.model, say, download=download)
     warn_of_markers(served, model, say)
     return ServePlan(served, model, find_adapters(served), middleware, settings)
 
@@ -119,10 +119,10 @@ def read_key(path: Path, say: Say) -> str:
     return lines[0]
 
 
-def find_base_model(served: ServedModels, wanted: str | None, say: Say) -> Model:
+def find_base_model(served: ServedModels, wanted: str | None, say: Say, *, download: bool = True) -> Model:
     """The base model, under the name that the artifacts have for it. `wanted` is the value of --model."""
     where = wanted or str(served.folder or served.base)
-    model = find_model(where, say)
+    model = find_model(where, say, download=download)
     if served.base_sha256 and model.sha256 and served.base_sha256 != model.sha256:
         raise UserError(
             f"{where} has other weights than the artifacts were made with.",

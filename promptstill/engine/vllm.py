@@ -124,8 +124,6 @@ def running_engine(
         check_cpu(model, machine, words)
         if options.gpu_memory:
             say(f"there is no GPU here: --gpu-memory {options.gpu_memory:g} changes nothing")
-    if not model.is_local:
-        say(f"{model.name} is a model of the hub: it is downloaded on first use, which takes as long as its size does")
     argv, environment = server_command(model, port, machine, adapters, options)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     offset = log_path.stat().st_size if log_path.exists() else 0
