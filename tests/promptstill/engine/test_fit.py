@@ -14,6 +14,7 @@ from promptstill.engine.gpus import Gpu
 from promptstill.engine.machine import Machine
 from promptstill.engine.memory import Placement
 from promptstill.engine.models import Model
+from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import InfrastructureError, UserError
 from tests.promptstill.engine.folders import FP8, LLAMA_8B, LLAMA_BYTES, QWEN_FP8, SMOLLM, write_model
 from tests.support.terminal import say_nothing
@@ -114,3 +115,11 @@ def test_copies_are_counted_by_the_last_word(fake_vllm: Path, tmp_path: Path) ->
     ) as engine:
         assert engine.copies == 3
     assert "there is no GPU here: --gpu-memory 0.5 changes nothing" in said
+
+
+def test_the_window_grows_with_the_copies(fake_vllm: Path, tmp_path: Path) -> None:
+    model = Model("fake", str(fake_vllm), None)
+    for text, window in (("", 10), ("-dp 4", 40)):
+        source = ModelSource(window=10, vllm_args=text)
+        with open_endpoint(source, model, tmp_path / "engine.log", say_nothing) as (endpoint, _):
+            assert endpoint.window == window
