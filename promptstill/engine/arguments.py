@@ -34,7 +34,7 @@ OURS = {
 # What a best.json from elsewhere may ask for: it changes sizes and numbers, and loads nothing.
 HARMLESS = {
     *("--dtype", "--quantization", "-q", "--kv-cache-dtype", "--max-model-len", "--max-num-seqs", "--seed"),
-    *("--max-num-batched-tokens", "--block-size", "--enforce-eager", "--swap-space", "--cpu-offload-gb"),
+    *("--max-num-batched-tokens", "--block-size", "--enforce-eager", "--cpu-offload-gb"),
     *("--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp"),
     *("--gpu-memory-utilization", "--kv-cache-memory-bytes", "--enable-chunked-prefill", "--no-enable-chunked-prefill"),
     *("--enable-prefix-caching", "--no-enable-prefix-caching", "--disable-custom-all-reduce", "--optimization-level"),
