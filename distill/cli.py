@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # they load aiohttp and tokenizers
     from distill.verdict.verdict import DistillVerdict
 
 WAIT_S = 2.0
+SOURCE = ("base_url", "api_key_env", "window", "patience", "vllm_args", "gpu_memory")  # what ModelSource takes
 EXAMPLES = """
 distill --from-prompt best.json           # after: optimize recipes/qa.py
 distill --from-prompt best.json --unlabelled more.jsonl -m 2 --search 8
@@ -153,7 +154,7 @@ def to_settings(options: dict[str, Any]) -> DistillSettings:
     }
     return DistillSettings(
         from_prompt=str(options["from_prompt"]),
-        source=ModelSource(options["base_url"], options["api_key_env"], options["window"], options["patience"]),
+        source=ModelSource(**{name: options[name] for name in SOURCE}),
         rules=FilterRules(min_score=options["keep"], max_per_row=options["max_per_row"], gold=options["gold"]),
         hyper=hyper,
         gold_arm=not options["no_gold_arm"],

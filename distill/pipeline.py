@@ -23,7 +23,7 @@ from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.store import CallStore
 from promptstill.endpoint.stores import open_calls
-from promptstill.engine.source import ModelSource, open_endpoint
+from promptstill.engine.source import open_endpoint
 from promptstill.engine.vllm import Adapters
 from promptstill.errors import InfrastructureError
 from promptstill.events import Listener, teller
@@ -84,8 +84,8 @@ class Steps:
         paths = {names[kind]: one.adapter_dir for kind, one in students.named.items()}
         adapters = Adapters(paths, max(one.hyper.r for one in students.named.values()))
         log_path = self.folder.logs_dir / "student.log"
-        source = ModelSource(window=self.settings.source.window)
-        with open_endpoint(source, self.plan.student_model, log_path, self.say, adapters=adapters) as (endpoint, _):
+        here = self.settings.source.here
+        with open_endpoint(here, self.plan.student_model, log_path, self.say, adapters=adapters) as (endpoint, _):
             checks = {kind: self.check_adapter(names[kind], one, endpoint) for kind, one in students.named.items()}
             arms = [run_async(self.measure_arm(names[kind], endpoint, bench)) for kind in students.compared]
         for kind, arm in zip(students.compared, arms, strict=True):

@@ -13,8 +13,10 @@ from distill.settings import DistillSettings
 from distill.teach.dataset import MIN_ROWS
 from distill.teach.leakage import drop_leaks
 from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
+from promptstill.engine.arguments import check_engine
 from promptstill.engine.markers import chat_markers
 from promptstill.engine.models import Model, find_model
+from promptstill.engine.shape import quantization, read_config
 from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.extras import require
@@ -26,6 +28,8 @@ from promptstill.task.examples import Example
 from promptstill.task.open import OpenTask, open_task
 from promptstill.task.recipe import Metric
 from promptstill.text import plural
+
+TRAINED_QUANTIZED = ("bitsandbytes",)  # whose layers PEFT adapts
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     from distill.train.adapter import check_hyper
 
     refuse_parallel_search(settings)
+    check_engine(settings.source.vllm_args, settings.source.gpu_memory)
     artifact = read_best(Path(settings.from_prompt))
     best = compared_prompt(artifact, settings.from_prompt)
     whole = open_recipe(artifact, settings)
@@ -165,15 +170,23 @@ def refuse_program(opened: OpenTask) -> None:
 
 
 def find_student(name: str, say: Say) -> Model:
-    """The model to train, with weights on this machine or on the hub. Raises `UserError` where it has none."""
+    """The model to train, with weights on this machine. Raises `UserError` where it has none that can be trained."""
     try:
-        return find_model(name, say)
+        model = find_model(name, say)
     except UserError as error:
         raise UserError(
             f"{name} has no weights here to train.",
             f"{error.what} {error.why}",
             "Name the student's model: --student MODEL",
         ) from error
+    method = quantization(read_config(Path(model.path)))
+    if method not in (None, *TRAINED_QUANTIZED):
+        raise UserError(
+            f"{name} is quantized ({method}): it can answer, but not be trained.",
+            "An adapter is trained on weights in 16 or 32 bits.",
+            "Name the same model unquantized: --student MODEL",
+        )
+    return model
 
 
 def open_teacher(settings: DistillSettings, artifact: dict[str, Any], best: Prompt) -> dict[str, Any]:

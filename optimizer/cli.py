@@ -16,6 +16,7 @@ from rich.console import Console
 from optimizer import instead
 from optimizer.command.options import instead_options, search_options, task_options
 from optimizer.command.values import LIMITS, one_model, to_limits, to_parameters, to_price, to_recipe
+from promptstill.command.engine import refuse_without_engine
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
 from promptstill.endpoint.allowance import LimitReached
@@ -44,7 +45,8 @@ OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  #
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
-    *("trials", "seed", "split_seed", "window", "patience", "dspy", "rivals", "embeddings"),
+    *("trials", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
+    *("dspy", "rivals", "embeddings"),
     *("drop_leaks", "folds", "storage", "study"),
 )
 
@@ -59,6 +61,7 @@ SETTINGS = (
 def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    refuse_without_engine(options["base_url"], chosen)
     if options["tour"]:
         instead.tour(spelled(chosen - {"tour"}))
     elif options["compare"]:

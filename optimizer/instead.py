@@ -16,9 +16,10 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
 from promptstill.task.scaffold import write_scaffold, write_shipped
 
-# What goes with --label-next.
-ASKING = ("base_url", "api_key_env", "window", "patience")
-WITH_LABELS = {"label_next", "targets", "rows", "runs", "output", "price", *ASKING, *LIMITS}
+SOURCE = ("base_url", "api_key_env", "window", "patience", "vllm_args", "gpu_memory")  # what ModelSource takes
+# What goes with --label-next; the run has its own arguments for vLLM.
+ASKED = ("base_url", "api_key_env", "window", "patience", "gpu_memory")
+WITH_LABELS = {"label_next", "targets", "rows", "runs", "output", "price", *ASKED, *LIMITS}
 
 
 def tour(others: list[str]) -> None:
@@ -80,7 +81,7 @@ def measure(options: dict[str, Any], chosen: set[str]) -> None:
 
     recipe, files = split_targets(options["targets"])
     settings = MeasureSettings(
-        **{name: options[name] for name in ("models", *ASKING, "rivals", "embeddings")},
+        **{name: options[name] for name in ("models", *SOURCE, "rivals", "embeddings")},
         recipe=recipe,
         files=files,
         parameters=to_parameters(options["parameters"]),
@@ -114,7 +115,7 @@ def label_next(options: dict[str, Any], chosen: set[str], others: list[str]) -> 
 
     run = open_target(options["targets"], options["label_next"], options["runs"], others)
     output = options["output"] if "output" in chosen else Path("label-next.jsonl")
-    own = {name: options[name] for name in ASKING if name in chosen}
+    own = {name: options[name] for name in ASKED if name in chosen}
     settings = replace(run.settings(), **own, limits=to_limits(options))
     settings.check()
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:
@@ -139,7 +140,7 @@ def gate(options: dict[str, Any]) -> None:
     from optimizer.run.regression import check_regression as score_again
     from promptstill.engine.source import ModelSource
 
-    source = ModelSource(options["base_url"], options["api_key_env"], options["window"], options["patience"])
+    source = ModelSource(**{name: options[name] for name in SOURCE})
     outcome = score_again(
         options["gate"],
         options["recipe"],

@@ -16,6 +16,11 @@ def one_of(words: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def first_line(text: str) -> str:
+    """The first line that is not empty."""
+    return next((line for line in text.splitlines() if line.strip()), "")
+
+
 def duration(seconds: float) -> str:
     """Seconds below a minute and a half, else minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

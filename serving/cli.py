@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from promptstill.command.engine import engine_options
 from promptstill.command.exits import exit_codes
-from promptstill.command.help import Command, complete_files, option
+from promptstill.command.help import Command, complete_files, option, with_options
 from promptstill.engine.machine import this_machine
 from promptstill.events import Event, Message, teller
 from serving import ServeSettings
@@ -66,8 +67,7 @@ CODES = (
         help="Append the inputs to this file, as rows for optimize and distill.")  # fmt: skip
 @option(LIMITS, "--runs", rare=True, type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
         default=Path("runs"), show_default=True, help="Where to make the folder with the logs.")  # fmt: skip
-@option(LIMITS, "--vllm-args", rare=True, default="", metavar="'--FLAG VALUE …'",
-        help="More arguments for vLLM, as one string.")  # fmt: skip
+@with_options(*engine_options(LIMITS))
 @option(INSTEAD, "--print", "only_print", is_flag=True, help="Print vLLM's command line with its environment, and end.")
 @click.version_option(package_name="promptstill")
 @click.pass_context
@@ -82,7 +82,7 @@ def serve(context: click.Context, /, *, runs: Path, only_print: bool, **options:
     settings = ServeSettings(**options)
     if only_print:
         machine = this_machine()
-        click.echo(shell_command(plan_server(settings, machine, teller(show)), machine))
+        click.echo(shell_command(plan_server(settings, machine, teller(show), download=False), machine))
         return
     with start_server(settings, runs=runs, listener=show) as server:
         click.echo(server_banner(server))

@@ -12,6 +12,7 @@ from pathlib import Path
 from promptstill.engine import vllm
 from promptstill.engine.machine import Machine
 from promptstill.engine.markers import read_markers
+from promptstill.engine.memory import MOST_SEQUENCES
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions
 from promptstill.errors import UserError
@@ -42,14 +43,21 @@ class ServePlan:
         log = str(access_log.resolve()) if access_log else None
         environment = replace(self.middleware, access_log=log).to_environment() | SWITCHED_OFF | import_path()
         environment[KEY_VARIABLE] = self.settings.api_key or ""
-        flags = ("--middleware", MIDDLEWARE, "--shutdown-timeout", str(DRAIN_S), *shlex.split(self.settings.vllm_args))
-        return ServerOptions(host=self.settings.host, flags=flags, environment=environment, grace_s=DRAIN_S)
+        return ServerOptions(
+            host=self.settings.host,
+            flags=("--middleware", MIDDLEWARE, "--shutdown-timeout", str(DRAIN_S)),
+            vllm_args=self.settings.vllm_args,
+            gpu_memory=self.settings.gpu_memory,
+            window=self.settings.max_concurrency or MOST_SEQUENCES,
+            environment=environment,
+            grace_s=DRAIN_S,
+        )
 
 
-def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePlan:
+def plan_server(settings: ServeSettings, machine: Machine, say: Say, *, download: bool = True) -> ServePlan:
     """Read the key and the artifacts, and find their model. The plan's `api_key` is the key, wherever it came from.
 
-    Raises `UserError`.
+    download: whether a model of the hub is brought here. Raises `UserError`.
     """
     settings.check()
     if settings.api_key_file is not None:
@@ -76,7 +84,7 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say) -> ServePla
         max_concurrency=settings.max_concurrency,
         log_inputs=str(Path(settings.log_inputs).resolve()) if settings.log_inputs else None,
     )
-    model = find_base_model(served, settings.model, say)
+    model = find_base_model(served, settings.model, say, download=download)
     warn_of_markers(served, model, say)
     return ServePlan(served, model, find_adapters(served), middleware, settings)
 
@@ -111,10 +119,10 @@ def read_key(path: Path, say: Say) -> str:
     return lines[0]
 
 
-def find_base_model(served: ServedModels, wanted: str | None, say: Say) -> Model:
+def find_base_model(served: ServedModels, wanted: str | None, say: Say, *, download: bool = True) -> Model:
     """The base model, under the name that the artifacts have for it. `wanted` is the value of --model."""
     where = wanted or str(served.folder or served.base)
-    model = find_model(where, say)
+    model = find_model(where, say, download=download)
     if served.base_sha256 and model.sha256 and served.base_sha256 != model.sha256:
         raise UserError(
             f"{where} has other weights than the artifacts were made with.",
@@ -144,6 +152,8 @@ def import_path() -> dict[str, str]:
 
 def shell_command(plan: ServePlan, machine: Machine) -> str:
     """The command that starts the planned server, for a shell. It takes the key from the environment."""
+    # What other programs hold now says nothing of when the command is run.
+    machine = replace(machine, gpus=tuple(replace(gpu, free_gib=gpu.memory_gib) for gpu in machine.gpus))
     argv, environment = vllm.server_command(plan.model, plan.settings.port, machine, plan.adapters, plan.vllm_options())
     variables = [f"{name}={shlex.quote(value)}" for name, value in environment.items() if name != KEY_VARIABLE]
     key = f'{KEY_VARIABLE}="${{{KEY_VARIABLE}:?}}"' if plan.middleware.keyed else f"{KEY_VARIABLE}="

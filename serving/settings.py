@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptstill.engine.arguments import check_engine
 from promptstill.errors import UserError
 
 SETTINGS_VARIABLE = "PROMPTSTILL_SERVE"
@@ -34,7 +34,7 @@ class ServeSettings:
     max_concurrency: requests at once; others are refused (429). max_body: bytes of a request. max_n: replies that one
     request may ask for.
     log_inputs: the JSON-lines file that gets the inputs of all requests. vllm_args: more arguments for vLLM, as a shell
-    would read them.
+    would read them. gpu_memory: the share of each GPU that it may take; None takes what is needed.
     """
 
     artifacts: tuple[str | Path, ...] = ()
@@ -51,6 +51,7 @@ class ServeSettings:
     max_n: int = CHOICES_LIMIT
     log_inputs: str | Path | None = None
     vllm_args: str = ""
+    gpu_memory: float | None = None
 
     def check(self) -> None:
         """Refuse settings that are unsafe or cannot work. Raises `UserError`."""
@@ -71,7 +72,7 @@ class ServeSettings:
                 "It is how many replies one request may ask for.",
                 f"Choose 1 to {MOST_CHOICES}.",
             )
-        check_vllm_args(self.vllm_args)
+        check_engine(self.vllm_args, self.gpu_memory)
         self._check_key()
 
     def _check_key(self) -> None:
@@ -90,20 +91,6 @@ class ServeSettings:
                 "Anyone who reaches the port could use the models.",
                 f"Add --api-key-file FILE (or set {KEY_VARIABLE}). To go without a key, add --insecure.",
             )
-
-
-def check_vllm_args(text: str) -> None:
-    """Refuse arguments that a shell could not read, and a key among them. Raises `UserError`."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UserError(f"--vllm-args cannot be read: {error}.", "", "Quote it as in a shell.") from error
-    if any(word.partition("=")[0].replace("_", "-") == "--api-key" for word in words):
-        raise UserError(
-            "A key in --vllm-args is refused.",
-            "It would show in `ps` and in engine.log, and the server's own check would not know it.",
-            f"Set {KEY_VARIABLE}, or use --api-key-file FILE.",
-        )
 
 
 def check_paths(name: str, value: object) -> None:

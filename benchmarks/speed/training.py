@@ -33,7 +33,7 @@ from distill.train.loop import TrainingLoop
 from distill.train.weights import attach, best_device, load_base, load_tokenizer
 from promptstill import read_jsonl
 from promptstill.engine.models import EMBEDDED, Model, find_model
-from promptstill.engine.vllm import CONTEXT_LIMIT
+from promptstill.engine.shape import CONTEXT_LIMIT
 from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt

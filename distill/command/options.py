@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.command.rivals import rival_options
 from promptstill.endpoint.endpoint import PATIENCE_S
@@ -28,6 +29,7 @@ task = with_options(
     option(TASK, "--recipe", rare=True, type=FILE, metavar="FILE.py", help="The recipe file, if it has moved."),
     option(TASK, "--seed", rare=True, type=int, metavar="N", default=0, show_default=True,
            help="Seed of every random choice."),
+    *engine_options(TASK),
     option(TASK, "--resume", type=FOLDER, metavar="FOLDER", help="Go on with FOLDER where it stopped."),
 )  # fmt: skip
 

@@ -30,7 +30,7 @@ from promptstill.endpoint.client import Client
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.endpoint.store import CallStore
-from promptstill.engine.source import ModelSource, open_endpoint
+from promptstill.engine.source import open_endpoint
 from promptstill.events import Listener, teller
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
@@ -167,9 +167,9 @@ class TeacherSession:
         for arms that the teacher's weights cannot answer. The last engine is always one of the student's weights, since
         these alone answer the bare prompt.
         """
-        plan, arms = self.plan, dict[str, Arm]()
+        plan, settings, arms = self.plan, self.settings, dict[str, Arm]()
         log_path = self.folder.logs_dir / "teacher.log"
-        with open_endpoint(self.settings.source, plan.teacher_model, log_path, self.say) as (endpoint, context):
+        with open_endpoint(settings.source, plan.teacher_model, log_path, self.say) as (endpoint, context):
             answers = run_async(self.ask(endpoint, plan.teacher_prompt, plan.rows))
             dataset = self.make_dataset(answers, self.folder.path)
             final = self.make_final(endpoint, plan.final) if plan.final else None
@@ -178,7 +178,7 @@ class TeacherSession:
         missing = {name: prompt for name, prompt in base.items() if name not in arms}
         if missing:
             log_path = self.folder.logs_dir / "base.log"
-            with open_endpoint(ModelSource(), plan.student_model, log_path, self.say) as (endpoint, context):
+            with open_endpoint(settings.source.here, plan.student_model, log_path, self.say) as (endpoint, context):
                 arms |= run_async(self.measure(missing, endpoint))
         return BaseAnswers(dataset, final, arms, context)
 

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from optimizer.command.values import FoldCount
+from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.command.rivals import rival_options
 from promptstill.endpoint.endpoint import PATIENCE_S
@@ -36,6 +37,7 @@ task_options = with_options(
         TASK, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
         help="Variable that holds its key.",
     ),
+    *engine_options(TASK),
     option(
         TASK, "-o", "--output", type=FILE, metavar="FILE", default=Path("best.json"), show_default=True,
         help="Where the best prompt goes.",

@@ -79,7 +79,9 @@ def open_artifact(path: Path, opened: OpenTask, runs: Path) -> PromptSubject:
     refuse_other_rows(path, artifact, opened)
     prompt = Prompt.from_artifact(artifact, str(path))
     rows = {row.id for row in opened.splits.test}
-    return PromptSubject(str(path), prompt, Origin(prompt.model, find_scores(path, artifact, runs, rows)))
+    engine = entry(artifact, "model")
+    scores = find_scores(path, artifact, runs, rows)
+    return PromptSubject(str(path), prompt, Origin(prompt.model, scores, engine if isinstance(engine, dict) else {}))
 
 
 def find_scores(path: Path, artifact: Mapping[str, Any], runs: Path, rows: set[str]) -> dict[str, float] | None:

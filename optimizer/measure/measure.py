@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimizer.launch import refuse_unserved
@@ -45,7 +45,7 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     split_seed = split_seed_of(settings.files) if settings.split_seed is None else settings.split_seed
     opened = open_task(settings.recipe, settings.parameters, split_seed=split_seed)
     subjects, test = open_subjects(settings.files, opened, runs), opened.splits.test
-    models = settings.models_at(opened.recipe.model)
+    models = [as_found(at, subjects) for at in settings.models_at(opened.recipe.model)]
     calls = sum(subject.most_calls(test) for subject in subjects) * len(models)
     refuse_small_limit(settings.limits.calls, calls)
     found = [(at, at.find(say)) for at in models]
@@ -65,6 +65,14 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     allowance = Allowance(settings.limits)
     with closing(open_calls(folder.calls_url)) as store:
         return Bench(opened, subjects, folder, store, allowance, say, settings).run(found)
+
+
+def as_found(at: ModelAt, subjects: Sequence[Subject]) -> ModelAt:
+    """The model, its vLLM started as for the search of the first best.json that was found on it."""
+    for subject in subjects:
+        if subject.origin and subject.origin.model == at.name:
+            return replace(at, source=at.source.as_recorded(subject.origin.engine, subject.label))
+    return at
 
 
 def refuse_small_limit(limit: int | None, calls: int) -> None:

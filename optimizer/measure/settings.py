@@ -46,6 +46,8 @@ class MeasureSettings:
     split_seed: int | None = None
     window: int = 64
     patience: float = PATIENCE_S
+    vllm_args: str = ""
+    gpu_memory: float | None = None
     rivals: bool = True
     embeddings: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -64,4 +66,6 @@ class MeasureSettings:
 
     def _model_at(self, text: str) -> ModelAt:
         name, url = split_model(text)
-        return ModelAt(text, name, ModelSource(url or self.base_url, self.api_key_env, self.window, self.patience))
+        asking = (url or self.base_url, self.api_key_env, self.window, self.patience)
+        source = ModelSource(*asking, self.vllm_args, self.gpu_memory)
+        return ModelAt(text, name, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from optimizer.search.baseline import shown_note
@@ -23,12 +23,13 @@ from promptstill.task.recipe import Metric
 class Origin:
     """Where a search found a prompt.
 
-    model: on which. scores: its score then by test row, by the row's id; None where the search's test.jsonl is not at
-    hand.
+    model: on which. engine: what its best.json says of it. scores: its score then by test row, by the row's id; None
+    where the search's test.jsonl is not at hand.
     """
 
     model: str
     scores: Mapping[str, float] | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Subject(Protocol):

@@ -43,7 +43,7 @@ def to_artifact(
         "created_at": now(),
         "run": run.path.name,
         "recipe": recipe_file.lineage(),
-        "model": {"name": model.name, "sha256": model.sha256},
+        "model": {"name": model.name, "sha256": model.sha256, **vllm_arguments(run)},
         "baseline": run.record.get("baseline"),
         "shipped": verdict.shipped if verdict else "baseline",
         "scores": {"dev": dev, "test": test_scores(verdict)},
@@ -53,6 +53,13 @@ def to_artifact(
         "versions": versions(),
         "prompt": prompt.model_dump(mode="json"),
     }
+
+
+def vllm_arguments(run: RunFolder) -> dict[str, str]:
+    """The user's arguments for the vLLM that answered, so that --gate and --measure start the same; empty for none."""
+    settings = run.record.get("settings", {})
+    text = "" if settings.get("base_url") else settings.get("vllm_args")
+    return {"vllm_args": text} if text else {}
 
 
 def first_fold_record(prompt: Prompt) -> dict[str, Any]:

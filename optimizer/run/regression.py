@@ -125,9 +125,12 @@ def check_regression(
 ) -> RegressionCheck:
     """Score the prompt of best.json on its dev rows again, through `source`. Raises `UserError`."""
     subject = open_stored(best_path, recipe, parameters)
-    name = model or str(subject.artifact["model"]["name"])
+    recorded = subject.artifact["model"]
+    name = model or str(recorded["name"])
+    if name == recorded["name"]:
+        source = source.as_recorded(recorded, str(best_path))
     served = source.find_model(name, say)
-    if served.sha256 != subject.artifact["model"]["sha256"]:
+    if served.sha256 != recorded["sha256"]:
         say(f"{name} is not known to be the weights on which this prompt was found: a change may come from them")
     prompt = subject.prompt.model_copy(update={"model": served.name})
     log_path = cache_root() / "logs" / "gate.log"
@@ -137,7 +140,7 @@ def check_regression(
         results = run_async(score_dev(prompt, subject, endpoint))
     compared = compare_with_stored(subject.artifact, results)
     check = RegressionCheck(compared, max_drop, subject.prepared.recipe_file.path)
-    same = served.name == subject.prompt.model and served.sha256 == subject.artifact["model"]["sha256"]
+    same = served.name == subject.prompt.model and served.sha256 == recorded["sha256"]
     if check.failed or not same or compared[0].reference == FIRST_GATE:
         return check
     return replace(check, stored=store_scores(best_path, subject.artifact, results, say))

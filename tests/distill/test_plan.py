@@ -59,6 +59,13 @@ def test_a_student_without_weights(settings: DistillSettings) -> None:
     assert found.do == "Name the student's model: --student MODEL"
 
 
+def test_a_quantized_student(settings: DistillSettings) -> None:
+    config = Path("tiny/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": {"quant_method": "awq"}}))
+    found = refusal(settings)
+    assert found.what == "tiny is quantized (awq): it can answer, but not be trained." and "--student" in found.do
+
+
 def test_a_teacher_of_another_task(settings: DistillSettings) -> None:
     other = json.loads(Path("best.json").read_text()) | {"name": "other"}
     Path("other.json").write_text(json.dumps(other))

@@ -27,7 +27,10 @@ PAGES = [
     *(ROOT / f"{folder}/README.md" for folder in ("recipes", "benchmarks")),
     *DOCS,
 ]
-OTHERS_OPTIONS = {"--trust-request-chat-template"}  # vLLM's
+OTHERS_OPTIONS = {  # vLLM's, and a script's
+    *("--trust-request-chat-template", "--max-num-seqs", "--max-model-len", "--dtype"),
+    *("--tensor-parallel-size", "--data-parallel-size", "--dry-run"),
+}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ids = [str(page.relative_to(ROOT)) for page in PAGES]
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from promptstill.engine.machine import Gpu, Machine
+from promptstill.engine.arguments import value_of
+from promptstill.engine.gpus import Gpu
+from promptstill.engine.machine import Machine
 from promptstill.errors import InfrastructureError, ReplyError, RequestRefused, UserError
 from serving import Client
 from serving.banner import FROM_ENVIRONMENT, banner_text, from_file
 from serving.plan import ServePlan, plan_server, shell_command
 from serving.settings import MiddlewareSettings, ServeSettings, is_public
 from serving.variants import load_variants
+from tests.promptstill.engine.folders import LLAMA_8B, LLAMA_BYTES, write_model
 from tests.support import ROOT, artifacts
 from tests.support.fake import FakeEndpoint
 
@@ -204,11 +207,24 @@ def test_a_key_and_a_key_file_are_not_both_given() -> None:
         ServeSettings(api_key="sesame", api_key_file="key.txt").check()
 
 
-@pytest.mark.parametrize("arguments", ["--api-key sesame", "--seed 3 --api_key=sesame"])
-def test_a_key_for_vllm_itself_is_refused(arguments: str) -> None:
-    with pytest.raises(UserError, match="A key in --vllm-args is refused") as caught:
-        ServeSettings(vllm_args=arguments).check()
-    assert "sesame" not in str(caught.value)
+@pytest.mark.parametrize(
+    "settings", [{"vllm_args": "--seed 3 --api_key=sesame"}, {"vllm_args": "--port 1"}, {"gpu_memory": 1.5}]
+)
+def test_an_engine_that_cannot_be_started_so_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"refused|gpu_memory is 1.5"):
+        ServeSettings(**settings).check()
+
+
+def test_the_printed_command_has_room_for_the_requests_at_once(best: Path, tmp_path: Path) -> None:
+    folder = Path(write_model(tmp_path / "llama", LLAMA_8B, BF16=LLAMA_BYTES).path)
+    machine = Machine(cores=(0,), memory_gib=64, free_gib=60, gpus=(Gpu(79.6, 1.0),))
+
+    def share(**options: Any) -> float:
+        text = shell_command(make_plan(best, folder, machine, **options), machine)
+        return float(value_of(shlex.split(text.replace("\\\n", "")), "--gpu-memory-utilization") or 0)
+
+    assert share(max_concurrency=8) < 0.4 and share() > 0.8, "what other programs hold now is no matter"
+    assert share(gpu_memory=0.7) == 0.7
 
 
 def test_snippets_take_the_key_from_the_environment_or_a_file(best: Path) -> None:

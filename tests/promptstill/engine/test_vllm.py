@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from promptstill.engine import vllm as engines
-from promptstill.engine.machine import Gpu, Machine
+from promptstill.engine.gpus import Gpu
+from promptstill.engine.machine import Machine
 from promptstill.engine.models import Model
 from promptstill.errors import InfrastructureError
 from tests.support.terminal import say_nothing
@@ -90,15 +91,6 @@ def test_a_hub_model_may_use_the_network() -> None:
     argv, environment = engines.server_command(Model("acme/tiny", "acme/tiny", None), 1, SMALL)
     assert "HF_HUB_OFFLINE" not in environment
     assert options(argv)["--max-model-len"] == "auto"
-
-
-def test_too_little_memory_is_refused_before_starting(model: Model) -> None:
-    with pytest.raises(InfrastructureError) as caught:
-        engines.check_memory(model, Machine(cores=(0, 1), memory_gib=4, free_gib=1.5))
-    assert caught.value.what == "Not enough memory to serve tiny."
-    assert caught.value.why == "It needs about 4.0 GiB; 1.5 GiB are free."
-    with pytest.raises(InfrastructureError, match="Not enough GPU memory"):
-        engines.check_memory(model, Machine(cores=(0,), memory_gib=64, free_gib=60, gpus=(Gpu(80, 10),)))
 
 
 def test_a_taken_port_is_refused(model: Model, tmp_path: Path) -> None:
