@@ -26,7 +26,7 @@ class AttemptFailed(Exception):
     """An attempt failed in a way that another may not: no connection, a busy server, a broken answer."""
 
 
-class EmptyReply(AttemptFailed):
+class EmptyReply(Exception):
     """An answer without a single token. The model may mean it, but more often a gateway lost the reply."""
 
     def __init__(self, completion: Completion) -> None:

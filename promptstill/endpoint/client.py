@@ -29,7 +29,7 @@ from promptstill.errors import RequestRefused
 from promptstill.files import digest
 
 MAX_ATTEMPTS = 30  # for one request, while others are answered
-EMPTY_ATTEMPTS = 3  # a reply without a token is asked for again, then taken as it is
+EMPTY_ATTEMPTS = 3
 WAITING_THREADS = 32  # twice a judge's window
 
 
@@ -146,11 +146,14 @@ class Client:
                 self.allowance.release()
 
     async def _ask(self, body: dict[str, Any]) -> Completion:
-        try:
-            completion: Completion = await self._retrying()(self._post_in_turn, body)
-        except EmptyReply as empty:
-            return empty.completion
-        return completion
+        """The completion; one without a token is asked for again, then taken as it is."""
+        for _ in range(EMPTY_ATTEMPTS):
+            try:
+                completion: Completion = await self._retrying()(self._post_in_turn, body)
+                return completion
+            except EmptyReply as empty:
+                nothing = empty.completion
+        return nothing
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -162,15 +165,11 @@ class Client:
 
     def _give_up(self, state: RetryCallState) -> bool:
         """While others are answered, a request may try often; where none is, the endpoint counts as dead."""
-        if isinstance(failure_of(state), EmptyReply):
-            return state.attempt_number >= EMPTY_ATTEMPTS
         dead = state.attempt_number >= 3 and self._silent_s(state.start_time) > self.endpoint.patience_s
         return self.endpoint.exit_report() is not None or state.attempt_number >= MAX_ATTEMPTS or dead
 
     def _stop_run(self, state: RetryCallState) -> None:
-        error = failure_of(state)
-        if isinstance(error, EmptyReply):
-            raise error
+        error = state.outcome.exception() if state.outcome else None
         raise no_answer_error(self.endpoint, error) from error
 
     def _silent_s(self, since: float) -> float:
@@ -226,8 +225,3 @@ async def served_models(endpoint: Endpoint) -> list[dict[str, Any]]:
         TypeError,
     ) as error:
         raise no_answer_error(endpoint, error) from error
-
-
-def failure_of(state: RetryCallState) -> BaseException | None:
-    """What an attempt failed with."""
-    return state.outcome.exception() if state.outcome else None

@@ -15,6 +15,7 @@ from aiohttp import web
 from tests.support.loopback import run_application
 
 Body = dict[str, Any]
+CUT = 0  # in place of a status: the connection is cut
 MARKUP = 12  # tokens that a chat template adds
 Answer = Callable[[Body], str]
 
@@ -31,10 +32,10 @@ class FakeEndpoint:
     """Serves /v1/models and /v1/chat/completions on a loopback port.
 
     answer: the reply to a request's body. key: refuse requests without it. finish: the reply's finish_reason.
-    misbehave: the status to fail with, by the number of the request from 1, or None. failure: the error and the headers
-    of such an answer. loses: whether the answer has no token, by the same number. calls: the number of completions by
-    body. bodies: in the order of completion. requests: the number of completions asked for. delay_s: seconds to each
-    reply, or a function of its body.
+    misbehave: the status to fail with, or `CUT`, by the number of the request from 1, or None. failure: the error and
+    the headers of such an answer. loses: whether the answer has no token, by the same number. calls: the number of
+    completions by body. bodies: in the order of completion. requests: the number of completions asked for. delay_s:
+    seconds to each reply, or a function of its body.
     """
 
     def __init__(
@@ -90,10 +91,13 @@ class FakeEndpoint:
         body = await request.json()
         self.requests += 1
         status = self.misbehave(self.requests)
-        if status:
+        if status == CUT:
+            assert request.transport is not None
+            request.transport.close()
+        if status is not None:
             error, headers = self.failure
             told = {"message": f"told to answer {status}"} | error
-            return web.json_response({"error": told}, status=status, headers=headers)
+            return web.json_response({"error": told}, status=status or 500, headers=headers)
         if refusal := self.refuse(body):
             return refusal
         self._in_flight += 1
