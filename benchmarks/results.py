@@ -24,6 +24,7 @@ PARTS = {  # each part's module: its `run(fast)` fills cells, its `section(recor
     "few": "benchmarks.few_rows",
     "client": "benchmarks.speed.client",
     "middleware": "benchmarks.speed.middleware",
+    "limits": "benchmarks.speed.limits",
     "training": "benchmarks.speed.training",
     "variants": "benchmarks.speed.variants",
     "growth": "benchmarks.speed.growth",

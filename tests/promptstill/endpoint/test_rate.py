@@ -1,119 +1,14 @@
-"""The pacer against endpoints with limits of several kinds, in virtual time: how long 600 requests take, and how many
-are refused."""
+"""The pacer: its window, and what it makes of refusals, in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
 from promptstill.endpoint.rate import FIRST_WINDOW, Pacer
-from tests.promptstill.endpoint.virtual_time import run_in_virtual_time
-
-MINUTE = 60.0
-Limiter = Callable[[float], float | None]  # from the time to None, or the seconds until it would admit
-
-
-def sliding(limit: int, span: float = MINUTE) -> Limiter:
-    """So many requests in any span."""
-    admitted: deque[float] = deque()
-
-    def take(now: float) -> float | None:
-        while admitted and admitted[0] <= now - span:
-            admitted.popleft()
-        if len(admitted) >= limit:
-            return admitted[0] + span - now
-        admitted.append(now)
-        return None
-
-    return take
-
-
-def fixed(limit: int, span: float = MINUTE) -> Limiter:
-    """So many requests in each span of the clock."""
-    counts: dict[int, int] = {}
-
-    def take(now: float) -> float | None:
-        place = int(now // span)
-        counts[place] = counts.get(place, 0) + 1
-        return None if counts[place] <= limit else (place + 1) * span - now
-
-    return take
-
-
-def bucket(limit: int, span: float = MINUTE) -> Limiter:
-    """A bucket of so many, refilled steadily."""
-    level, at = float(limit), 0.0
-
-    def take(now: float) -> float | None:
-        nonlocal level, at
-        level, at = min(limit, level + (now - at) * limit / span), now
-        if level < 1:
-            return (1 - level) * span / limit
-        level -= 1
-        return None
-
-    return take
-
-
-@dataclass
-class Run:
-    """What came of asking. rates: as they were learned, in requests a minute."""
-
-    seconds: float = 0.0
-    answered: int = 0
-    refused: int = 0
-    most_in_flight: int = 0
-    rates: list[float] = field(default_factory=list)
-
-
-async def ask_all(pacer: Pacer, requests: int, limiter: Limiter, *, says: bool, delay_s: float) -> Run:
-    run, in_flight = Run(), 0
-    pacer.on_rate = lambda rate: run.rates.append(60 * rate)
-
-    async def ask() -> None:
-        nonlocal in_flight
-        async with pacer.slot():
-            while True:
-                admission = await pacer.admit()
-                wait = limiter(asyncio.get_running_loop().time())
-                in_flight += 1
-                run.most_in_flight = max(run.most_in_flight, in_flight)
-                await asyncio.sleep(delay_s)
-                in_flight -= 1
-                if wait is None:
-                    run.answered += 1
-                    pacer.answered(admission)
-                    return
-                run.refused += 1
-                pacer.refused(admission, wait if says else None)
-
-    await asyncio.gather(*(ask() for _ in range(requests)))
-    run.seconds = asyncio.get_running_loop().time()
-    return run
-
-
-@pytest.mark.parametrize("says", [True, False], ids=["with Retry-After", "without"])
-@pytest.mark.parametrize("delay_s", [0.2, 3.0])
-@pytest.mark.parametrize("kind", [sliding, fixed, bucket])
-def test_six_hundred_requests_at_fifty_a_minute(kind: Callable[[int], Limiter], delay_s: float, says: bool) -> None:
-    run = run_in_virtual_time(ask_all(Pacer(64), 600, kind(50), says=says, delay_s=delay_s))
-    assert run.answered == 600
-    assert run.seconds < 14 * MINUTE
-    assert run.refused < 0.05 * 600
-    assert 35 < run.rates[-1] < 55
-
-
-@pytest.mark.parametrize("per_second", [2, 10, 100])
-def test_a_limit_by_the_second_is_not_taken_for_one_by_the_minute(per_second: int) -> None:
-    requests = 60 * per_second
-    run = run_in_virtual_time(ask_all(Pacer(64), requests, sliding(per_second, 1.0), says=False, delay_s=0.1))
-    assert run.answered == requests and run.seconds < 2 * MINUTE
-    assert run.refused < 0.1 * requests + 20
+from tests.promptstill.endpoint.pacing import Limiter, ask_all, run_in_virtual_time
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05])
