@@ -15,7 +15,7 @@ from rich.console import Console
 
 from optimizer import instead
 from optimizer.command.options import instead_options, search_options, task_options
-from optimizer.command.values import LIMITS, one_model, to_limits, to_parameters, to_price, to_recipe
+from optimizer.command.values import LIMITS, one_model, to_keys, to_limits, to_parameters, to_prices, to_recipe
 from promptstill.command.engine import refuse_without_engine
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
@@ -44,7 +44,7 @@ CODES = (
 OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  # what is no new search
 PLACES = ("resume", "runs", "output", "check")
 SETTINGS = (
-    *("recipe", "model", "base_url", "api_key_env", "proposer", "proposals"),
+    *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
     *("trials", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
     *("dspy", "rivals", "embeddings"),
     *("drop_leaks", "folds", "storage", "study"),
@@ -60,6 +60,7 @@ SETTINGS = (
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
+    options |= to_keys(options["api_key_env"])
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     refuse_without_engine(options["base_url"], chosen)
     if options["tour"]:
@@ -175,7 +176,8 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
     saved = RunFolder.open(options["resume"]).settings()
     limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
     if "price" in chosen:
-        limits["price"] = to_price(options["price"])
+        limits |= to_prices(options["price"])
+    chosen |= {"proposer_key_env"} & {*RESUMABLE} if "api_key_env" in chosen else set()
     own = {name: options[name] for name in RESUMABLE if name in chosen}
     return replace(saved, **own, limits=replace(saved.limits, **limits))
 

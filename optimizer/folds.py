@@ -105,7 +105,10 @@ def on_part(search: OneSearch, folder: RunFolder, parts: int) -> OneSearch:
     """The search with its part of the run's allowance."""
     noted = folder.record.get("search_spent", {}) if folder.is_begun else {}
     spent = {role: Total(**cost) for role, cost in noted.items()}
-    return replace(search, client=search.client.paid_by(AllowancePart(search.allowance, parts, spent)))
+    part = AllowancePart(search.allowance, parts, spent)
+    return replace(
+        search, client=search.client.paid_by(part), proposer=search.proposer and search.proposer.paid_by(part)
+    )
 
 
 def note_spent(folder: RunFolder, allowance: Allowance) -> None:

@@ -21,6 +21,7 @@ from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, Limit
 from promptstill.endpoint.client import Client
+from promptstill.endpoint.url import split_model
 from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
 from promptstill.events import GenerationEnded, Listener, teller
@@ -58,7 +59,8 @@ class Found:
 class OneSearch:
     """A search over the rows of `opened`, each step using what the ones before it made.
 
-    follow: called after each generation, with the trials so far.
+    follow: called after each generation, with the trials so far. proposer: asks who proposes instructions, where that
+    is a model at another endpoint.
     """
 
     opened: OpenTask
@@ -71,6 +73,7 @@ class OneSearch:
     worker: int
     study: StoredStudy
     follow: Follow = lambda task, progress: None
+    proposer: Client | None = None
 
     @property
     def allowance(self) -> Allowance:
@@ -161,8 +164,9 @@ class OneSearch:
             recipe.metric,
             with_own(recipe.instructions, self.opened.own),
             settings.seed,
-            settings.proposer,
+            split_model(settings.proposer or "")[0] or None,
             settings.proposing,
+            self.proposer,
         )
         sources = {name: make(context) for name, make in SOURCES.items()}
         return SpaceGrowth(self.study, sources, self.client, self.run_folder.pools_path, self.say, self.pace.untimed)

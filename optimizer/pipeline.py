@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,13 +63,26 @@ async def search_and_measure(
         spent, seconds = state.calls.totals() | run.judge_cost(), state.calls.working_seconds()
         allowance = Allowance(settings.limits, spent, held=held, seconds=seconds)
         try:
-            async with Client(endpoint, state.calls, allowance) as client:
-                search = OneSearch(opened, settings, client, context, model, run, listener, worker, state.study)
+            async with Client(endpoint, state.calls, allowance) as client, open_proposer(settings, client) as proposer:
+                parts = (opened, settings, client, context, model, run, listener, worker, state.study)
+                search = OneSearch(*parts, proposer=proposer)
                 return await (await Steps(search).record_program()).run()
         finally:
             run.note(spent=allowance.record(), ended_at=now())
             if worker == 0:
                 draw_report(run, teller(listener))
+
+
+@asynccontextmanager
+async def open_proposer(settings: SearchSettings, client: Client) -> AsyncIterator[Client | None]:
+    """A client for the proposer's own endpoint, with the run's store and allowance; None where it has none."""
+    if settings.proposer_at is None:
+        yield None
+        return
+    name, source = settings.proposer_at
+    endpoint = source.endpoint(source.identity(Model(name, name, None)))
+    async with Client(endpoint, client.store, client.allowance) as proposer:
+        yield proposer
 
 
 def most_calls(searches: Sequence[Search], allowance: Allowance) -> int:

@@ -34,8 +34,8 @@ task_options = with_options(
     option(TASK, "--model", "models", multiple=True, metavar="MODEL", shell_complete=complete_files, help=MODEL),
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
     option(
-        TASK, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
-        help="Variable that holds its key.",
+        TASK, "--api-key-env", rare=True, multiple=True, metavar="[proposer=]NAME",
+        help="Variable that holds its key, or the proposer's.  [default: OPENAI_API_KEY]",
     ),
     *engine_options(TASK),
     option(
@@ -55,7 +55,7 @@ search_options = with_options(
         help=f"Only {one_of(LAYOUTS)}; may be repeated.",
     ),
     option(
-        SEARCH, "--proposer", metavar="MODEL",
+        SEARCH, "--proposer", metavar="MODEL[@URL]",
         help="Who proposes instructions; none for nobody.  [default: the model]",
     ),
     option(
@@ -73,7 +73,10 @@ search_options = with_options(
     option(
         SEARCH, "--max-usd", rare=True, type=click.FloatRange(0), metavar="N", help="Stop at this cost; needs --price."
     ),
-    option(SEARCH, "--price", rare=True, metavar="IN,OUT", help="USD per million prompt and reply tokens."),
+    option(
+        SEARCH, "--price", rare=True, multiple=True, metavar="[ROLE=]IN,OUT",
+        help="USD per million prompt and reply tokens; ROLE: proposer or judge.",
+    ),
     option(
         SEARCH, "--window", rare=True, type=click.IntRange(1, 4096), metavar="N", default=64, show_default=True,
         help="Requests in flight.",

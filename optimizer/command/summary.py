@@ -132,13 +132,15 @@ def costs(result: RunResult) -> list[str]:
         if result.outcome.unplayed:
             met = "were not compared, for the limit had ended the run: dev alone chose"
         lines.append(f"play-off: {len(played)} that dev cannot tell apart {met}")
-    usd = f", {allowance.usd:.2f} USD" if allowance.usd else ""
     lines.append(
-        f"{allowance.total.calls:,} calls in all ({roles}), {allowance.total.tokens:,} tokens{usd}, "
+        f"{allowance.total.calls:,} calls in all ({roles}), {allowance.total.tokens:,} tokens, "
         f"{allowance.reused:,} replies reused"
     )
     if note := judge_note(allowance.judge_cost):
         lines.append(note)
+    if allowance.usd:
+        parts = ", ".join(f"{role} {usd:.2f}" for role, usd in allowance.usd_by_role.items() if usd)
+        lines.append(f"{allowance.usd:.2f} USD in all ({parts})")
     return lines
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import click
 
-from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.allowance import JUDGE, NO_PRICE, PROPOSER, Limits
 from promptstill.endpoint.url import split_model
 from promptstill.errors import UserError
 from promptstill.task.load import split_target
@@ -26,6 +27,8 @@ class FoldCount(click.ParamType[int | None]):
         return int(text)
 
 
+ROLES = (PROPOSER, JUDGE)  # those that may have a key or a price of their own
+KEY_NAME = "OPENAI_API_KEY"
 LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
 
 
@@ -53,7 +56,36 @@ def one_model(options: dict[str, Any]) -> dict[str, Any]:
 
 def to_limits(options: dict[str, Any]) -> Limits:
     """What the command line allows."""
-    return Limits(**{field: options[name] for name, field in LIMITS.items()}, price=to_price(options["price"]))
+    limits: dict[str, Any] = {field: options[name] for name, field in LIMITS.items()}
+    return Limits(**limits, **to_prices(options["price"]))
+
+
+def to_keys(given: Sequence[str]) -> dict[str, str | None]:
+    """The environment variables with the keys: the task's, and the proposer's where it has one of its own."""
+    names = by_roles("--api-key-env", given)
+    if JUDGE in names:
+        raise UserError("--api-key-env names no judge's key.", "The recipe does: Judge(…, api_key_env=).", "")
+    return {"api_key_env": names.get("", KEY_NAME), "proposer_key_env": names.get(PROPOSER)}
+
+
+def to_prices(given: Sequence[str]) -> dict[str, Any]:
+    """The prices of `Limits`, from `IN,OUT` for the task and `ROLE=IN,OUT`. Raises `UserError`."""
+    by_role = {role: to_price(text) for role, text in by_roles("--price", given).items()}
+    task = by_role.pop("", NO_PRICE)
+    return {"price": task, "role_prices": by_role}
+
+
+def by_roles(option: str, given: Sequence[str]) -> dict[str, str]:
+    """What is given for each role, `ROLE=VALUE`; without a role it is under an empty name. Raises `UserError`."""
+    found: dict[str, str] = {}
+    for text in given:
+        role, _, value = text.rpartition("=")
+        if role not in ("", *ROLES):
+            raise UserError(
+                f"{option} {text} is for no role.", f"Roles with their own are {' and '.join(ROLES)}.", "Name one."
+            )
+        found[role] = value
+    return found
 
 
 def to_recipe(targets: tuple[str, ...]) -> str | None:
@@ -71,10 +103,10 @@ def to_parameters(given: tuple[str, ...]) -> dict[str, str]:
     return dict(cast("tuple[str, str]", tuple(pair.split("=", 1))) for pair in given)
 
 
-def to_price(text: str | None) -> tuple[float, float]:
+def to_price(text: str) -> tuple[float, float]:
     """`IN,OUT` in USD per million tokens."""
     try:
-        prompt, completion = (float(part) for part in text.split(",")) if text else (0.0, 0.0)
+        prompt, completion = (float(part) for part in text.split(","))
     except ValueError:
         raise UserError(
             f"--price {text} is no pair of numbers.", "", "Write, for instance: --price 0.15,0.60"

@@ -8,6 +8,7 @@ from typing import Any
 
 from promptstill.endpoint.allowance import Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
+from promptstill.endpoint.url import split_model
 from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
@@ -19,7 +20,7 @@ from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
 RESUMABLE = (
-    *("base_url", "api_key_env", "window", "patience", "gpu_memory", "trials"),
+    *("base_url", "api_key_env", "proposer_key_env", "window", "patience", "gpu_memory", "trials"),
     *("dspy", "rivals", "embeddings", "limits"),
 )
 
@@ -30,6 +31,8 @@ class SearchSettings:
     `gpu_memory` as its share of each GPU (None: what is needed).
 
     dspy: whether test has a row of DSPy's default.
+    proposer: `MODEL` at the same endpoint or `MODEL@URL`; None is the model itself, `none` proposes nothing. Its key is
+    the model's where proposer_key_env names no other.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
@@ -43,6 +46,7 @@ class SearchSettings:
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     proposer: str | None = None
+    proposer_key_env: str | None = None
     proposals: int = 4
     layouts: tuple[Layout, ...] = ()
     trials: int = 16
@@ -79,6 +83,13 @@ class SearchSettings:
     def source(self) -> ModelSource:
         asking = (self.base_url, self.api_key_env, self.window, self.patience)
         return ModelSource(*asking, self.vllm_args, self.gpu_memory)
+
+    @property
+    def proposer_at(self) -> tuple[str, ModelSource] | None:
+        """The proposer's name and endpoint, where it has one of its own."""
+        name, url = split_model(self.proposer or "")
+        key = self.proposer_key_env or self.api_key_env
+        return (name, ModelSource(url, key, self.window, self.patience)) if url else None
 
     @property
     def embedder(self) -> Embedder | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from promptstill.endpoint.store import Total
 
 Kind = Literal["calls", "tokens", "usd", "minutes"]
-JUDGE = "judge"  # the one role that no limit counts: a judge is another model, with tokens and a price of its own
+JUDGE, PROPOSER = "judge", "proposer"  # roles that may be another model, with a price of its own
+NO_PRICE = (0.0, 0.0)
+Price = tuple[float, float]  # USD per million prompt tokens, and reply tokens
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,23 @@ class LimitReached(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the user allows, all roles together; None is no limit. `price`: USD per million prompt and reply tokens.
+    """What the user allows, all roles together; None is no limit.
 
-    minutes: of the search. The test split is read after it, and takes its own time.
+    minutes: of the search. The test split is read after it, and takes its own time. price: of every role that has none
+    of its own in role_prices, but a judge, whose model the recipe names.
     """
 
     calls: int | None = None
     tokens: int | None = None
     usd: float | None = None
     minutes: float | None = None
-    price: tuple[float, float] = (0.0, 0.0)
+    price: Price = NO_PRICE
+    role_prices: Mapping[str, Price] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Limits:
-        return cls(**{**value, "price": tuple(value["price"])})
+        prices = {role: to_price(one) for role, one in value.get("role_prices", {}).items()}
+        return cls(**{**value, "price": to_price(value["price"]), "role_prices": prices})
 
     def each(self) -> list[Limit]:
         """Those that are set."""
@@ -73,16 +78,23 @@ class Limits:
         tokens = None if self.tokens is None else self.tokens // parts
         return replace(self, calls=calls, tokens=tokens, usd=None if self.usd is None else self.usd / parts)
 
-    def cost(self, total: Total) -> float:
+    def cost(self, total: Total, role: str = "task") -> float:
         """USD."""
-        prompt, completion = self.price
+        prompt, completion = self.role_prices.get(role, NO_PRICE if role == JUDGE else self.price)
         return (total.prompt_tokens * prompt + total.completion_tokens * completion) / 1e6
+
+
+def to_price(value: Sequence[float]) -> Price:
+    """A price as JSON holds it."""
+    prompt, completion = value
+    return float(prompt), float(completion)
 
 
 class Allowance:
     """Counts by role, and refuses the call that would break a limit. Several threads may share one.
 
-    What judges cost is counted besides: it is in `spent` and in the record, but in no sum and under no limit.
+    A judge's calls count too; but it is asked within a metric, once its row is answered, so that a limit may be passed
+    by as many of its calls as are in flight. `total` is of all other roles: what the run itself has asked.
     spent: what earlier parts of the run cost, by role. seconds: how long they worked.
     held: calls set aside for the test split; the search may not spend them.
     """
@@ -116,7 +128,11 @@ class Allowance:
 
     @property
     def usd(self) -> float:
-        return self.limits.cost(self.total)
+        return sum(self.usd_by_role.values())
+
+    @property
+    def usd_by_role(self) -> dict[str, float]:
+        return {role: self.limits.cost(cost, role) for role, cost in sorted(self.spent.items())}
 
     @property
     def seconds(self) -> float:
@@ -181,14 +197,16 @@ class Allowance:
     def record(self) -> dict[str, Any]:
         """What was spent, by role, for files."""
         roles = {role: asdict(total) for role, total in sorted(self.spent.items())}
-        return {"roles": roles, "total": asdict(self.total), "reused": self.reused, "usd": self.usd}
+        usd = {"usd": self.usd, "usd_by_role": self.usd_by_role}
+        return {"roles": roles, "total": asdict(self.total), "reused": self.reused, **usd}
 
     def _used(self, calls: int) -> dict[Limit, float]:
         """What so many calls and the held ones bring each limit to."""
         share = (calls + self.held) / max(calls, 1)
+        judged = 1 + self.judge_cost.calls / max(self.total.calls, 1)  # calls in all to each of the run's own
         used: dict[Kind, float] = {
-            "calls": calls + self.held,
-            "tokens": self.total.tokens * share,
+            "calls": (calls + self.held) * judged,
+            "tokens": (self.total + self.judge_cost).tokens * share,
             "usd": self.usd * share,
             "minutes": self.seconds / 60,
         }

@@ -41,6 +41,13 @@ class ModelSource:
         """The vLLM of our own, where `base_url` names another's endpoint."""
         return replace(self, base_url=None)
 
+    def endpoint(self, identity: str) -> Endpoint:
+        """The user's endpoint, with the key from its environment variable. identity: of the weights that answer."""
+        if self.base_url is None:
+            raise ValueError("a vLLM of our own has an endpoint only once it is started")
+        url, key = self.base_url.rstrip("/"), os.environ.get(self.api_key_env)
+        return Endpoint(url, identity, key, self.api_key_env, self.window, patience_s=self.patience)
+
     def as_recorded(self, model: Mapping[str, Any], where: str) -> ModelSource:
         """The source with the arguments for vLLM that a best.json records, where the user gives none.
 
@@ -66,15 +73,7 @@ def open_endpoint(
 ) -> Iterator[tuple[Endpoint, int]]:
     """The endpoint to ask, and its context in tokens. The key is read from the environment and never stored."""
     if source.base_url:
-        key, url = os.environ.get(source.api_key_env), source.base_url.rstrip("/")
-        endpoint = Endpoint(
-            url,
-            source.identity(model),
-            key,
-            source.api_key_env,
-            source.window,
-            patience_s=source.patience,
-        )
+        endpoint = source.endpoint(source.identity(model))
         yield endpoint, REMOTE_CONTEXT
         return
     options = ServerOptions(vllm_args=source.vllm_args, gpu_memory=source.gpu_memory, window=source.window)

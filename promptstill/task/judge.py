@@ -3,7 +3,7 @@
 A metric is an ordinary function, called while the run's own requests are in flight. So a judge has a thread with an
 event loop of its own, and asks through the same client as the run: many requests at once, with retries, and equal
 questions once. Its replies are stored in the user's cache, for later runs too. A call counts in the allowance of the
-run whose metric asked, under the role `judge`, and under no limit.
+run whose metric asked, under the role `judge`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def judge_note(cost: Total) -> str:
     """What judges cost, for the end of a run; empty where they were paid for nothing."""
     if not cost.calls:
         return ""
-    return f"besides, {cost.calls:,} calls of the judge, {cost.tokens:,} tokens, which no limit counts"
+    return f"besides, {cost.calls:,} calls of the judge, {cost.tokens:,} tokens"
 
 
 class Judge:

@@ -57,6 +57,8 @@ class GroundedSource:
         labelled = [example for example in context.train if example.outputs]
         examples = random.Random(context.seed).sample(labelled, min(ROWS_SHOWN, len(labelled)))
         rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
+        if context.proposer_client:
+            client = context.proposer_client.share(self.max_calls(count))
         if context.proposer and self.model not in client.dialects:
             client.dialects[self.model], _ = await constrains_outputs(client, self.model)
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ class SourceContext:
     """What every source may use. Train rows alone: dev chooses and test reports, so neither may stand in a prompt.
 
     instructions: the recipe's own besides the signature's. proposer: the model to ask for instructions, None for the
-    task's own; `proposals` are to be asked for in all.
+    task's own; `proposals` are to be asked for in all. proposer_client: asks it, where it is at another endpoint.
     """
 
     task: Task
@@ -32,6 +32,7 @@ class SourceContext:
     seed: int
     proposer: str | None = None
     proposals: int = 0
+    proposer_client: Client | None = None
 
 
 class Source(Protocol):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from promptstill.endpoint.allowance import JUDGE, Allowance, Limit, LimitReached, Limits
@@ -44,16 +47,41 @@ def test_each_limit_counts_all_roles_together(limits: Limits, calls: int) -> Non
     assert allowance.total.calls == calls
 
 
-def test_what_judges_cost_is_recorded_under_no_limit_and_in_no_sum() -> None:
-    allowance = Allowance(Limits(calls=4, tokens=400, usd=1.0, price=(1_000.0, 1_000.0)), {JUDGE: Total(3, 2, 1)})
-    for _ in range(100):
+def test_a_judges_calls_count_under_every_limit_and_not_as_the_runs_own() -> None:
+    allowance = Allowance(Limits(calls=40, tokens=10_000), held=4)
+    for _ in range(8):
+        spend(allowance, 1)
         allowance.pay(JUDGE, CALL)
-    spend(allowance, 2)
-    assert allowance.judge_cost == Total(103, 9_002, 1_001) and allowance.total == Total(2, 180, 20)
-    assert list(allowance.calls_left().values()) == pytest.approx([2.0, 2.0, 8.0])
+    assert allowance.total.calls == 8 and allowance.judge_cost.calls == 8
+    left = {limit.kind: calls for limit, calls in allowance.calls_left().items()}
+    assert left["calls"] == pytest.approx(8.0), "40 calls are 20 rows with their judge: 8 are done, 4 are held"
+    assert left["tokens"] == pytest.approx(38.0)
+    for _ in range(8):
+        spend(allowance, 1)
+        allowance.pay(JUDGE, CALL)
+    with pytest.raises(LimitReached, match="--max-calls 40"):
+        allowance.reserve()
     record = allowance.record()
-    assert record["roles"]["judge"]["calls"] == 103 and record["total"]["calls"] == 2
-    assert record["usd"] == pytest.approx(0.2)
+    assert record["roles"]["judge"]["calls"] == 16 and record["total"]["calls"] == 16
+
+
+def test_each_role_costs_by_its_own_price() -> None:
+    limits = Limits(usd=1.321, price=(1.0, 2.0), role_prices={"proposer": (10.0, 20.0), JUDGE: (0.0, 100.0)})
+    allowance = Allowance(limits)
+    for role in ("task", "probe", "proposer"):
+        spend(allowance, 1_000, role)
+    assert allowance.usd_by_role == pytest.approx({"task": 0.11, "probe": 0.11, "proposer": 1.1})
+    allowance.pay(JUDGE, CALL)
+    assert allowance.usd == pytest.approx(1.321) and allowance.record()["usd_by_role"]["judge"] == pytest.approx(0.001)
+    with pytest.raises(LimitReached, match=r"--max-usd 1\.321"):
+        allowance.reserve()
+    assert Limits.from_json(json.loads(json.dumps(asdict(limits)))) == limits
+
+
+def test_a_judge_without_a_price_is_free() -> None:
+    allowance = Allowance(Limits(price=(1.0, 1.0)))
+    allowance.pay(JUDGE, CALL)
+    assert allowance.usd == 0.0
 
 
 def test_a_limit_is_a_value_that_knows_its_option() -> None:
