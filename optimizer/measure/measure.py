@@ -17,9 +17,10 @@ from optimizer.measure.settings import MeasureSettings, ModelAt
 from optimizer.measure.subject import Subject
 from optimizer.run.folder import MEASURE, RunFolder
 from promptstill.command.exits import run_async
+from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import constrains_outputs
+from promptstill.endpoint.dialect import find_dialect
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.endpoint.store import CallStore
@@ -27,7 +28,7 @@ from promptstill.endpoint.stores import open_calls
 from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
 from promptstill.engine.source import open_endpoint
-from promptstill.errors import UserError
+from promptstill.errors import RequestRefused, UserError
 from promptstill.events import Listener, Say, silent, teller
 from promptstill.files import write_json
 from promptstill.provenance import now
@@ -35,6 +36,7 @@ from promptstill.scoring.rivals.of_recipe import rivals_of
 from promptstill.scoring.rivals.report import RivalResult
 from promptstill.scoring.rows import write_rows
 from promptstill.scoring.test_report import summarize_results
+from promptstill.task.examples import Example
 from promptstill.task.open import OpenTask, open_task
 from promptstill.text import plural
 
@@ -118,8 +120,8 @@ class Bench:
         async with Client(endpoint, self.store, self.allowance) as client:
             client.pacer.on_rate = RateNotice(self.allowance, self.say)
             markers = await find_markers(model, client)
-            dialect, _ = await constrains_outputs(client, model.name)
-            client.dialects[model.name] = dialect
+            subjects = [subject.on(model.name, markers, VLLM) for subject in self.subjects]
+            dialect = client.dialects[model.name] = await spoken_dialect(subjects, rows[0], client)
             subjects = [subject.on(model.name, markers, dialect) for subject in self.subjects]
             for subject in subjects:
                 await subject.check(rows, metric, client)
@@ -150,3 +152,13 @@ class Bench:
         """The rivals on the same rows; none with `--no-rivals`."""
         settings = self.settings
         return run_async(rivals_of(self.opened, settings.embedder, self.say)) if settings.rivals else {}
+
+
+async def spoken_dialect(subjects: Sequence[Subject], row: Example, client: Client) -> Dialect:
+    """What the endpoint takes of the first prompt that was not found on its model; where that is all, the reply to its
+    request is stored as the row's own."""
+    body = next((body for one in subjects if (body := one.first_request(row))), None)
+    try:
+        return (await find_dialect(client, body, VLLM))[0] if body else VLLM
+    except RequestRefused:
+        return VLLM  # it refuses this row, whatever form it has

@@ -62,6 +62,10 @@ class Subject(Protocol):
         """That rows of test stand in it, as demos perhaps; empty where none is seen."""
         ...
 
+    def first_request(self, row: Example) -> dict[str, Any] | None:
+        """Its request for a row, by which the endpoint's dialect can be found out; None where it cannot."""
+        ...
+
     async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
         """Raises `UserError` where nothing is found in the replies to the first rows; they are stored for `score`."""
 
@@ -96,6 +100,10 @@ class PromptSubject:
 
     def shown_note(self, rows: Sequence[Example]) -> str:
         return shown_note(self.prompt, self.label, rows)
+
+    def first_request(self, row: Example) -> dict[str, Any] | None:
+        found_here = self.origin is not None and self.origin.model == self.prompt.model
+        return None if found_here or row.program else self.prompt.request(row.inputs)
 
     async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
         if self.prompt.reply.is_declared:
@@ -141,6 +149,9 @@ class ProgramSubject:
         if not (count := sum(any(row.inputs.items() <= demo.items() for demo in demos) for row in rows)):
             return ""
         return f"{count} of {len(rows)} test rows are demos of {self.label}: it is scored too high by them"
+
+    def first_request(self, row: Example) -> None:
+        """Its requests are DSPy's to make."""
 
     async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
         """Nothing declares how its replies are read."""

@@ -103,7 +103,7 @@ def test_a_pattern_that_never_matches_is_named_after_the_first_20_rows(tmp_path:
     (tmp_path / "wrong.md").write_text("---\npattern: Code: (\\w+)\n---\n{{word}}")
     with FakeEndpoint(knows_json) as fake:
         done = measured(fake, tmp_path, "plain.md", "wrong.md")
-    assert fake.requests == 20
+    assert fake.requests == 1 + 20, "the first prompt's first row shows what the endpoint takes"
     assert r"The pattern Code: (\w+) finds nothing in the replies to the first 20 rows." in done.mistake
     assert "One of them: 'c0'" in done.mistake
 
