@@ -47,7 +47,7 @@ SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
     *("trials", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
     *("dspy", "rivals", "embeddings"),
-    *("drop_leaks", "folds", "storage", "study"),
+    *("drop_leaks", "draws", "folds", "storage", "study"),
 )
 
 

@@ -63,7 +63,10 @@ async def search_and_measure(
         spent, seconds = state.calls.totals() | run.judge_cost(), state.calls.working_seconds()
         allowance = Allowance(settings.limits, spent, held=held, seconds=seconds)
         try:
-            async with Client(endpoint, state.calls, allowance) as client, open_proposer(settings, client) as proposer:
+            async with (
+                Client(endpoint, state.calls, allowance, draws=settings.draws) as client,
+                open_proposer(settings, client) as proposer,
+            ):
                 parts = (opened, settings, client, context, model, run, listener, worker, state.study)
                 search = OneSearch(*parts, proposer=proposer)
                 return await (await Steps(search).record_program()).run()
@@ -149,7 +152,7 @@ class Steps:
         answered."""
         if not task.task.in_program:
             baseline, rows = task.prompt(task.starters()[0]), self.search.opened.splits.test
-            self.search.allowance.held = uncached_calls(
+            self.search.allowance.held = self.search.client.draws * uncached_calls(
                 task.task, baseline, rows, self.search.client, dspy=self.search.settings.dspy
             )
 
@@ -183,7 +186,7 @@ class Steps:
             run=folder,
             dev=await dev_scores(task, outcome, shipped, self.search.client),
             verdict=verdict,
-            search=search_record(task, outcome, self.search.allowance, time.monotonic() - began),
+            search=search_record(task, outcome, self.search.client, time.monotonic() - began),
         )
         artifact |= first_fold_record(found[0].winner) if folds.parts else {}
         write_json(folder.best_path, artifact)

@@ -82,6 +82,10 @@ search_options = with_options(
         help="Requests in flight.",
     ),
     option(
+        SEARCH, "--draws", rare=True, type=click.IntRange(1, 100), metavar="N", default=1, show_default=True,
+        help="Ask each row N times, where replies are samples.",
+    ),
+    option(
         SEARCH, "--patience", rare=True, type=click.FloatRange(1), metavar="SECONDS", default=PATIENCE_S,
         show_default=True, help="Give up when nobody was answered for so long.",
     ),

@@ -12,7 +12,7 @@ from optimizer.search.playoff import SearchOutcome, pareto
 from optimizer.search.ranking import answer_labels
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
-from promptstill.endpoint.allowance import Allowance, LimitReached
+from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.engine.models import Model
 from promptstill.prompt.artifact import SCHEMA_VERSION
@@ -68,15 +68,16 @@ def first_fold_record(prompt: Prompt) -> dict[str, Any]:
     return {"first_fold": {"id": prompt.id, "prompt": prompt.model_dump(mode="json")}}
 
 
-def search_record(task: SearchTask, outcome: SearchOutcome, allowance: Allowance, seconds: float) -> dict[str, Any]:
+def search_record(task: SearchTask, outcome: SearchOutcome, client: Client, seconds: float) -> dict[str, Any]:
     """What the search did, for best.json and run.json. `seconds` are this process's."""
     return {
         "seed": task.seed,
+        "draws": client.draws,
         "trials": len(outcome.trials),
         "rows_evaluated": sum(len(trial.scores) for trial in outcome.trials),
         "rows_of_full_evaluation": len(outcome.trials) * len(task.dev),
         "stopped": str(outcome.stopped) if outcome.stopped else None,
-        "spent": allowance.record(),
+        "spent": client.allowance.record(),
         "seconds": round(seconds, 1),
         "winner": outcome.winner.candidate.to_params(),
         "playoff": [asdict(entry) for entry in outcome.playoff],

@@ -202,7 +202,8 @@ def changed_error(best_path: Path, recipe: str, what: str) -> UserError:
 async def score_dev(prompt: Prompt, subject: StoredPrompt, endpoint: Endpoint) -> list[ScoredRow]:
     """Every dev row's result; nothing stored is used."""
     with closing(open_calls(MEMORY)) as store:
-        async with Client(endpoint, store, Allowance()) as client:
+        draws = int(subject.artifact["search"].get("draws", 1))
+        async with Client(endpoint, store, Allowance(), draws=draws) as client:
             return await score_rows(prompt, subject.rows, subject.prepared.recipe.metric, client)
 
 

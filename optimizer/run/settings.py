@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from promptstill.endpoint.allowance import Limits
@@ -16,6 +16,7 @@ from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
+from promptstill.task.metrics.whole import SplitMetric
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
@@ -37,6 +38,7 @@ class SearchSettings:
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
     patience: seconds without any answer after which the run gives up.
+    draws: how often each row is asked, for an endpoint whose replies are samples.
     seed: of the search's random choices. split_seed: of the random deal of rows into train, dev, test or folds.
     """
 
@@ -61,6 +63,7 @@ class SearchSettings:
     rivals: bool = True
     embeddings: str | None = None
     drop_leaks: bool = False
+    draws: int = 1
     folds: int | None = None
     storage: str | None = None
     study: str | None = None
@@ -100,7 +103,11 @@ class SearchSettings:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
         deal: dict[str, Any] = {"split_seed": self.split_seed, "folds": self.folds, "drop_leaks": self.drop_leaks}
-        return open_task(self.recipe, self.parameters, model=self.model, **deal)
+        opened = open_task(self.recipe, self.parameters, model=self.model, **deal)
+        if self.draws > 1 and (opened.program or isinstance(opened.recipe.metric, SplitMetric)):
+            what = "the recipe of a program" if opened.program else "a metric of the whole split"
+            raise UserError(f"--draws goes not with {what}.", "Its rows are asked once each.", "Leave --draws out.")
+        return replace(opened, draws=self.draws)
 
     def find_model(self, opened: OpenTask, say: Say) -> Model:
         """The model to ask: at a remote endpoint just a name, else weights found or converted."""

@@ -50,6 +50,9 @@ def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
     if spoken := str(able.dialect):
         yield f"the endpoint takes requests of its own form: {spoken}"
+    if not able.dialect.temperature:
+        draws = f"the mean of {opened.draws} is its score" if opened.draws > 1 else "--draws N asks each row N times"
+        yield f"its replies are samples, so that a row's score differs from call to call: {draws}"
     if program:
         each = program.calls_per_row
         yield f"each row takes some {each} calls, one for each predictor of the program; equal calls are asked once"
@@ -62,7 +65,7 @@ def forecast_lines(
 
     growth_calls: what the sources of candidates take at most. allowed: --max-calls. dspy: whether test has its row.
     """
-    each = opened.program.calls_per_row if opened.program else 1
+    each = opened.calls_per_row
     dev, test = each * len(opened.splits.dev), opened.test_calls
     on_dev = trials * dev
     held = max_test_calls(test, dspy=dspy)

@@ -95,7 +95,8 @@ class Search:
 
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and the next round of proposals."""
-        return self.task.trials * len(self.task.dev) + (self.growth.max_calls() if self.growth else 0)
+        rows = self.task.trials * len(self.task.dev)
+        return rows * self.client.draws + (self.growth.max_calls() if self.growth else 0)
 
     async def score_first(self) -> None:
         """Ask the first candidate the first rows of dev; the race finds the replies stored."""
@@ -119,10 +120,10 @@ class Search:
         name = f"{self.task.worker}-{slot}"
         size = self.study.generation_size(name)
         if size is None:
-            besides = min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
+            besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
             besides += self.growth.max_calls() if self.growth else 0
             sizes = range(min(MIN_GENERATION, count), count + 1)
-            need = {size: besides + self.task.max_rows(size) for size in sizes}
+            need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
             room = self.client.allowance.room(need[sizes.start])
             size = self.study.begin_generation(name, max(size for size in sizes if need[size] <= room))
         return min(size, count)
@@ -188,10 +189,10 @@ class Search:
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
         few = None if racing[0].slot else await self._first_race_calls(racing)
         if few is not None:
-            await self._run(racing, fitted_blocks(len(racing), rows, few), best)
+            await self._run(racing, fitted_blocks(len(racing), rows, few // self.client.draws), best)
             # Not stored: with a higher limit, or where calls turn out cheaper, the whole race is run.
             answered = sum(len(trial.results) for trial in racing)
-            self.client.allowance.room(task.max_rows(len(racing)) - answered)
+            self.client.allowance.room(self.client.draws * (task.max_rows(len(racing)) - answered))
         await self._run(racing, blocks(rows), best)
         self._store(racing, best)
 
@@ -221,7 +222,7 @@ class Search:
         if not self.task.race or (self.task.worker, 0) in self._stored():
             return None
         by_max_calls = calls_by_max_calls(self.client.allowance, self.study)
-        whole = self.task.max_rows(count)
+        whole = self.client.draws * self.task.max_rows(count)
         fewest = min([*measured, whole if by_max_calls is None else by_max_calls])
         return fewest if fewest < whole else None
 

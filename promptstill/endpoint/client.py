@@ -41,11 +41,12 @@ class Client:
     """Asks one endpoint, with at most `window` requests in flight; the next is sent as soon as one is answered.
 
     threads: for work that waits for another model while the requests go on; none starts before there is such work.
-    dialects: what the endpoint takes, by model, as far as that has been found out.
+    dialects: what the endpoint takes, by model, as far as that has been found out. draws: how often each row is asked
+    where it is scored, for an endpoint whose replies are samples.
     """
 
-    def __init__(self, endpoint: Endpoint, store: CallStore, allowance: Allowance) -> None:
-        self.endpoint, self.store, self.allowance = endpoint, store, allowance
+    def __init__(self, endpoint: Endpoint, store: CallStore, allowance: Allowance, *, draws: int = 1) -> None:
+        self.endpoint, self.store, self.allowance, self.draws = endpoint, store, allowance, draws
         self.pacer = Pacer(endpoint.window, endpoint.first_window)
         self.dialects: dict[str, Dialect] = {}
         self._pending: dict[str, asyncio.Future[Completion]] = {}
@@ -55,12 +56,12 @@ class Client:
         self._share: float = math.inf
 
     def share(self, calls: int) -> Client:
-        """This client, for a part of the run that may take up to `calls`; stored replies are free.
+        """This client, for a part of the run that may take up to `calls`; stored replies are free. It asks a row once.
 
         Its `complete` raises `ShareSpent` for one more. It ends with this client.
         """
         part = copy.copy(self)
-        part._share = calls
+        part._share, part.draws = calls, 1
         return part
 
     def paid_by(self, allowance: Allowance) -> Client:

@@ -88,9 +88,11 @@ class Question:
         return read_answer(self.prompt, completion)
 
 
-async def answer(prompt: Prompt, inputs: Mapping[str, Any], client: Client, role: str = "task") -> ModelAnswer:
+async def answer(
+    prompt: Prompt, inputs: Mapping[str, Any], client: Client, role: str = "task", sample: int = 0
+) -> ModelAnswer:
     """A prompt's answer to inputs, asked once; see `Question.ask`."""
-    return await Question(prompt, inputs).ask(client, role)
+    return await Question(prompt, inputs).ask(client, role, sample=sample)
 
 
 def stored_answer(prompt: Prompt, inputs: Mapping[str, Any], client: Client) -> ModelAnswer | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean as mean
 from typing import Any, TypeVar
 
 from promptstill.endpoint.allowance import LimitReached
@@ -87,8 +88,26 @@ async def gather_or_cancel(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[
 
 
 async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> ScoredRow:
-    """Ask for one row and score the answer."""
-    return await score_answer(example, await answer_row(prompt, example, client, role), metric, client)
+    """Ask for one row and score the answer; where the client has several draws, as often, and the mean is the score."""
+
+    async def draw(sample: int) -> ScoredRow:
+        return await score_answer(example, await answer_row(prompt, example, client, role, sample), metric, client)
+
+    return mean_of_draws(await gather_or_cancel(map(draw, range(client.draws))))
+
+
+def mean_of_draws(draws: Sequence[ScoredRow]) -> ScoredRow:
+    """A row's result from its draws: the mean of scores, tokens and seconds, and the reply of the first that parses."""
+    if len(draws) == 1:
+        return draws[0]
+    shown = next((one for one in draws if not one.unparsed), draws[0])
+    return replace(
+        shown,
+        score=mean(one.score for one in draws),
+        prompt_tokens=round(mean(one.prompt_tokens for one in draws)),
+        completion_tokens=round(mean(one.completion_tokens for one in draws)),
+        seconds=mean(one.seconds for one in draws),
+    )
 
 
 async def score_answer(example: Example, given: ModelAnswer, metric: Metric, client: Client) -> ScoredRow:
@@ -104,10 +123,10 @@ async def score_answer(example: Example, given: ModelAnswer, metric: Metric, cli
     return to_scored_row(example, given, result)
 
 
-async def answer_row(prompt: Prompt, example: Example, client: Client, role: str) -> ModelAnswer:
-    """The prompt's answer, or that of the program in which it is one predictor's."""
+async def answer_row(prompt: Prompt, example: Example, client: Client, role: str, sample: int) -> ModelAnswer:
+    """The prompt's answer, or that of the program in which it is one predictor's, which is asked once."""
     if example.program is None:
-        return await answer(prompt, example.inputs, client, role)
+        return await answer(prompt, example.inputs, client, role, sample)
     from promptstill.scoring.program import answer_by_program
 
     return await answer_by_program(example.program, prompt, example.whole or example, client, role)

@@ -31,7 +31,7 @@ class OpenTask:
     """A recipe that has passed all checks that need no model, with its task and its splits.
 
     own: the recipe's `baseline`, not yet for a model; None without one. warnings: what the metric finds odd in the
-    rows.
+    rows. draws: how often each row is asked.
     """
 
     recipe_file: RecipeFile
@@ -40,6 +40,7 @@ class OpenTask:
     program: Program | None = None
     own: Prompt | None = None
     warnings: tuple[str, ...] = ()
+    draws: int = 1
 
     @property
     def name(self) -> str:
@@ -51,8 +52,13 @@ class OpenTask:
 
     @property
     def test_calls(self) -> int:
-        """Calls that one prompt takes on the test rows: one a row, but for a program."""
-        return len(self.splits.test) * (self.program.calls_per_row if self.program else 1)
+        """Calls that one prompt takes on the test rows."""
+        return len(self.splits.test) * self.calls_per_row
+
+    @property
+    def calls_per_row(self) -> int:
+        """One, but for a program or several draws."""
+        return self.program.calls_per_row if self.program else self.draws
 
 
 def open_task(

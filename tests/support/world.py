@@ -48,6 +48,8 @@ class World:
     groups: by the row's number, where rows are grouped; then each prompt is better in some groups than in others.
     """
 
+    draws = 1
+
     def __init__(self, spread: float, seed: int, groups: Mapping[int, str] | None = None) -> None:
         self.spread, self.seed, self.allowance, self.groups = spread, seed, Allowance(), groups or {}
 
