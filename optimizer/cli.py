@@ -15,7 +15,7 @@ from rich.console import Console
 
 from optimizer import instead
 from optimizer.command.options import instead_options, search_options, task_options
-from optimizer.command.values import LIMITS, one_model, to_keys, to_limits, to_parameters, to_prices, to_recipe
+from optimizer.command.values import KEYS, LIMITS, one_model, to_keys, to_limits, to_parameters, to_recipe, with_prices
 from promptstill.command.engine import refuse_without_engine
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
@@ -60,7 +60,8 @@ SETTINGS = (
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
-    options |= to_keys(options["api_key_env"])
+    options |= KEYS | {"keys": to_keys(options["api_key_env"])}
+    options |= options["keys"]
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     refuse_without_engine(options["base_url"], chosen)
     if options["tour"]:
@@ -175,11 +176,9 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
         raise changed_error(spelled(fixed))
     saved = RunFolder.open(options["resume"]).settings()
     limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
-    if "price" in chosen:
-        limits |= to_prices(options["price"])
-    chosen |= {"proposer_key_env"} & {*RESUMABLE} if "api_key_env" in chosen else set()
-    own = {name: options[name] for name in RESUMABLE if name in chosen}
-    return replace(saved, **own, limits=replace(saved.limits, **limits))
+    prices = with_prices(saved.limits, options["price"])
+    own = {name: options[name] for name in RESUMABLE if name in chosen} | options["keys"]
+    return replace(saved, **own, limits=replace(prices, **limits))
 
 
 def spelled(names: set[str]) -> list[str]:

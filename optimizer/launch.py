@@ -47,7 +47,8 @@ def run_search(
         say(line)
     held = max_test_calls(opened.test_calls, dspy=settings.dspy)
     searches = len(opened.splits.folds) + 1
-    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held, dspy=settings.dspy, searches=searches)
+    counts = {"searches": searches, "draws": settings.draws}
+    refuse_small_limit(settings.limits.calls, 0, len(opened.splits.dev), held, dspy=settings.dspy, **counts)
     # Before there is a folder: a run that never began is nothing to go on with.
     model = settings.find_model(opened, say)
     refuse_unserved(settings.source, model, say)
@@ -81,7 +82,7 @@ def settle_folds(settings: SearchSettings, resume: str | Path | None, say: Say) 
         settings = replace(settings, folds=RunFolder.open(Path(resume)).settings().folds)
     opened, limit = settings.open_task(), settings.limits.calls
     folds = len(opened.splits.folds)
-    least = (folds + 1) * GENERATION * len(blocks(len(opened.splits.dev))[0])
+    least = (folds + 1) * GENERATION * len(blocks(len(opened.splits.dev))[0]) * settings.draws
     if settings.folds is None and folds and limit is not None:
         held = max_test_calls(opened.test_calls, dspy=settings.dspy)
         if limit < least + held:

@@ -96,7 +96,8 @@ class OneSearch:
         if fresh and not splits.shared:  # what an earlier part of the run paid for is scored already
             calls = self.allowance.total.calls
             limit = self.allowance.limits.calls
-            refuse_small_limit(limit, calls, len(splits.dev), self.allowance.held, dspy=settings.dspy)
+            held, draws = self.allowance.held, settings.draws
+            refuse_small_limit(limit, calls, len(splits.dev), held, dspy=settings.dspy, draws=draws)
         task = replace(task, dialect=able.dialect)
         own = for_model(self.opened.own, task)
         self._bind_study(own)
@@ -194,7 +195,9 @@ class OneSearch:
 
     def _tell_play_off(self, stopped: Limit | None, entrants: int, rows: int) -> None:
         """That the finalists are compared once more, and how long that takes at most."""
-        time_it_takes = f", as far as {stopped} allows" if stopped else self.pace.estimate(entrants * rows)
+        time_it_takes = (
+            f", as far as {stopped} allows" if stopped else self.pace.estimate(entrants * rows * self.client.draws)
+        )
         self.say(
             f"dev cannot tell {entrants} finalists apart: they are compared on {rows} train rows new to them"
             f"{time_it_takes}"
@@ -212,7 +215,7 @@ def opening_line(search: Search) -> str:
     task = search.task
     count = min(task.trials, len(task.starters()))
     if (few := search.first_race_calls(count)) is not None:
-        whole = f"over all of dev they may take {task.max_rows(count):,}"
+        whole = f"over all of dev they may take {search.client.draws * task.max_rows(count):,}"
         return f"racing the first {count} candidates over the dev rows that {few:,} calls pay for; {whole}"
     more = "; the model proposes and bootstraps others after that" if task.trials > count else ""
     return f"racing the first candidates over dev{more}"

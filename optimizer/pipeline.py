@@ -152,7 +152,7 @@ class Steps:
         answered."""
         if not task.task.in_program:
             baseline, rows = task.prompt(task.starters()[0]), self.search.opened.splits.test
-            self.search.allowance.held = self.search.client.draws * uncached_calls(
+            self.search.allowance.held = uncached_calls(
                 task.task, baseline, rows, self.search.client, dspy=self.search.settings.dspy
             )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import click
 
-from promptstill.endpoint.allowance import JUDGE, NO_PRICE, PROPOSER, Limits
+from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
 from promptstill.endpoint.url import split_model
 from promptstill.errors import UserError
 from promptstill.task.load import split_target
@@ -28,7 +29,7 @@ class FoldCount(click.ParamType[int | None]):
 
 
 ROLES = (PROPOSER, JUDGE)  # those that may have a key or a price of their own
-KEY_NAME = "OPENAI_API_KEY"
+KEYS: dict[str, str | None] = {"api_key_env": "OPENAI_API_KEY", "proposer_key_env": None}  # where none is given
 LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
 
 
@@ -57,22 +58,24 @@ def one_model(options: dict[str, Any]) -> dict[str, Any]:
 def to_limits(options: dict[str, Any]) -> Limits:
     """What the command line allows."""
     limits: dict[str, Any] = {field: options[name] for name, field in LIMITS.items()}
-    return Limits(**limits, **to_prices(options["price"]))
+    return with_prices(Limits(**limits), options["price"])
 
 
-def to_keys(given: Sequence[str]) -> dict[str, str | None]:
-    """The environment variables with the keys: the task's, and the proposer's where it has one of its own."""
+def with_prices(limits: Limits, given: Sequence[str]) -> Limits:
+    """The limits with the prices that are given, `IN,OUT` for the task or `ROLE=IN,OUT`. Raises `UserError`."""
+    prices = {role: to_price(text) for role, text in by_roles("--price", given).items()}
+    task = prices.pop("", limits.price)
+    return replace(limits, price=task, role_prices={**limits.role_prices, **prices})
+
+
+def to_keys(given: Sequence[str]) -> dict[str, str]:
+    """The environment variables with keys that are given, under the names of settings: the task's, and the proposer's.
+    Raises `UserError`."""
     names = by_roles("--api-key-env", given)
     if JUDGE in names:
-        raise UserError("--api-key-env names no judge's key.", "The recipe does: Judge(…, api_key_env=).", "")
-    return {"api_key_env": names.get("", KEY_NAME), "proposer_key_env": names.get(PROPOSER)}
-
-
-def to_prices(given: Sequence[str]) -> dict[str, Any]:
-    """The prices of `Limits`, from `IN,OUT` for the task and `ROLE=IN,OUT`. Raises `UserError`."""
-    by_role = {role: to_price(text) for role, text in by_roles("--price", given).items()}
-    task = by_role.pop("", NO_PRICE)
-    return {"price": task, "role_prices": by_role}
+        raise UserError("--api-key-env names no judge's key.", "The recipe does: Judge(…, api_key_env=…).", "")
+    settings = {"": "api_key_env", PROPOSER: "proposer_key_env"}
+    return {settings[role]: name for role, name in names.items()}
 
 
 def by_roles(option: str, given: Sequence[str]) -> dict[str, str]:

@@ -5,25 +5,27 @@ Each prompt counts as a winner that was evaluated on these rows: who measures of
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from optimizer.launch import refuse_unserved
 from optimizer.measure.files import open_subjects, split_seed_of
 from optimizer.measure.measurement import SEED, Cell, Measurement
 from optimizer.measure.settings import MeasureSettings, ModelAt
-from optimizer.measure.subject import Subject
+from optimizer.measure.subject import ProgramSubject, Subject
 from optimizer.run.folder import MEASURE, RunFolder
 from promptstill.command.exits import run_async
 from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import find_dialect
+from promptstill.endpoint.dialect import find_dialect, plain_request
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.rate_notice import RateNotice
-from promptstill.endpoint.store import CallStore
+from promptstill.endpoint.store import CallStore, Completion
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
@@ -121,7 +123,7 @@ class Bench:
             client.pacer.on_rate = RateNotice(self.allowance, self.say)
             markers = await find_markers(model, client)
             subjects = [subject.on(model.name, markers, VLLM) for subject in self.subjects]
-            dialect = client.dialects[model.name] = await spoken_dialect(subjects, rows[0], client)
+            dialect = client.dialects[model.name] = await spoken_dialect(subjects, model.name, rows[0], client)
             subjects = [subject.on(model.name, markers, dialect) for subject in self.subjects]
             for subject in subjects:
                 await subject.check(rows, metric, client)
@@ -154,11 +156,16 @@ class Bench:
         return run_async(rivals_of(self.opened, settings.embedder, self.say)) if settings.rivals else {}
 
 
-async def spoken_dialect(subjects: Sequence[Subject], row: Example, client: Client) -> Dialect:
-    """What the endpoint takes of the first prompt that was not found on its model; where that is all, the reply to its
-    request is stored as the row's own."""
-    body = next((body for one in subjects if (body := one.first_request(row))), None)
-    try:
-        return (await find_dialect(client, body, VLLM))[0] if body else VLLM
-    except RequestRefused:
-        return VLLM  # it refuses this row, whatever form it has
+async def spoken_dialect(subjects: Sequence[Subject], model: str, row: Example, client: Client) -> Dialect:
+    """What the endpoint takes, by the first request that it takes at all: that of a prompt that was not found on its
+    model, whose reply is then stored as the row's own, else a short one where one of them is a program."""
+
+    async def ask(body: dict[str, Any]) -> Completion:
+        return await client.complete(body, "probe")
+
+    requests = [one.first_request(row) for one in subjects]
+    short = [plain_request(model)] if any(isinstance(one, ProgramSubject) for one in subjects) else []
+    for body in [*(body for body in requests if body), *short]:
+        with contextlib.suppress(RequestRefused):
+            return (await find_dialect(ask, body, VLLM))[0]
+    return VLLM

@@ -124,7 +124,7 @@ class SearchSettings:
         check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
-        if self.limits.usd is not None and not any(self.limits.price):
+        if self.limits.usd is not None and not any(self.limits.price) and not self.limits.role_prices:
             raise UserError(
                 "--max-usd needs prices.",
                 "Without them no call costs anything.",

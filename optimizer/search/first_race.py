@@ -11,7 +11,8 @@ from promptstill.endpoint.store import Total
 
 
 def calls_by_max_calls(allowance: Allowance, study: StoredStudy) -> int | None:
-    """By `--max-calls`, known before the first call of the race; None without that limit.
+    """By `--max-calls`, known before the first call of the race; None without that limit. Not for a metric that asks a
+    judge: how many of the calls are its own, only the first rows tell.
 
     What the calls must pay besides (probes, the test split) is stored the first time that it is asked for.
     """
@@ -23,11 +24,16 @@ def calls_by_max_calls(allowance: Allowance, study: StoredStudy) -> int | None:
     return None
 
 
-def calls_by_cost(allowance: Allowance, study: StoredStudy, worker: int) -> list[int]:
-    """By tokens, money and minutes, at what a call has cost this worker so far: so some of the race must be asked."""
+def calls_by_cost(allowance: Allowance, study: StoredStudy, worker: int, *, judged: bool) -> list[int]:
+    """By tokens, money and minutes, at what a call has cost this worker so far: so some of the race must be asked.
+
+    judged: whether the metric asks a judge; then by calls too.
+    """
     found = []
     for limit, left in allowance.calls_left().items():
-        if limit.kind != "calls" and math.isfinite(left):  # infinite: no time has passed that tells a call's
+        if (judged or limit.kind != "calls") and math.isfinite(
+            left
+        ):  # infinite: no time has passed that tells a call's
             topic = f"calls of the first race of {worker}, {limit}"
             found.append(int(study.first_note(topic, str(int(task_calls(allowance) + left)))))
     return found

@@ -21,10 +21,12 @@ def max_test_calls(rows: int, *, dspy: bool) -> int:
     return (PROMPT_PASSES + DSPY_PASSES * dspy) * rows
 
 
-def refuse_small_limit(limit: int | None, spent: int, dev: int, held: int, *, dspy: bool, searches: int = 1) -> None:
+def refuse_small_limit(
+    limit: int | None, spent: int, dev: int, held: int, *, dspy: bool, searches: int = 1, draws: int = 1
+) -> None:
     """Raises `UserError` where `--max-calls` leaves too few, beside those held for test, to score one prompt in each of
     the searches."""
-    first = len(blocks(dev)[0]) * searches
+    first = len(blocks(dev)[0]) * searches * draws
     in_each = "" if searches == 1 else f" in each of {searches} searches"
     if limit is not None and (left := limit - held - spent) < first:
         raise UserError(

@@ -137,10 +137,14 @@ def refuse_lesser_endpoint(here: Space, first: Space) -> None:
     """A search goes on only at an endpoint that can do what it began with. Raises `UserError`."""
     lacking = [layout for layout in first.layouts if layout not in here.layouts]
     lacking += ["structured outputs"] if here.structured < first.structured else []
-    if lacking or here.dialect != first.dialect:
-        lacks = f"It lacks {', '.join(lacking)}." if lacking else "It takes requests of another form."
+    way = "Go on at an endpoint like the first, or start a new run without --resume."
+    if lacking:
+        what = "The endpoint can do less than the one on which this search began."
+        raise UserError(what, f"It lacks {', '.join(lacking)}.", way)
+    if here.dialect != first.dialect:
+        then, now = (str(one.dialect) or "all as vLLM takes it" for one in (first, here))
         raise UserError(
-            "The endpoint can do less than the one on which this search began.",
-            lacks,
-            "Go on at an endpoint like the first, or start a new run without --resume.",
+            "The endpoint takes other requests than the one on which this search began.",
+            f"Then: {then}; now: {now}.",
+            way,
         )

@@ -26,6 +26,7 @@ from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row, score_rows
+from promptstill.task.metrics import is_judge
 
 GENERATION = 8
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
@@ -221,7 +222,8 @@ class Search:
         """The calls that the limits, as far as they are known, leave a first race of `count`; None for a whole race."""
         if not self.task.race or (self.task.worker, 0) in self._stored():
             return None
-        by_max_calls = calls_by_max_calls(self.client.allowance, self.study)
+        judged = is_judge(self.task.metric)
+        by_max_calls = None if judged else calls_by_max_calls(self.client.allowance, self.study)
         whole = self.client.draws * self.task.max_rows(count)
         fewest = min([*measured, whole if by_max_calls is None else by_max_calls])
         return fewest if fewest < whole else None
@@ -229,10 +231,11 @@ class Search:
     async def _first_race_calls(self, racing: Sequence[RacingTrial]) -> int | None:
         """The same once it is known what a call costs, where a limit goes by that: the first rows tell it."""
         allowance, look = self.client.allowance, range(min(MIN_FITTED_BLOCK, len(self.task.dev)))
-        if not self.task.race or all(limit.kind == "calls" for limit in allowance.limits.each()):
+        judged = is_judge(self.task.metric)
+        if not self.task.race or all(limit.kind == "calls" and not judged for limit in allowance.limits.each()):
             return self.first_race_calls(len(racing))
         await gather_or_cancel(self._score(trial, look) for trial in racing)
-        return self.first_race_calls(len(racing), calls_by_cost(allowance, self.study, self.task.worker))
+        return self.first_race_calls(len(racing), calls_by_cost(allowance, self.study, self.task.worker, judged=judged))
 
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""

@@ -50,8 +50,9 @@ def read_completion(text: str, seconds: float) -> Completion:
         choice, usage = body["choices"][0], body.get("usage") or {}
         of_prompt, of_reply = (usage.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
         message = choice["message"]
-        inline, text = split_thoughts(message.get("content") or "")
-        beside = message.get("reasoning") or message.get("reasoning_content") or ""
+        content, parts = read_content(message.get("content") or "")
+        inline, text = split_thoughts(content)
+        beside = message.get("reasoning") or message.get("reasoning_content") or parts
         completion = Completion(
             text=text.lstrip() if beside else text,
             finish_reason=choice.get("finish_reason") or "",
@@ -68,6 +69,16 @@ def read_completion(text: str, seconds: float) -> Completion:
     if nothing and completion.finish_reason in ("", "stop"):
         raise EmptyReply(completion)
     return completion
+
+
+def read_content(content: Any) -> tuple[str, str]:
+    """A message's text and its thoughts, where it is a list of parts as Mistral's thinking models send it; else all of
+    it is text."""
+    if isinstance(content, str):
+        return content, ""
+    texts = "".join(str(part.get("text") or "") for part in content)
+    thoughts = [inner for part in content if part.get("type") == "thinking" for inner in part["thinking"]]
+    return texts, "".join(str(inner.get("text") or "") for inner in thoughts)
 
 
 def split_thoughts(text: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ as malformed or too long fails alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import math
 import time
@@ -19,7 +20,7 @@ import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from promptstill.dialect import VLLM, Dialect
-from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.allowance import Allowance, LimitReached
 from promptstill.endpoint.answers import AttemptFailed, EmptyReply, TooManyRequests, read_completion
 from promptstill.endpoint.endpoint import Endpoint, open_session
 from promptstill.endpoint.failures import no_answer_error, raise_for_status, too_slow_error
@@ -50,7 +51,6 @@ class Client:
         self.pacer = Pacer(endpoint.window, endpoint.first_window)
         self.dialects: dict[str, Dialect] = {}
         self._pending: dict[str, asyncio.Future[Completion]] = {}
-        self._answered_at = time.monotonic()
         self._session: aiohttp.ClientSession | None = None
         self.threads = ThreadPoolExecutor(WAITING_THREADS, "waiting")
         self._share: float = math.inf
@@ -83,9 +83,9 @@ class Client:
         """A request, written for vLLM, as the endpoint takes it of the request's model, as far as that is known."""
         return self.dialects.get(body["model"], VLLM).apply(body)
 
-    def find_stored(self, body: dict[str, Any]) -> Completion | None:
+    def find_stored(self, body: dict[str, Any], sample: int = 0) -> Completion | None:
         """The stored completion of a chat request; None where it was not asked yet."""
-        return self.store.get(self._call_key(body))
+        return self.store.get(self._call_key(body, sample))
 
     def _call_key(self, body: dict[str, Any], sample: int = 0) -> str:
         return digest([self.endpoint.identity, body, *([sample] if sample else [])])
@@ -106,8 +106,10 @@ class Client:
         if stored:
             self.allowance.reuse()
             return stored
-        if key in self._pending:
-            return await asyncio.shield(self._pending[key])
+        while key in self._pending:
+            with contextlib.suppress(LimitReached):  # of the part that asks it; this one may have calls left
+                if (joined := await self._join(self._pending[key])) is not None:
+                    return joined
         if self._share < 1:
             raise ShareSpent
         self._share -= 1
@@ -125,6 +127,16 @@ class Client:
             raise
         finally:
             del self._pending[key]
+
+    async def _join(self, asked: asyncio.Future[Completion]) -> Completion | None:
+        """The completion of an equal request in flight; None where it was cancelled before it was answered."""
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not asked.cancelled() or (task and task.cancelling()):
+                raise
+            return None
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -175,15 +187,16 @@ class Client:
 
     def _silent_s(self, since: float) -> float:
         """How long no request was answered, since a time at the earliest."""
-        return time.monotonic() - max(self._answered_at, since)
+        return time.monotonic() - max(self.pacer.answered_at, since)
 
     async def _post_in_turn(self, body: dict[str, Any]) -> Completion:
         """Post when the pacer says, and again as often as the endpoint asks for less haste."""
-        began = time.monotonic()
+        began: float | None = None
         while True:
             admission = await self.pacer.admit()
+            began = time.monotonic() if began is None else began
             try:
-                completion = await self._post(body)
+                completion = await self._post(body, self.endpoint.patience_s if admission.scout else None)
             except TooManyRequests as refusal:
                 self.pacer.refused(admission, refusal.wait_s)
                 wait_s = self._silent_s(began) if refusal.wait_s is None else refusal.wait_s
@@ -196,16 +209,19 @@ class Client:
                 self.pacer.answered(admission)
                 return completion
 
-    async def _post(self, body: dict[str, Any]) -> Completion:
+    async def _post(self, body: dict[str, Any], timeout_s: float | None) -> Completion:
+        """The endpoint's answer. timeout_s: a shorter time for it than the endpoint's."""
         began = time.monotonic()
+        total = min(timeout_s or self.endpoint.timeout_s, self.endpoint.timeout_s)
+        url, timeout = f"{self.endpoint.base_url}/chat/completions", aiohttp.ClientTimeout(total=total, sock_connect=10)
         try:
-            async with self.session.post(f"{self.endpoint.base_url}/chat/completions", json=body) as response:
+            async with self.session.post(url, json=body, timeout=timeout) as response:
                 text = await response.text()
                 raise_for_status(self.endpoint, response.status, text, response.headers)
                 completion = read_completion(text, time.monotonic() - began)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise AttemptFailed(f"{type(error).__name__}: {error}") from error
-        self._answered_at = time.monotonic()
+        self.pacer.answered_at = time.monotonic()
         return completion
 
 

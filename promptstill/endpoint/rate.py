@@ -9,6 +9,7 @@ refusal (additive increase, multiplicative decrease: Chiu and Jain 1989).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -56,11 +57,13 @@ class Pacer:
     """Says when each request may go.
 
     window: the most requests in flight, reached by and by from `first`. on_rate: called with the requests a second,
-    when the rate is learned or has changed. Times are those of the running event loop.
+    when the rate is learned or has changed. Times are those of the running event loop, but for `answered_at`: when any
+    request was last answered, by time.monotonic().
     """
 
     def __init__(self, window: int, first: int = FIRST_WINDOW, on_rate: Callable[[float], None] | None = None) -> None:
         self.rate: float | None = None
+        self.answered_at = time.monotonic()
         self.on_rate = on_rate
         self._most, self._window, self._in_flight = window, float(min(first, window)), 0
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -37,7 +37,8 @@ class Decoding(FrozenModel):
         """A reply up to the first stop, where the endpoint has not cut it there itself."""
         if not self.dialect.cuts_here:
             return text
-        places = [place for stop in self.stop if (place := text.find(stop)) >= 0]
+        begin = len(text) - len(text.lstrip()) if self.min_tokens else 0
+        places = [place for stop in self.stop if (place := text.find(stop, begin)) >= 0]
         return text[: min(places, default=len(text))]
 
     @field_validator("structured")

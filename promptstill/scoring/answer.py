@@ -95,9 +95,9 @@ async def answer(
     return await Question(prompt, inputs).ask(client, role, sample=sample)
 
 
-def stored_answer(prompt: Prompt, inputs: Mapping[str, Any], client: Client) -> ModelAnswer | None:
+def stored_answer(prompt: Prompt, inputs: Mapping[str, Any], client: Client, sample: int = 0) -> ModelAnswer | None:
     """The answer as far as it needs no call; None where the endpoint must be asked."""
-    completion = client.find_stored(prompt.request(inputs))
+    completion = client.find_stored(prompt.request(inputs), sample)
     return read_answer(prompt, completion) if completion else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean as mean
 from typing import Any, TypeVar
@@ -89,24 +89,32 @@ async def gather_or_cancel(jobs: Iterable[Coroutine[Any, Any, Result]]) -> list[
 
 async def score_row(prompt: Prompt, example: Example, metric: Metric, client: Client, role: str = "task") -> ScoredRow:
     """Ask for one row and score the answer; where the client has several draws, as often, and the mean is the score."""
-
-    async def draw(sample: int) -> ScoredRow:
-        return await score_answer(example, await answer_row(prompt, example, client, role, sample), metric, client)
-
-    return mean_of_draws(await gather_or_cancel(map(draw, range(client.draws))))
+    return await score_draws(lambda sample: score_draw(prompt, example, metric, client, role, sample), client)
 
 
-def mean_of_draws(draws: Sequence[ScoredRow]) -> ScoredRow:
-    """A row's result from its draws: the mean of scores, tokens and seconds, and the reply of the first that parses."""
+async def score_draw(
+    prompt: Prompt, example: Example, metric: Metric, client: Client, role: str, sample: int
+) -> ScoredRow:
+    """The result of one of a row's draws, the `sample`-th from 0."""
+    return await score_answer(example, await answer_row(prompt, example, client, role, sample), metric, client)
+
+
+async def score_draws(draw: Callable[[int], Coroutine[Any, Any, ScoredRow]], client: Client) -> ScoredRow:
+    """A row's result from its draws: the mean of scores and cost, and the reply of the first that parses.
+
+    The row is unparsed where none of them parses. A draw that was refused has no tokens.
+    """
+    draws = await gather_or_cancel(map(draw, range(client.draws)))
     if len(draws) == 1:
         return draws[0]
     shown = next((one for one in draws if not one.unparsed), draws[0])
+    answered = [one for one in draws if one.prompt_tokens] or draws
     return replace(
         shown,
         score=mean(one.score for one in draws),
-        prompt_tokens=round(mean(one.prompt_tokens for one in draws)),
-        completion_tokens=round(mean(one.completion_tokens for one in draws)),
-        seconds=mean(one.seconds for one in draws),
+        prompt_tokens=round(mean(one.prompt_tokens for one in answered)),
+        completion_tokens=round(mean(one.completion_tokens for one in answered)),
+        seconds=mean(one.seconds for one in answered),
     )
 
 

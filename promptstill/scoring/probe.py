@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from promptstill.dialect import VLLM, Dialect, JsonMode
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import constrains_outputs, find_dialect
+from promptstill.endpoint.store import Completion
 from promptstill.errors import InfrastructureError, RequestRefused
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
@@ -37,10 +39,10 @@ class Abilities:
 
 async def with_dialect(task: Task, client: Client) -> Task:
     """The task with what a first short request shows of the endpoint."""
-    if task.in_program:  # what takes a predictor's place in a program is what DSPy sends: without a grammar
-        return replace(task, structured=False)
     dialect, structured = await constrains_outputs(client, task.model)
-    return replace(task, structured=structured, dialect=dialect)
+    client.dialects[task.model] = dialect
+    # What takes a predictor's place in a program is what DSPy sends: without a grammar.
+    return replace(task, structured=structured and not task.in_program, dialect=dialect)
 
 
 async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, client: Client) -> Abilities:
@@ -93,15 +95,19 @@ async def try_mode(task: Task, layout: Layout, mode: JsonMode, row: Example, cli
     A server that ignores `chat_template` accepts `raw`, but adds chat markup to it: the prompt then has as many tokens
     as without that parameter.
     """
+
+    async def ask(body: dict[str, Any]) -> Completion:
+        return await client.complete(body, "probe")
+
     dialect = task.dialect.model_copy(update={"json_mode": mode})
     prompt = build_prompt(replace(task, dialect=Dialect(json_mode=mode)), layout, task.signature.instructions)
     body = prompt.request(row.inputs) | {"max_tokens": 1 if task.dialect == VLLM else PROBE_TOKENS}
     try:
-        dialect, reply = await find_dialect(client, body, dialect, guess=guess)
+        dialect, reply = await find_dialect(ask, body, dialect, guess=guess)
         if "chat_template" not in body:
             return Tried(dialect)
         plain = {key: body[key] for key in body if key != "chat_template"}
-        with_markup = await client.complete(dialect.apply(plain), "probe")
+        with_markup = await ask(dialect.apply(plain))
     except RequestRefused as error:
         return Tried(dialect, str(error))
     ignored = reply.prompt_tokens == with_markup.prompt_tokens > 0

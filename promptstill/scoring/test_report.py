@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import product, starmap
 from statistics import median
 from typing import Any
 
@@ -13,7 +15,7 @@ from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import stored_answer
 from promptstill.scoring.compare import Marks, difference, estimate
-from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_row, score_rows
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, mean_tokens, score_draw, score_draws, score_rows
 from promptstill.scoring.rivals.report import RivalReport
 from promptstill.stats import ALPHA, MIN_GROUPS, Estimate, Gain
 from promptstill.task.examples import Example
@@ -159,12 +161,13 @@ def uncached_calls(task: Task, baseline: Prompt, rows: Sequence[Example], client
     """The most calls that `evaluate_test` can take: all of a winner's, and what is not stored of the others."""
     first, second = dspy_default(task), dspy_default(task, "json")
 
-    def uncached_dspy(row: Example) -> int:
-        tried, retried = (stored_answer(prompt, row.inputs, client) for prompt in (first, second))
+    def uncached_dspy(row: Example, sample: int) -> int:
+        tried, retried = (stored_answer(prompt, row.inputs, client, sample) for prompt in (first, second))
         return (tried is None) + (retried is None and (tried is None or tried.outputs is None))
 
-    uncached = sum(stored_answer(baseline, row.inputs, client) is None for row in rows)
-    return len(rows) + uncached + (sum(map(uncached_dspy, rows)) if dspy else 0)
+    draws = list(product(rows, range(client.draws)))
+    uncached = sum(stored_answer(baseline, row.inputs, client, sample) is None for row, sample in draws)
+    return len(draws) + uncached + (sum(starmap(uncached_dspy, draws)) if dspy else 0)
 
 
 async def evaluate_test(
@@ -218,11 +221,12 @@ async def score_dspy_default(task: Task, rows: Sequence[Example], metric: Metric
     """`dspy.Predict` as it runs: its chat format first, and its JSON format where that reply does not parse."""
     first, second = dspy_default(task), dspy_default(task, "json")
 
-    async def predict(row: Example) -> ScoredRow:
-        result = await score_row(first, row, metric, client)
-        return add_first_try(result, await score_row(second, row, metric, client)) if result.unparsed else result
+    async def predict(row: Example, sample: int) -> ScoredRow:
+        asked = (row, metric, client, "task", sample)
+        result = await score_draw(first, *asked)
+        return add_first_try(result, await score_draw(second, *asked)) if result.unparsed else result
 
-    return await gather_or_cancel(predict(row) for row in rows)
+    return await gather_or_cancel(score_draws(partial(predict, row), client) for row in rows)
 
 
 def add_first_try(first: ScoredRow, retry: ScoredRow) -> ScoredRow:

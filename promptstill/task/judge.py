@@ -139,15 +139,18 @@ class JudgeClient:
     async def _ask(self, body: dict[str, Any], sample: int, payer: Allowance | None) -> Completion:
         from promptstill.endpoint.dialect import find_dialect
 
+        async def ask(sent: dict[str, Any]) -> Completion:
+            return await self.client.complete(sent, JUDGE, sample, payer=payer)
+
+        dialects, model = self.client.dialects, str(body["model"])
         try:
-            return await self.client.complete(self.client.spoken(body), JUDGE, sample, payer=payer)
+            return await ask(self.client.spoken(body))
         except RequestRefused:
-            known = self.client.dialects.get(body["model"], VLLM)
-            found, _ = await find_dialect(self.client, body, known)
-            if found == known:
-                raise
-            self.client.dialects[body["model"]] = found
-            return await self.client.complete(found.apply(body), JUDGE, sample, payer=payer)
+            known = dialects.get(model, VLLM)  # another question may have found it meanwhile
+            found, reply = await find_dialect(ask, body, known)
+            dialects[model] = found
+            has_no_room = found.thinking_tokens and not known.thinking_tokens
+            return await ask(found.apply(body)) if has_no_room else reply
 
     def close(self) -> None:
         """Close the connection, the loop and the store."""

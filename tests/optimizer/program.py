@@ -32,6 +32,8 @@ def triage(predictor: str = "code") -> Recipe:
 def triage(body: Body) -> str:
     """Each predictor's reply in DSPy's form; a code is right the more often, the more demos the prompt shows."""
     system, last = str(body["messages"][0]["content"]), str(body["messages"][-1]["content"])
+    if "[[ ##" not in last:
+        return "Hello!"  # to the request that finds out what an endpoint takes
     values = dict(re.findall(r"\[\[ ## (\w+) ## \]\]\n(.*?)\n", last))
     if "`told`" in system:
         return f"[[ ## told ## ]]\ntold {values['code']}\n\n[[ ## completed ## ]]"

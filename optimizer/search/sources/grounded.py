@@ -20,6 +20,7 @@ from optimizer.search.sources.proposals import filter_proposals
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
+from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import constrains_outputs
 from promptstill.scoring.dspy_engine import ClientEngine
@@ -28,7 +29,7 @@ from promptstill.scoring.evaluate import ScoredRow
 REPLY_TOKENS = 160
 ROWS_SHOWN = 10
 SUMMARY_CALLS = 6  # of a summary of the rows: DSPy describes them and sums that up, with a second try for each
-DIALECT_CALLS = 5  # of another model's dialect, at most
+DIALECT_CALLS = 7  # of another model's dialect, at most
 PROPOSAL_CALLS = 3  # what one proposal takes at most: DSPy asks again where a reply does not parse
 log = logging.getLogger(__name__)
 logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of each input that a smaller signature leaves unused
@@ -60,10 +61,10 @@ class GroundedSource:
         if context.proposer_client:
             client = context.proposer_client.share(self.max_calls(count))
         if context.proposer and self.model not in client.dialects:
-            client.dialects[self.model], _ = await constrains_outputs(client, self.model)
+            client.dialects[self.model], _ = await constrains_outputs(client, self.model, PROPOSER)
         loop = asyncio.get_running_loop()
         samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
-        engines = [ClientEngine(client, self.model, one, loop, "proposer", 1.0, REPLY_TOKENS) for one in samples]
+        engines = [ClientEngine(client, self.model, one, loop, PROPOSER, 1.0, REPLY_TOKENS) for one in samples]
         with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
             summary = await asyncio.to_thread(summarize, rows, engines[0]) if context.proposer else None
             asked = [

@@ -51,6 +51,8 @@ PROVIDERS = (
     Provider(others.ThinkingVLLM, THINKS, raw=True),
     Provider(others.OlderThinkingVLLM, THINKS, raw=True),
     Provider(others.InlineThinking, THINKS),
+    Provider(others.TemplatedThinking, THINKS),
+    Provider(others.Magistral, THINKS),
 )
 
 
@@ -72,7 +74,7 @@ def test_a_search_ends_well_at_every_provider(provider: Provider, tmp_path: Path
     decoding = best["prompt"]["decoding"]
     assert Dialect(**decoding["dialect"]) == Dialect(**provider.dialect)
     assert ("raw" in layouts(result)) == provider.raw
-    assert probes <= 16, "what an endpoint takes is found out with few calls"
+    assert probes <= 18, "what an endpoint takes is found out with few calls"
     asked = [answer for answer in answers if answer.text]
     assert len(asked) >= 10 and not any(answer.reason for answer in asked), "the teacher's answers are all read"
 

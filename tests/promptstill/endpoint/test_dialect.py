@@ -10,7 +10,7 @@ from aiohttp import web
 
 from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import constrains_outputs, find_dialect
+from promptstill.endpoint.dialect import Ask, constrains_outputs, find_dialect
 from promptstill.errors import RequestRefused
 from tests.support.client import run_with_client
 from tests.support.fake import Body, FakeEndpoint
@@ -18,6 +18,10 @@ from tests.support.providers import openai, others
 
 REASONING = Dialect(limit="max_completion_tokens", temperature=False, thinking_tokens=2048)
 BODY = {"model": "fake", "messages": [{"role": "user", "content": "a"}], "temperature": 0.0, "max_tokens": 8}
+
+
+def asking(client: Client) -> Ask:
+    return lambda body: client.complete(body, "probe")
 
 
 class Silent(FakeEndpoint):
@@ -38,7 +42,9 @@ def silent(*refused: str) -> type[Silent]:
     [
         (FakeEndpoint, VLLM, True, 1),
         (openai.OpenAIChat, VLLM, False, 2),
-        (openai.OpenAIReasoning, REASONING, False, 4),
+        (openai.OpenAIReasoning, REASONING, False, 5),
+        (others.TemplatedThinking, Dialect(thinking_tokens=2048), False, 2),
+        (others.Magistral, Dialect(thinking_tokens=2048), False, 2),
         (others.Mistral, VLLM, False, 2),
         (others.Ollama, VLLM, False, 1),
         (others.ThinkingVLLM, Dialect(thinking_tokens=2048), True, 2),
@@ -60,7 +66,7 @@ def test_a_short_request_shows_the_dialect(
 def test_the_combination_that_will_be_sent_is_asked(tmp_path: Path) -> None:
     def found(make: type[FakeEndpoint], body: dict[str, Any]) -> Dialect:
         async def find(client: Client) -> Dialect:
-            return (await find_dialect(client, body, VLLM))[0]
+            return (await find_dialect(asking(client), body, VLLM))[0]
 
         with make() as fake:
             return run_with_client(fake, tmp_path / make.__name__, find)
@@ -75,7 +81,7 @@ def test_the_combination_that_will_be_sent_is_asked(tmp_path: Path) -> None:
 
 def test_a_request_that_no_dialect_mends_is_refused(tmp_path: Path) -> None:
     async def find(client: Client) -> None:
-        await find_dialect(client, BODY, VLLM)
+        await find_dialect(asking(client), BODY, VLLM)
 
     with FakeEndpoint() as fake:
         fake.misbehave = lambda number: 400

@@ -3,7 +3,7 @@
 Documentation: https://platform.openai.com/docs/api-reference/chat/create and
 https://developers.openai.com/api/docs/guides/latest-model (parameter compatibility), read 2026-11-30; the texts of
 refusals are those that users of `gpt-5-mini` and `gpt-5.4` report. A reasoning model refuses `max_tokens`, a
-temperature other than 1 and `stop`; it shows no thoughts, but counts them.
+temperature other than 1, `stop`, and a limit that its thoughts use up; it shows no thoughts, but counts them.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class OpenAIReasoning(ThinkingEndpoint, OpenAIChat):
             text = f"Unsupported value: 'temperature' does not support {heat} with this model. "
             text += "Only the default (1) value is supported."
             return error(400, text, param="temperature", code="unsupported_value")
+        if self.cuts(body):
+            text = "Could not finish the message because max_tokens or model output limit was reached. "
+            return error(400, text + "Please try again with higher max_tokens.")
         return super().refuse_value(body)
-
-    def message(self, body: Body, text: str) -> Body:
-        return {"content": "" if self.cuts(body) else text, "refusal": None}
 
     def usage(self, body: Body, text: str) -> Body:
         counted = super().usage(body, text)

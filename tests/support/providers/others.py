@@ -70,6 +70,22 @@ class InlineThinking(ThinkingEndpoint):
     def seen(self, body: Body) -> Body:
         return {name: value for name, value in body.items() if name not in VLLM_FIELDS}
 
+    begin = "<think>\n"
+
     def message(self, body: Body, text: str) -> Body:
-        thoughts = f"<think>\n{self.thoughts}"
+        thoughts = f"{self.begin}{self.thoughts}"
         return {"content": thoughts[: self.limit(body)] if self.cuts(body) else f"{thoughts}\n</think>\n\n{text}"}
+
+
+class TemplatedThinking(InlineThinking):
+    """The same where the chat template writes what begins the thoughts, as that of Qwen3-Thinking does."""
+
+    begin = ""
+
+
+class Magistral(ThinkingEndpoint, Mistral):
+    """Mistral's thinking models: the content is a list of parts (https://docs.mistral.ai/capabilities/reasoning)."""
+
+    def message(self, body: Body, text: str) -> Body:
+        thoughts = {"type": "thinking", "thinking": [{"type": "text", "text": self.thoughts}]}
+        return {"content": [thoughts, *([] if self.cuts(body) else [{"type": "text", "text": text}])]}
