@@ -177,7 +177,7 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
     saved = RunFolder.open(options["resume"]).settings()
     limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
     prices = with_prices(saved.limits, options["price"])
-    own = {name: options[name] for name in RESUMABLE if name in chosen} | options["keys"]
+    own = {name: options[name] for name in RESUMABLE if name in chosen - {*KEYS}} | options["keys"]
     return replace(saved, **own, limits=replace(prices, **limits))
 
 

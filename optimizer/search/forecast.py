@@ -51,7 +51,7 @@ def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
     if not able.structured and program is None:
         yield "the endpoint does not constrain outputs: typed replies are checked instead"
     if spoken := str(able.dialect):
-        yield f"the endpoint takes requests of its own form: {spoken}"
+        yield f"requests as the endpoint takes them: {spoken}"
     if not able.dialect.temperature:
         draws = f"the mean of {opened.draws} is its score" if opened.draws > 1 else "--draws N asks each row N times"
         yield f"its replies are samples, so that a row's score differs from call to call: {draws}"

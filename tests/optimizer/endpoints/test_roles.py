@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_money_needs_the_judges_price(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="needs the price of the judge"):
             optimize(SearchSettings(**{**settings.to_json(), "layouts": (), **paid}), runs=tmp_path, output=None)
     assert not fake.calls
+
+
+def test_a_resumed_run_keeps_the_keys_and_prices_that_are_not_given(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos, key="k") as fake:
+        extra = ["--api-key-env", "MY_KEY", "--price", "1,1", "--price", "proposer=2,2", "--max-calls", "260"]
+        done = run(command(fake, tmp_path, *extra), tmp_path, MY_KEY="k")
+        folder = max((tmp_path / "runs").iterdir())
+        resume = [sys.executable, "-m", "optimizer", "--resume", str(folder), "--max-calls", "300"]
+        again = run([*resume, "--price", "judge=3,3", "--api-key-env", "proposer=OTHER"], tmp_path, MY_KEY="k")
+    assert done.returncode == again.returncode == 0, done.stderr + again.stderr
+    assert "USD in all (" in again.stdout
 
 
 @pytest.mark.parametrize("given", [["--price", "teacher=1,1"], ["--price", "1"], ["--api-key-env", "judge=X"]])

@@ -150,6 +150,33 @@ def test_no_call_goes_beyond_a_limit(tmp_path: Path) -> None:
     assert sum(fake.calls.values()) <= 5
 
 
+def test_an_equal_request_of_a_part_that_is_used_up_does_not_end_another_part(tmp_path: Path) -> None:
+    """Two parts ask the same; the first waits for its place, and its allowance is used up meanwhile."""
+
+    async def ask_both(client: Client) -> list[Any]:
+        poor, rich = client.paid_by(Allowance(Limits(calls=0))), client.paid_by(Allowance())
+        asked = (part.complete(request("same"), "task") for part in (poor, rich))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with FakeEndpoint() as fake:
+        refused, answered = run_with_client(fake, tmp_path, ask_both)
+    assert isinstance(refused, LimitReached) and answered.text == "same"
+
+
+def test_who_joins_a_request_that_is_cancelled_asks_itself(tmp_path: Path) -> None:
+    async def ask_both(client: Client) -> str:
+        first = asyncio.create_task(client.complete(request("same"), "task"))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(client.complete(request("same"), "task"))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        return (await second).text
+
+    with FakeEndpoint() as fake:
+        fake.delay_s = 0.5
+        assert run_with_client(fake, tmp_path, ask_both) == "same"
+
+
 def test_the_models_of_an_endpoint_are_listed() -> None:
     with FakeEndpoint() as fake:
         assert [model["id"] for model in asyncio.run(served_models(Endpoint(fake.base_url, "w")))] == ["fake"]

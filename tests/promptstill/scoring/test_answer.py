@@ -16,7 +16,10 @@ from tests.support.fake import FakeEndpoint
 from tests.support.tasks import ANSWER, ANSWER_INPUTS
 
 PROMPT = build_prompt(ANSWER, "json", "Answer.")
-ALTER_REQUESTS = {"promptstill/scoring/probe.py", "distill/verdict/adapter_check.py"}
+ALTER_REQUESTS = {
+    *("promptstill/scoring/probe.py", "optimizer/measure/subject.py"),  # to find out what an endpoint takes
+    "distill/verdict/adapter_check.py",
+}
 
 
 def answered(fake: FakeEndpoint, folder: Path) -> ModelAnswer:

@@ -23,6 +23,7 @@ from promptstill.errors import ReplyError
 from promptstill.task.judge import judge_paid_by, read_mark
 from tests.support import ROOT
 from tests.support.fake import Body, FakeEndpoint
+from tests.support.providers.openai import OpenAIReasoning
 
 MARKS = [
     ("Right in substance.\nScore: 7", 0.7),
@@ -95,6 +96,24 @@ def test_a_review_is_the_mark_and_the_reply_without_its_thinking(make_judge: Cal
 def test_a_refused_key_is_reported(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
     with FakeEndpoint(key="other") as fake, pytest.raises(UserError, match="refused the API key"):
         make_judge(fake).mark("q")
+
+
+def test_many_questions_at_once_find_out_what_the_endpoint_takes_and_are_all_paid(
+    make_judge: Callable[[FakeEndpoint], Judge],
+) -> None:
+    with OpenAIReasoning(lambda body: "Score: 7", model="judge") as fake:
+        fake.delay_s = 0.1
+        judge, allowance = make_judge(fake), Allowance()
+
+        def mark(number: int) -> float:
+            with judge_paid_by(allowance):
+                return judge.mark(f"question {number}")
+
+        with ThreadPoolExecutor(16) as pool:
+            marks = list(pool.map(mark, range(48)))
+    assert marks == [0.7] * 48
+    assert len(fake.bodies) == allowance.judge_cost.calls < 48 + 2 * 16, "what is answered is paid for"
+    assert all("max_completion_tokens" in body for body in fake.bodies)
 
 
 def test_each_run_counts_the_questions_that_it_paid_for(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
