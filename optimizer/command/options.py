@@ -35,7 +35,7 @@ task_options = with_options(
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
     option(
         TASK, "--api-key-env", rare=True, multiple=True, metavar="[proposer=]NAME",
-        help="Variable that holds its key, or the proposer's.  [default: OPENAI_API_KEY]",
+        help="Variable with the key, or proposer's.  [default: OPENAI_API_KEY]",
     ),
     *engine_options(TASK),
     option(
@@ -55,8 +55,8 @@ search_options = with_options(
         help=f"Only {one_of(LAYOUTS)}; may be repeated.",
     ),
     option(
-        SEARCH, "--proposer", metavar="MODEL[@URL]",
-        help="Who proposes instructions; none for nobody.  [default: the model]",
+        SEARCH, "--proposer", metavar="MODEL",
+        help="Proposes instructions: NAME[@URL], or none.  [default: the model]",
     ),
     option(
         SEARCH, "--proposals", rare=True, type=click.IntRange(0, 100), metavar="N", default=4, show_default=True,
