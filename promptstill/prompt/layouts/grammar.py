@@ -45,8 +45,8 @@ def json_form(task: Task) -> dict[str, Any] | None:
 
 
 def is_json(field: Field) -> bool:
-    """Whether the values of an output are JSON that no one-line pattern describes."""
-    return not field.is_text and field.regex is None
+    """Whether the values of an output are JSON that may take several lines: a list, or what no pattern describes."""
+    return not field.is_text and (field.regex is None or field.type.get("type") == "array")
 
 
 def output_grammar(task: Task, layout: Layout, reply: ReplyFormat) -> dict[str, Any] | None:

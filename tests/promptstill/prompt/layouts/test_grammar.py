@@ -43,3 +43,17 @@ def test_json_that_nothing_constrains_may_have_several_lines(layout: Layout) -> 
     assert build_prompt(with_pattern, layout, "S").decoding.stop == ["\n"]
     assert build_prompt(constrained, layout, "S").decoding.stop == []
     assert build_prompt(constrained, layout, "S", reasoning=True).decoding.stop == ["\n\n"]
+
+
+class Colours(dspy.Signature):
+    """Name the colours."""
+
+    text: str = dspy.InputField()
+    colours: list[str] = dspy.OutputField()
+
+
+def test_a_list_that_nothing_constrains_may_have_several_lines_too() -> None:
+    free = build_prompt(Task(Colours, "m", 32, structured=False), "chat", "S")
+    assert free.decoding.stop == ["\n\nText:"]
+    assert free.parse('```json\n[\n  "red",\n  "blue"\n]\n```') == {"colours": ["red", "blue"]}
+    assert build_prompt(Task(Colours, "m", 32), "chat", "S").decoding.stop == ["\n"]
