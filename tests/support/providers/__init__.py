@@ -1,4 +1,5 @@
-"""Endpoints in this process that behave as a provider's documentation says: they refuse what the real ones refuse.
+"""Endpoints in this process that behave as providers do: they refuse what the real ones are known to refuse.
 
-Each file names the documentation and the day on which it was read. They answer by a function, as `FakeEndpoint` does.
+Each file names its sources, the day on which they were looked up, and what is assumed. They answer by a function, as
+`FakeEndpoint` does.
 """

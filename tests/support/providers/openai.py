@@ -1,9 +1,10 @@
 """OpenAI's chat completions: a chat model, and a reasoning model.
 
-Documentation: https://platform.openai.com/docs/api-reference/chat/create and
-https://developers.openai.com/api/docs/guides/latest-model (parameter compatibility), read 2026-11-30; the texts of
-refusals are those that users of `gpt-5-mini` and `gpt-5.4` report. A reasoning model refuses `max_tokens`, a
-temperature other than 1, `stop`, and a limit that its thoughts use up; it shows no thoughts, but counts them.
+Sources, looked up on 2026-11-30. The API reference (https://platform.openai.com/docs/api-reference/chat/create), as
+others quote it: `max_tokens` "is not compatible with o1 series models", `stop` is "not supported with latest reasoning
+models". Users' reports for the texts of refusals: `max_tokens` by gpt-5.4 (2026-04) and by Azure's gpt-5.1 (2026-07),
+`temperature` by gpt-5-mini, a limit that thoughts use up. Assumed: that `logprobs` and `logit_bias` are refused in the
+same words, and how strict schemas are refused. A reasoning model shows no thoughts, but counts them.
 """
 
 from __future__ import annotations

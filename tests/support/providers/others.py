@@ -1,9 +1,11 @@
 """Mistral, Ollama, LM Studio, gateways, and vLLM with a model that thinks.
 
-Documentation, read 2026-11-30: https://docs.mistral.ai/api (requests are checked; what is not known is
-`extra_forbidden`, with status 422), https://docs.ollama.com/api/openai-compatibility and https://lmstudio.ai/docs/app/api/endpoints/openai
-(unknown fields are ignored), https://docs.vllm.ai/en/v0.26.0/features/reasoning_outputs/ (thoughts in `reasoning`;
-before, `reasoning_content`).
+Sources, looked up on 2026-11-30. Mistral: users' reports of status 422 with `extra_forbidden` (2025-12, 2026-02), and
+https://docs.mistral.ai/resources/cookbooks/mistral-reasoning for replies that are lists of blocks. Ollama: the fields
+listed at https://docs.ollama.com/api/openai-compatibility. LM Studio:
+https://lmstudio.ai/docs/advanced/structured-output. vLLM:
+https://docs.vllm.ai/en/v0.26.0/features/reasoning_outputs/ (thoughts in `reasoning`; before, `reasoning_content`).
+Assumed: that Ollama and LM Studio ignore fields that they do not list, and which fields Mistral knows besides.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ class TemplatedThinking(InlineThinking):
 
 
 class Magistral(ThinkingEndpoint, Mistral):
-    """Mistral's thinking models: the content is a list of parts (https://docs.mistral.ai/capabilities/reasoning)."""
+    """Mistral's thinking models: the content is a list of blocks."""
 
     def message(self, body: Body, text: str) -> Body:
         thoughts = {"type": "thinking", "thinking": [{"type": "text", "text": self.thoughts}]}
