@@ -17,7 +17,6 @@ UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 KINDS = ("requests", "tokens")  # of the usual headers, x-ratelimit-remaining-requests and so on
 # Of Qwen, DeepSeek and others; of Magistral.
 THOUGHTS_BEGIN = re.compile(r"\s*(?:<think>|\[THINK\])")
-THOUGHTS_BEGIN_ANYWHERE = re.compile(r"<think>|\[THINK\]")
 THOUGHTS_END = re.compile(r"</think>|\[/THINK\]")
 EPOCH_S, EPOCH_MS = 1e9, 1e11  # numbers above these are times, no seconds to wait
 
@@ -51,10 +50,10 @@ def read_completion(text: str, seconds: float) -> Completion:
         of_prompt, of_reply = (usage.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
         message = choice["message"]
         content, parts = read_content(message.get("content") or "")
-        inline, text = split_thoughts(content)
+        inline, answer = split_thoughts(content)
         beside = message.get("reasoning") or message.get("reasoning_content") or parts
         completion = Completion(
-            text=text.lstrip() if beside else text,
+            text=answer.lstrip() if beside else answer,
             finish_reason=choice.get("finish_reason") or "",
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             cached_tokens=int(of_prompt.get("cached_tokens") or 0),
@@ -88,7 +87,7 @@ def split_thoughts(text: str) -> tuple[str, str]:
     opened, closed = THOUGHTS_BEGIN.match(text), THOUGHTS_END.search(text)
     if closed is None:
         return (text[opened.end() :].strip() or opened[0].strip(), "") if opened else ("", text)
-    if opened is None and THOUGHTS_BEGIN_ANYWHERE.search(text):
+    if opened is None and THOUGHTS_BEGIN.search(text):
         return "", text
     return text[opened.end() if opened else 0 : closed.start()].strip(), text[closed.end() :].lstrip()
 

@@ -107,12 +107,14 @@ class FakeEndpoint:
         self.calls[json.dumps(body, sort_keys=True)] += 1
         self.bodies.append(body)
         body = self.seen(body)
-        text = "" if self.loses(self.requests) else self.answer(body)
+        lost = self.loses(self.requests)
+        text = "" if lost else self.answer(body)
         message = {"role": "assistant", **self.message(body, text)}
         choice = {"index": 0, "message": message, "finish_reason": self.end(body)}
-        return web.json_response(
-            {"id": "x", "object": "chat.completion", "choices": [choice], **self.usage(body, text)}
-        )
+        counted = self.usage(body, text)
+        if lost:
+            counted["usage"]["completion_tokens"] = 0
+        return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], **counted})
 
     def refuse(self, body: Body) -> web.Response | None:
         """What a request is refused with; None where it is answered."""
@@ -133,7 +135,7 @@ class FakeEndpoint:
     def usage(self, body: Body, text: str) -> Body:
         """The fields of an answer that count its tokens."""
         length = len(json.dumps(body["messages"])) // 4 + self.markup(body)
-        usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + bool(text), "total_tokens": length}
+        usage = {"prompt_tokens": length, "completion_tokens": len(text) // 4 + 1, "total_tokens": length}
         return {"usage": usage}
 
     def markup(self, body: Body) -> int:
