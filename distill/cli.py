@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from distill.command.options import instead, student, task, teacher
+from promptstill.command.asking import SOURCE
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command
 from promptstill.errors import UserError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:  # they load aiohttp and tokenizers
     from distill.verdict.verdict import DistillVerdict
 
 WAIT_S = 2.0
-SOURCE = ("base_url", "api_key_env", "window", "patience", "vllm_args", "gpu_memory")  # what ModelSource takes
 EXAMPLES = """
 distill --from-prompt best.json           # after: optimize recipes/qa.py
 distill --from-prompt best.json --unlabelled more.jsonl -m 2 --search 8

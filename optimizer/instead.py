@@ -11,12 +11,12 @@ import click
 from rich.console import Console
 
 from optimizer.command.values import LIMITS, split_targets, to_limits, to_parameters
+from promptstill.command.asking import SOURCE
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
 from promptstill.task.scaffold import write_scaffold, write_shipped
 
-SOURCE = ("base_url", "api_key_env", "window", "patience", "vllm_args", "gpu_memory")  # what ModelSource takes
 # What goes with --label-next; the run has its own arguments for vLLM.
 ASKED = ("base_url", "api_key_env", "window", "patience", "gpu_memory")
 WITH_LABELS = {"label_next", "targets", "rows", "runs", "output", "price", *ASKED, *LIMITS}

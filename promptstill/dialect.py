@@ -36,6 +36,11 @@ class Dialect(BaseModel):
         """Whether a reply is cut on our side: a stop would also end the thoughts of a model that thinks."""
         return not self.stop or self.thinking_tokens > 0
 
+    @property
+    def in_prompt(self) -> Dialect:
+        """As a prompt keeps it: whether it asks for JSON is said by its own `response_format`."""
+        return self.model_copy(update={"json_mode": None})
+
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A request, written for vLLM, as this endpoint takes it."""
         sent = dict(body)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from promptstill.command.asking import asking_options
 from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.command.rivals import rival_options
-from promptstill.endpoint.endpoint import PATIENCE_S
 
 TASK, TEACHER, STUDENT, INSTEAD = "What to distil", "The teacher", "The student", "Instead of distilling"
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -40,14 +40,7 @@ teacher = with_options(
         TEACHER, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
         help="Environment variable that holds its key.",
     ),
-    option(
-        TEACHER, "--window", rare=True, type=click.IntRange(1, 4096), metavar="N", default=64, show_default=True,
-        help="Requests in flight.",
-    ),
-    option(
-        TEACHER, "--patience", rare=True, type=click.FloatRange(1), metavar="SECONDS", default=PATIENCE_S,
-        show_default=True, help="Give up when nobody was answered for so long.",
-    ),
+    *asking_options(TEACHER),
     option(
         TEACHER, "--unlabelled", type=FILE, metavar="ROWS.jsonl", help="More rows, without labels, for it to answer."
     ),

@@ -8,10 +8,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from optimizer.command.values import FoldCount
+from promptstill.command.asking import asking_options
 from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
 from promptstill.command.rivals import rival_options
-from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.task.shipped import shipped_recipes, subject
 from promptstill.text import one_of
@@ -77,17 +77,10 @@ search_options = with_options(
         SEARCH, "--price", rare=True, multiple=True, metavar="[ROLE=]IN,OUT",
         help="USD per million prompt and reply tokens; ROLE: proposer or judge.",
     ),
-    option(
-        SEARCH, "--window", rare=True, type=click.IntRange(1, 4096), metavar="N", default=64, show_default=True,
-        help="Requests in flight.",
-    ),
+    *asking_options(SEARCH),
     option(
         SEARCH, "--draws", rare=True, type=click.IntRange(1, 100), metavar="N", default=1, show_default=True,
         help="Ask each row N times, where replies are samples.",
-    ),
-    option(
-        SEARCH, "--patience", rare=True, type=click.FloatRange(1), metavar="SECONDS", default=PATIENCE_S,
-        show_default=True, help="Give up when nobody was answered for so long.",
     ),
     option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
     option(

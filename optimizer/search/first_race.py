@@ -31,9 +31,8 @@ def calls_by_cost(allowance: Allowance, study: StoredStudy, worker: int, *, judg
     """
     found = []
     for limit, left in allowance.calls_left().items():
-        if (judged or limit.kind != "calls") and math.isfinite(
-            left
-        ):  # infinite: no time has passed that tells a call's
+        # Infinite: no time has passed that tells a call's.
+        if math.isfinite(left) and (judged or limit.kind != "calls"):
             topic = f"calls of the first race of {worker}, {limit}"
             found.append(int(study.first_note(topic, str(int(task_calls(allowance) + left)))))
     return found

@@ -171,7 +171,7 @@ class Prompt(FrozenModel):
 
     def asked_of(self, model: str, markers: Sequence[str], dialect: Dialect) -> Prompt:
         """The same prompt for another model, with its chat markers and what its endpoint takes."""
-        decoding = self.decoding.model_copy(update={"dialect": dialect.model_copy(update={"json_mode": None})})
+        decoding = self.decoding.model_copy(update={"dialect": dialect.in_prompt})
         return self.model_copy(update={"model": model, "markers": list(markers), "decoding": decoding})
 
     def request(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def choose_decoding(task: Task, layout: Layout, reply: ReplyFormat) -> Decoding:
         stop=[] if grammar and "json" in grammar else stop,
         structured=grammar,
         response_format=json_form(task) if reply.style == "json" else None,
-        dialect=task.dialect.model_copy(update={"json_mode": None}),  # response_format says it
+        dialect=task.dialect.in_prompt,
     )
 
 
