@@ -201,8 +201,8 @@ class Allowance:
         return {"roles": roles, "total": asdict(self.total), "reused": self.reused, **usd}
 
     def _used(self, calls: int) -> dict[Limit, float]:
-        """What so many calls and the held ones bring each limit to."""
-        share = (calls + self.held) / max(calls, 1)
+        """What so many calls and the held ones bring each limit to, those to come at the mean cost so far."""
+        share = (calls + self.held) / max(self.total.calls, 1)
         judged = 1 + self.judge_cost.calls / max(self.total.calls, 1)  # calls in all to each of the run's own
         used: dict[Kind, float] = {
             "calls": (calls + self.held) * judged,

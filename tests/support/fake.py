@@ -108,13 +108,16 @@ class FakeEndpoint:
         self.bodies.append(body)
         body = self.seen(body)
         lost = self.loses(self.requests)
-        text = "" if lost else self.answer(body)
+        return web.json_response(self.completion(body, "" if lost else self.answer(body), lost=lost))
+
+    def completion(self, body: Body, text: str, *, lost: bool) -> Body:
+        """The answer that holds a reply."""
         message = {"role": "assistant", **self.message(body, text)}
         choice = {"index": 0, "message": message, "finish_reason": self.end(body)}
         counted = self.usage(body, text)
         if lost:
             counted["usage"]["completion_tokens"] = 0
-        return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], **counted})
+        return {"id": "x", "object": "chat.completion", "choices": [choice], **counted}
 
     def refuse(self, body: Body) -> web.Response | None:
         """What a request is refused with; None where it is answered."""
