@@ -25,6 +25,11 @@ TABLE = "model_prices_and_context_window_backup.json"
 AZURE = "azure"  # whose names are the user's own deployments
 CHAT_MODES = ("chat", "responses")
 PACKAGES = {"bedrock": "boto3", "sagemaker": "boto3", "vertex_ai": "google.auth"}  # which LiteLLM asks for
+KEY_NAMES = {  # of providers that are entered otherwise than by PROVIDER_API_KEY
+    "bedrock": "AWS_ACCESS_KEY_ID",
+    "sagemaker": "AWS_ACCESS_KEY_ID",
+    "vertex_ai": "GOOGLE_APPLICATION_CREDENTIALS",
+}
 OWN_KEY = "OPENAI_API_KEY"  # the default of --api-key-env; a provider's own variable stands instead of it
 
 
@@ -117,7 +122,8 @@ def hosted_key(url: str, key_name: str) -> tuple[str | None, str]:
     """The key that LiteLLM is handed, None where it reads the provider's own variables, and the variable to name."""
     if key_name != OWN_KEY:
         return os.environ.get(key_name), key_name
-    return None, f"{url.removeprefix(SCHEME).upper()}_API_KEY"
+    provider = url.removeprefix(SCHEME)
+    return None, KEY_NAMES.get(provider, f"{provider.upper()}_API_KEY")
 
 
 def require_access(name: str, url: str, key_name: str) -> None:

@@ -80,6 +80,7 @@ def test_a_providers_own_variable_has_the_key_unless_another_is_named(monkeypatc
     monkeypatch.setenv("MY_KEY", "mine")
     assert hosted_key("litellm://anthropic", "OPENAI_API_KEY") == (None, "ANTHROPIC_API_KEY")
     assert hosted_key("litellm://anthropic", "MY_KEY") == ("mine", "MY_KEY")
+    assert hosted_key("litellm://bedrock", "OPENAI_API_KEY") == (None, "AWS_ACCESS_KEY_ID")
     with pytest.raises(UserError, match="no key for") as raised:
         require_access(CLAUDE, "litellm://anthropic", "NO_SUCH_KEY")
     assert "NO_SUCH_KEY" in raised.value.why
