@@ -43,8 +43,8 @@ def llama_server() -> Iterator[str]:
     """The address of llama.cpp's server, while the block runs."""
     port = free_port()
     command = [sys.executable, "-c", SERVER, str(_gguf_path()), str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, **quiet) as process:
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere) as process:
         try:
             wait_for(f"http://127.0.0.1:{port}/health", process)
             yield f"http://127.0.0.1:{port}/v1"
