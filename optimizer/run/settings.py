@@ -16,12 +16,13 @@ from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
+from promptstill.task.judge import JudgeAt, judges_at, to_judge
 from promptstill.task.metrics.whole import SplitMetric
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
 RESUMABLE = (
-    *("base_url", "api_key_env", "proposer_key_env", "window", "patience", "gpu_memory", "trials"),
+    *("base_url", "api_key_env", "proposer_key_env", "judge_key_env", "window", "patience", "gpu_memory", "trials"),
     *("dspy", "rivals", "embeddings", "limits"),
 )
 
@@ -34,6 +35,7 @@ class SearchSettings:
     dspy: whether test has a row of DSPy's default.
     proposer: `MODEL` at the same endpoint or `MODEL@URL`; None is the model itself, `none` proposes nothing. Its key is
     the model's where proposer_key_env names no other.
+    judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
@@ -49,6 +51,8 @@ class SearchSettings:
     api_key_env: str = "OPENAI_API_KEY"
     proposer: str | None = None
     proposer_key_env: str | None = None
+    judge: str | None = None
+    judge_key_env: str | None = None
     proposals: int = 4
     layouts: tuple[Layout, ...] = ()
     trials: int = 16
@@ -95,6 +99,11 @@ class SearchSettings:
         return (name, ModelSource(url, key, self.window, self.patience)) if url else None
 
     @property
+    def judge_at(self) -> JudgeAt | None:
+        """The judge in place of the recipe's. Raises `UserError`."""
+        return to_judge(self.judge, self.judge_key_env, self.api_key_env)
+
+    @property
     def embedder(self) -> Embedder | None:
         """Who embeds the inputs for a rival; None for nobody. Raises `UserError`."""
         return to_embedder(self.embeddings, self.api_key_env) if self.rivals and self.embeddings else None
@@ -103,7 +112,8 @@ class SearchSettings:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
         deal: dict[str, Any] = {"split_seed": self.split_seed, "folds": self.folds, "drop_leaks": self.drop_leaks}
-        opened = open_task(self.recipe, self.parameters, model=self.model, **deal)
+        with judges_at(self.judge_at):
+            opened = open_task(self.recipe, self.parameters, model=self.model, **deal)
         if self.draws > 1 and (opened.program or isinstance(opened.recipe.metric, SplitMetric)):
             what = "the recipe of a program" if opened.program else "a metric of the whole split"
             raise UserError(f"--draws goes not with {what}.", "Its rows are asked once each.", "Leave --draws out.")
@@ -124,12 +134,7 @@ class SearchSettings:
         check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
-        if self.limits.usd is not None and not any(self.limits.price) and not self.limits.role_prices:
-            raise UserError(
-                "--max-usd needs prices.",
-                "Without them no call costs anything.",
-                "Add --price PROMPT,COMPLETION in USD per million tokens, such as --price 0.15,0.60.",
-            )
+        self.limits.check()
 
 
 def changed_error(names: list[str]) -> UserError:
