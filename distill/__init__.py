@@ -34,11 +34,11 @@ def distill(
     """Distil a prompt into a small model, as the command does; also from a notebook, inside a running event loop.
 
     settings: what to train and on what, `DistillSettings(from_prompt="best.json")`. With `resume`, a distillation's
-    folder, it goes on with the settings that it began with; a finished one is only read again.
+    folder, it goes on with the settings that it began with, or with these and other limits; a finished one is read.
     output: the folder of a new distillation. listener: hears events (promptstill.events) as the work goes on.
 
-    Raises `UserError` (a mistake in prompt, recipe, rows or settings) and `InfrastructureError` (engine, endpoint,
-    memory, disk).
+    Raises `UserError` (a mistake in prompt, recipe, rows or settings), `InfrastructureError` (engine, endpoint, memory,
+    disk), and `LimitReached` (promptstill.endpoint.allowance) where a limit ends it before there is a result.
     """
     from distill.launch import run_distillation
 

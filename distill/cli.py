@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from distill.command.options import instead, student, task, teacher
 from promptstill.command.asking import SOURCE
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command
+from promptstill.command.limits import LIMITS, changed_limits, to_limits
+from promptstill.command.roles import to_keys
+from promptstill.endpoint.allowance import JUDGE, LimitReached
 from promptstill.errors import UserError
 from promptstill.shell import command_line, short_path
 
@@ -22,13 +26,16 @@ if TYPE_CHECKING:  # they load aiohttp and tokenizers
     from distill.verdict.verdict import DistillVerdict
 
 WAIT_S = 2.0
+ROLES = (JUDGE,)  # those with a price beside the teacher's
+KEYS = {"api_key_env": "OPENAI_API_KEY", "teacher_key_env": None, "judge_key_env": None}
+KEY_SETTINGS = {"": "api_key_env", "teacher": "teacher_key_env", JUDGE: "judge_key_env"}
 EXAMPLES = """
 distill --from-prompt best.json           # after: optimize recipes/qa.py
 distill --from-prompt best.json --unlabelled more.jsonl -m 2 --search 8
 distill --resume distilled                # after a stop
 """
 CODES = (
-    ("0", "done, whatever the verdict says"),
+    ("0", "done, whatever the verdict says; also when a limit ended it"),
     ("1", "an engine, endpoint, memory or disk failed"),
     ("2", "a mistake in prompt, recipe, rows or options"),
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
@@ -51,23 +58,37 @@ def distill(context: click.Context, /, **options: Any) -> None:
         raise UserError("Which prompt?", "distill takes --from-prompt best.json, or --resume FOLDER.", "")
     if options["resume"]:
         refuse_changes(context)
-    work(options)
+    given = click.core.ParameterSource.COMMANDLINE
+    work(options, {name for name in options if context.get_parameter_source(name) == given})
 
 
 def refuse_changes(context: click.Context) -> None:
-    """--resume takes no other option: a distillation goes on with the settings that it began with."""
+    """--resume takes no other option than limits: a distillation goes on with the settings that it began with."""
     given = click.core.ParameterSource.COMMANDLINE
     chosen = [p for p in context.command.params if p.name and context.get_parameter_source(p.name) == given]
-    others = [parameter.opts[0] for parameter in chosen if parameter.name != "resume"]
+    others = [parameter.opts[0] for parameter in chosen if parameter.name not in ("resume", "price", *LIMITS)]
     if others:
         raise UserError(
-            f"--resume takes no other option, not {', '.join(others)}.",
+            f"--resume takes no other option than limits, not {', '.join(others)}.",
             "A distillation goes on with the settings that it began with.",
             "Leave it out, or start a new one in another folder with -o.",
         )
 
 
-def work(options: dict[str, Any]) -> None:
+def resumed_settings(options: dict[str, Any], chosen: set[str]) -> DistillSettings:
+    """A distillation's settings, with the limits that the command line changes."""
+    from distill.folder import DistilledFolder
+
+    _, settings = DistilledFolder.open(options["resume"])
+    return replace(settings, limits=changed_limits(settings.limits, to_own(options), chosen, ROLES))
+
+
+def to_own(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the teacher's price as that of the model itself."""
+    return options | {"price": [text.removeprefix("teacher=") for text in options["price"]]}
+
+
+def work(options: dict[str, Any], chosen: set[str]) -> None:
     """Distil, and show the result. Of several processes of a launch, all but the first only train."""
     from distill.launch import run_distillation
     from promptstill.command.listeners import terminal_listener
@@ -75,9 +96,12 @@ def work(options: dict[str, Any]) -> None:
     if int(os.environ.get("RANK", "0")) > 0:
         train_beside(options["resume"] or options["output"])
         return
-    settings = None if options["resume"] else to_settings(options)
+    settings = resumed_settings(options, chosen) if options["resume"] else to_settings(options)
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:
-        done = run_distillation(settings, options["resume"], options["output"], listener)
+        try:
+            done = run_distillation(settings, options["resume"], options["output"], listener)
+        except LimitReached:
+            return  # said already, with the way to go on
     show(done.folder.path, done.verdict, done.settings.seed, done.best_path)
 
 
@@ -121,7 +145,8 @@ def train_beside(path: Path) -> None:
     """Another process of `accelerate launch`: waits for the first one's training rows, then trains with it."""
     from distill.folder import DistilledFolder
     from distill.plan import plan_distillation
-    from distill.teach.teaching import TEACHER, load_teacher_data
+    from distill.teach.teacher import TEACHER
+    from distill.teach.teaching import load_teacher_data
     from distill.training import StudentTraining
     from promptstill.events import silent, teller
 
@@ -149,20 +174,22 @@ def to_settings(options: dict[str, Any]) -> DistillSettings:
         targets=modules,
         **{n: options[n] for n in ("alpha", "rslora", "lr", "epochs", "batch", "precision", "seed")},
     )
-    paths: dict[str, Any] = {
-        name: str(options[name]) if options[name] else None for name in ("teacher", "recipe", "unlabelled")
-    }
+    paths: dict[str, Any] = {name: str(options[name]) if options[name] else None for name in ("recipe", "unlabelled")}
+    keys: dict[str, Any] = KEYS | to_keys(options["api_key_env"], KEY_SETTINGS)
+    options = options | {"api_key_env": keys.pop("api_key_env")}
     return DistillSettings(
         from_prompt=str(options["from_prompt"]),
         source=ModelSource(**{name: options[name] for name in SOURCE}),
         rules=FilterRules(min_score=options["keep"], max_per_row=options["max_per_row"], gold=options["gold"]),
         hyper=hyper,
         gold_arm=not options["no_gold_arm"],
+        limits=to_limits(to_own(options), ROLES),
         **paths,
+        **keys,
         **{
             name: options[name]
             for name in (
-                *("student", "k", "temperature", "drop_leaks", "layout", "search"),
+                *("teacher", "judge", "student", "k", "temperature", "drop_leaks", "layout", "search"),
                 *("merge", "rivals", "embeddings", "seed"),
             )
         },

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.settings import DistillSettings
+from promptstill.endpoint.allowance import JUDGE
+from promptstill.endpoint.store import Total
 from promptstill.endpoint.stores import file_url
 from promptstill.errors import UserError
 from promptstill.files import read_json, write_json
@@ -29,6 +31,7 @@ from promptstill.task.examples import Example
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 VERSION = "schema_version"
+SPENT = "spent"  # the step that has what was paid, by role
 
 
 class DistilledFolder:
@@ -52,8 +55,12 @@ class DistilledFolder:
         cls.refuse_occupied(path)
         folder = cls(path)
         folder.logs_dir.mkdir(parents=True)
-        write_json(folder.settings_path, {VERSION: SCHEMA_VERSION, **settings.to_json()})
+        folder.write_settings(settings)
         return folder
+
+    def write_settings(self, settings: DistillSettings) -> None:
+        """The settings by which a later --resume goes on."""
+        write_json(self.settings_path, {VERSION: SCHEMA_VERSION, **settings.to_json()})
 
     @classmethod
     def refuse_occupied(cls, path: Path) -> None:
@@ -99,6 +106,11 @@ class DistilledFolder:
         """The stored result of the step `name`; None where it has not finished."""
         path = self.work_dir / f"{name}.json"
         return read_json(path) if path.is_file() else None
+
+    def judge_cost(self) -> Total | None:
+        """What the judge cost in earlier parts; its replies are not in calls.db, but in the user's cache."""
+        cost = (self.read_step(SPENT) or {}).get("roles", {}).get(JUDGE)
+        return Total(**cost) if cost else None
 
     def write_step(self, name: str, result: Any) -> None:
         """Store a finished step's result, which may hold replies, for a later --resume."""

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.artifact import write_result
+from distill.budget import limit_line
 from distill.folder import DistilledFolder
 from distill.pipeline import Steps
 from distill.plan import DistillPlan, plan_distillation
 from distill.settings import DistillSettings
 from distill.verdict.verdict import DistillVerdict
 from promptstill.command.exits import run_async
+from promptstill.endpoint.allowance import LimitReached
 from promptstill.errors import UserError
-from promptstill.events import Listener, teller
+from promptstill.events import Listener, Say, teller
 from promptstill.files import read_json
 from promptstill.shell import command_line
+from promptstill.task.metrics.apply import refuse_unpriced_judge
 from promptstill.text import plural
 
 
@@ -35,7 +38,9 @@ def run_distillation(
     """See `distill.distill`."""
     say = teller(listener)
     if resume is not None:
-        folder, settings = DistilledFolder.open(resume)
+        folder, begun = DistilledFolder.open(resume)
+        settings = settings or begun
+        settings.refuse_changes(begun)
         if folder.finished:  # nothing is measured again: the machine may be in another state
             say(f"{folder.path} is finished; this is its result.")
             verdict = DistillVerdict.from_json(read_json(folder.verdict_path))
@@ -44,23 +49,42 @@ def run_distillation(
         DistilledFolder.refuse_occupied(output)
     else:
         raise UserError("Which prompt?", "There are neither settings nor a folder to go on with.", "Give one of them.")
+    settings.limits.check()
     plan = plan_distillation(settings, say)
+    refuse_unpriced_judge(settings.limits, plan.metric)
+    refuse_unserved_roles(settings, plan, say)
     if embedder := settings.embedder:
         run_async(embedder.try_out())
     if resume is None:
         folder = DistilledFolder.create(output, settings)
+    else:
+        folder.write_settings(settings)
     say(f"{len(plan.rows)} rows for the teacher, {plan.leaks_dropped} dropped as leaks; folder {folder.path}")
     say(steps_line(settings.gold_arm))
     if plan.final:
         say(folds_line(plan, plan.final.labelled))
     try:
         result = Steps(plan, settings, folder, listener).run()
+    except LimitReached as reached:
+        say(f"{reached} is reached: what was answered is stored")
+        say(limit_line(folder.path, reached))
+        raise
     except BaseException:
         say(f"to go on: {command_line('distill', '--resume', folder.path)}")
         raise
     write_result(folder, result)
     best_path = Path(settings.from_prompt) if plan.one_server else None
     return FinishedDistillation(folder, settings, result.verdict, best_path)
+
+
+def refuse_unserved_roles(settings: DistillSettings, plan: DistillPlan, say: Say) -> None:
+    """Ask the endpoints of `--teacher MODEL@URL` and `--judge MODEL@URL` for their models. Raises as optimize does."""
+    if settings.teacher_model or settings.judge:
+        from optimizer.launch import refuse_unserved, refuse_unserved_judge  # they load the search
+
+        refuse_unserved_judge(settings.judge_at, say)
+        if settings.teacher_model:
+            refuse_unserved(settings.teacher_source, plan.teacher_model, say, "--teacher")
 
 
 def steps_line(gold_arm: bool) -> str:

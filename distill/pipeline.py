@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from distill.folder import DistilledFolder
+from distill.budget import UncountedCalls, open_allowance
+from distill.folder import SPENT, DistilledFolder
 from distill.plan import DistillPlan
 from distill.report.drawing import draw_report
 from distill.result import Distillation, FinalStudent, TrainedStudent
@@ -19,6 +20,7 @@ from distill.verdict.arms import Arm, ArmBench
 from distill.verdict.retention import Retention
 from distill.verdict.verdict import DistillVerdict, FinalTraining, TrainingCost, compare_arms
 from promptstill.command.exits import run_async
+from promptstill.command.limits import money_line
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.store import CallStore
@@ -31,6 +33,7 @@ from promptstill.scoring.rivals.of_recipe import rivals_of
 from promptstill.scoring.rivals.report import compare_rivals
 from promptstill.stats import Estimate
 from promptstill.task.judge import judge_note, judge_paid_by
+from promptstill.task.metrics.apply import within_limits
 
 PROBE_ROWS = 16  # dev rows by which an adapter is checked
 MAX_DEV_GAP = 0.1  # of dev over the end of test's interval, so that chance does not exceed it
@@ -51,17 +54,19 @@ class Steps:
     def run(self) -> Distillation:
         with closing(open_calls(self.folder.calls_url)) as store:
             self.folder.write_step("plan", self.plan.page_facts)
-            allowance = Allowance(spent=store.totals())
+            allowance = open_allowance(self.plan, self.settings, store, self.folder.judge_cost())
+            plan = self.plan.with_metric(within_limits(self.plan.metric, allowance))
             try:
                 # The filter and the dev scores ask a judge outside of any client.
                 with judge_paid_by(allowance):
-                    return self.take_steps(store, allowance)
+                    return replace(self, plan=plan).take_steps(store, allowance)
             except BaseException:
                 draw_report(self.folder, self.say)
                 raise
             finally:
-                if note := judge_note(allowance.judge_cost):
-                    self.say(note)
+                self.folder.write_step(SPENT, allowance.record())
+                for line in filter(None, (judge_note(allowance.judge_cost), money_line(allowance))):
+                    self.say(line)
 
     def take_steps(self, store: CallStore, allowance: Allowance) -> Distillation:
         """Every step that an earlier part of the distillation has not finished."""
@@ -69,11 +74,13 @@ class Steps:
         if data is None:
             draw_report(self.folder, self.say, running=True)
             data = TeacherSession(self.plan, self.settings, self.folder, self.listener, store, allowance).run()
+        self.folder.write_step(SPENT, allowance.record())
+        allowance.begin_test()
         draw_report(self.folder, self.say, running=True)
         students = StudentTraining(self.plan, self.settings, self.folder, self.listener).run(data)
         splits, seed = self.plan.opened.splits, self.settings.seed
-        bench = ArmBench(splits.test, splits.dev, self.plan.metric, store, allowance, seed)
-        return self.compare(data, students, bench)
+        bench = ArmBench(splits.test, splits.dev, self.plan.metric, store, UncountedCalls(allowance), seed)
+        return replace(self.compare(data, students, bench), spent=allowance.record())
 
     def compare(self, data: TeacherData, students: Students, bench: ArmBench) -> Distillation:
         """Serve the students, check their adapters, evaluate on test those that are compared, and compare.

@@ -13,6 +13,7 @@ from distill.settings import DistillSettings
 from distill.teach.dataset import MIN_ROWS
 from distill.teach.leakage import drop_leaks
 from distill.teach.unlabelled import read_unlabelled, unlabelled_rows
+from promptstill.dialect import VLLM
 from promptstill.engine.arguments import check_engine
 from promptstill.engine.markers import chat_markers
 from promptstill.engine.models import Model, find_model
@@ -25,6 +26,7 @@ from promptstill.prompt.layouts.bare import bare_prompt
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line
 from promptstill.task.examples import Example
+from promptstill.task.judge import judges_at
 from promptstill.task.open import OpenTask, open_task
 from promptstill.task.recipe import Metric
 from promptstill.text import plural
@@ -36,7 +38,8 @@ TRAINED_QUANTIZED = ("bitsandbytes",)  # whose layers PEFT adapts
 class DistillPlan:
     """The checked inputs of a distillation.
 
-    best_prompt: the one to beat. It is the teacher's prompt too, unless --teacher named another.
+    best_prompt: the one to beat. It is the teacher's prompt too, unless --teacher named another; MODEL@URL is asked it
+        in the form which that endpoint takes.
     rows: for the teacher to answer, train rows first, then unlabelled ones. leaks_dropped: number of rows left out.
     final: what the shipped student is trained on, where best.json is of a cross-validated run (distill/folds.py); else
         None, and the student that is compared is shipped.
@@ -61,11 +64,24 @@ class DistillPlan:
     def metric(self) -> Metric:
         return self.opened.recipe.metric
 
+    def with_metric(self, metric: Metric) -> DistillPlan:
+        """The plan with another metric."""
+        recipe_file = self.opened.recipe_file
+        recipe_file = replace(recipe_file, recipe=replace(recipe_file.recipe, metric=metric))
+        return replace(self, opened=replace(self.opened, recipe_file=recipe_file))
+
     @property
     def page_facts(self) -> dict[str, Any]:
         """What the page says about the plan."""
         names = {"student": self.student_model.name, "teacher": self.teacher_model.name}
         return {"name": self.name, **names, "rows": len(self.rows)}
+
+    @property
+    def base_prompt(self) -> Prompt:
+        """The prompt to beat, as the student's base model is asked it here."""
+        if self.best_prompt.model == self.student_model.name:
+            return self.best_prompt
+        return self.best_prompt.asked_of(self.student_model.name, self.student_prompt.markers, VLLM)
 
     @property
     def one_server(self) -> bool:
@@ -86,6 +102,7 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
 
     refuse_parallel_search(settings)
     check_engine(settings.source.vllm_args, settings.source.gpu_memory)
+    refuse_two_endpoints(settings)
     artifact = read_best(Path(settings.from_prompt))
     best = compared_prompt(artifact, settings.from_prompt)
     whole = open_recipe(artifact, settings)
@@ -93,8 +110,9 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     student_model = find_student(settings.student or str(artifact["model"]["name"]), say)
     check_hyper(student_model, settings.hyper)
     teacher_artifact = open_teacher(settings, artifact, best)
-    teacher = compared_prompt(teacher_artifact, settings.teacher or settings.from_prompt)
-    teacher_model = settings.source.find_model(str(teacher_artifact["model"]["name"]), say)
+    teacher = compared_prompt(teacher_artifact, settings.teacher_file or settings.from_prompt)
+    teacher_name = settings.teacher_model or str(teacher_artifact["model"]["name"])
+    teacher_model = settings.teacher_source.find_model(teacher_name, say)
     task = replace(opened.task, model=student_model.name, structured=True, markers=chat_markers(student_model))
     more = read_unlabelled_rows(settings, opened)
     rows, leaks = drop_leaks([*opened.splits.train, *more], opened.splits, drop=settings.drop_leaks)
@@ -106,7 +124,7 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
 
 def plan_final(settings: DistillSettings, whole: OpenTask, teacher: dict[str, Any]) -> FinalPlan:
     """What the shipped student is trained on. whole: the task with all rows."""
-    prompt = Prompt.from_artifact(teacher, settings.teacher or settings.from_prompt)
+    prompt = Prompt.from_artifact(teacher, settings.teacher_file or settings.from_prompt)
     labelled = whole.splits.train
     return FinalPlan(prompt, [*labelled, *read_unlabelled_rows(settings, whole)], len(labelled))
 
@@ -123,6 +141,16 @@ def refuse_few(rows: Sequence[Example], opened: OpenTask) -> None:
     )
 
 
+def refuse_two_endpoints(settings: DistillSettings) -> None:
+    """Refuse `--base-url` beside `--teacher MODEL@URL`: both are the teacher's. Raises `UserError`."""
+    if settings.teacher_model and settings.source.base_url:
+        raise UserError(
+            f"--base-url and --teacher {settings.teacher} name two endpoints.",
+            "Both are the teacher's; the student and the prompt to beat are asked on this machine.",
+            "Leave --base-url out.",
+        )
+
+
 def refuse_parallel_search(settings: DistillSettings) -> None:
     """Refuse --search under `accelerate launch`, which sets WORLD_SIZE. Raises `UserError`."""
     if settings.search and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -135,7 +163,13 @@ def refuse_parallel_search(settings: DistillSettings) -> None:
 
 def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask:
     """The recipe that best.json came from, with the same rows; in folds, if they were. Raises `UserError` where either
-    has changed."""
+    has changed, and where it was searched with a judge that is not named here."""
+    if (judge := artifact.get("judge")) and not settings.judge:
+        raise UserError(
+            f"{settings.from_prompt} was searched with the judge {judge}.",
+            "Without it the one that the recipe names would mark, which may be another.",
+            f"Name it: --judge {judge}",
+        )
     recorded = artifact["recipe"]
     path = Path(settings.recipe or recorded["path"])
     if not path.is_file():
@@ -147,7 +181,8 @@ def open_recipe(artifact: dict[str, Any], settings: DistillSettings) -> OpenTask
     model, dealt = artifact["model"]["name"], artifact["splits"]
     seed, folds = int(dealt["seed"]), int(dealt.get("folds", 0))
     target = f"{path}:{artifact['name']}"
-    opened = open_task(target, recorded["parameters"], model=model, split_seed=seed, folds=folds)
+    with judges_at(settings.judge_at):
+        opened = open_task(target, recorded["parameters"], model=model, split_seed=seed, folds=folds)
     refuse_program(opened)
     if opened.recipe_file.sha256 != recorded["sha256"] or opened.splits.digests() != artifact["splits"]["sha256"]:
         what = "recipe" if opened.recipe_file.sha256 != recorded["sha256"] else "data"
@@ -191,17 +226,18 @@ def find_student(name: str, say: Say) -> Model:
 
 def open_teacher(settings: DistillSettings, artifact: dict[str, Any], best: Prompt) -> dict[str, Any]:
     """The best.json of the teacher. Raises `UserError` where it is of another task, or of another deal into folds."""
-    if not settings.teacher:
+    path = settings.teacher_file
+    if not path:
         return artifact
-    teacher = read_best(Path(settings.teacher))
-    prompt = Prompt.from_artifact(teacher, settings.teacher)
+    teacher = read_best(Path(path))
+    prompt = Prompt.from_artifact(teacher, path)
     if [f.name for f in prompt.inputs] != [f.name for f in best.inputs] or teacher["name"] != artifact["name"]:
         raise UserError(
-            f"{settings.teacher} is a prompt of another recipe, {teacher['name']}.",
+            f"{path} is a prompt of another recipe, {teacher['name']}.",
             f"{settings.from_prompt} is of {artifact['name']}.",
             "Give a best.json of the same recipe, optimized on the larger model.",
         )
-    refuse_other_deal(teacher, settings.teacher, artifact)
+    refuse_other_deal(teacher, path, artifact)
     return teacher
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Distillation:
     gold: the student trained on labels; None where it was left out.
     merged_difference: the largest difference (nats) between merged weights and adapter; None where none were written.
     final: of a cross-validated run the student that is shipped; else None, and `student` is.
+    spent: on the teacher and a judge, by role.
     """
 
     plan: DistillPlan
@@ -60,6 +62,7 @@ class Distillation:
     retention: Retention
     merged_difference: float | None
     final: FinalStudent | None = None
+    spent: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shipped(self) -> TrainedStudent:
@@ -80,7 +83,12 @@ def training_record(result: Distillation) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "from_prompt": {"id": plan.artifact["id"], "name": plan.name, "run": plan.artifact.get("run")},
-        "teacher": {"id": plan.teacher_prompt.id, "model": teacher_model.name, "sha256": teacher_model.sha256},
+        "teacher": {
+            "id": data.prompt_id,
+            "model": teacher_model.name,
+            "sha256": teacher_model.sha256,
+            "base_url": result.settings.teacher_source.base_url,
+        },
         "student": {"model": student_model.name, "sha256": student_model.sha256, "prompt": plan.student_prompt.id},
         "adapter": {"sha256": student.sha256, "hyper": asdict(student.hyper)},
         "training": asdict(student.training),
@@ -93,6 +101,7 @@ def training_record(result: Distillation) -> dict[str, Any]:
             "leaks_dropped": plan.leaks_dropped,
         },
         "splits": plan.artifact["splits"],
+        "spent": dict(result.spent),
         "settings": result.settings.to_json(),
         "adapter_check": asdict(result.adapter_check),
         "retention": asdict(result.retention),
@@ -109,7 +118,7 @@ def final_record(result: Distillation) -> dict[str, Any] | None:
     dataset = {"sha256": data.dataset_sha256, "training_rows": len(data.rows)}
     dataset |= {"min_score": data.min_score, "rejected": dict(data.rejected)}
     return {
-        "teacher": {"id": plan.teacher_prompt.id},
+        "teacher": {"id": data.prompt_id},
         "adapter": {"sha256": final.trained.sha256},
         "training": asdict(final.trained.training),
         "dataset": dataset,

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from distill.teach.filter import FilterRules
 from distill.train.hyper import HyperParameters
+from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.url import split_model
 from promptstill.engine.source import ModelSource
+from promptstill.errors import UserError
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
+from promptstill.task.judge import JudgeAt, to_judge
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillSettings:
     """One distillation's settings.
 
-    from_prompt: the best.json with the prompt to beat. That prompt is the teacher too, unless `teacher` names another.
+    from_prompt: the best.json with the prompt to beat. That prompt is the teacher too, unless `teacher` names another
+    best.json. `MODEL@URL` as the teacher is a model at an endpoint of its own, which is asked the prompt of
+    `from_prompt`. Its key is that of `source` where teacher_key_env names no other.
+    judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     student: the model to train; by default the one of `from_prompt`.
     recipe: the recipe file, if it has moved since `from_prompt` was written.
-    source: the teacher's endpoint. k, temperature: sampled replies per row, besides a greedy one.
+    source: the teacher's endpoint, but for `MODEL@URL`. k, temperature: sampled replies per row, besides a greedy one.
+    limits: of what the teacher and a judge may cost.
     search: number of trainings to try with different hyper-parameters; 0 trains once, with `hyper`.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     gold_arm: whether to train a second student on labels, to compare with. merge: whether to write merged weights too.
@@ -27,6 +35,9 @@ class DistillSettings:
 
     from_prompt: str
     teacher: str | None = None
+    teacher_key_env: str | None = None
+    judge: str | None = None
+    judge_key_env: str | None = None
     student: str | None = None
     recipe: str | None = None
     source: ModelSource = field(default_factory=ModelSource)
@@ -36,6 +47,7 @@ class DistillSettings:
     rules: FilterRules = field(default_factory=FilterRules)
     drop_leaks: bool = False
     layout: Literal["raw", "chat"] = "raw"
+    limits: Limits = field(default_factory=Limits)
     hyper: HyperParameters = field(default_factory=HyperParameters)
     search: int = 0
     gold_arm: bool = True
@@ -43,6 +55,34 @@ class DistillSettings:
     embeddings: str | None = None
     merge: bool = False
     seed: int = 0
+
+    @property
+    def teacher_model(self) -> str | None:
+        """The teacher's name, where it is a model at an endpoint of its own."""
+        name, url = split_model(self.teacher or "")
+        return name if url else None
+
+    @property
+    def teacher_file(self) -> str | None:
+        """The teacher's best.json, where it is not that of `from_prompt`."""
+        return None if self.teacher_model else self.teacher
+
+    @property
+    def teacher_source(self) -> ModelSource:
+        """Where the teacher is asked."""
+        source = replace(self.source, api_key_env=self.teacher_key_env or self.source.api_key_env)
+        _, url = split_model(self.teacher or "")
+        return replace(source, base_url=url, vllm_args="", gpu_memory=None) if url else source
+
+    @property
+    def judge_at(self) -> JudgeAt | None:
+        """The judge in place of the recipe's. Raises `UserError`."""
+        return to_judge(self.judge, self.judge_key_env, self.source.api_key_env)
+
+    @property
+    def asks_best_there(self) -> bool:
+        """Whether the prompt to beat, which is the teacher's too, is asked at an endpoint elsewhere."""
+        return self.source.base_url is not None and self.teacher is None
 
     @property
     def embedder(self) -> Embedder | None:
@@ -59,4 +99,13 @@ class DistillSettings:
             **{**value["hyper"], "targets": targets if isinstance(targets, str) else tuple(targets)}
         )
         parts = {"source": ModelSource(**value["source"]), "rules": FilterRules(**value["rules"]), "hyper": hyper}
-        return cls(**{**value, **parts})
+        return cls(**{**value, **parts, "limits": Limits.from_json(value["limits"])})
+
+    def refuse_changes(self, begun: DistillSettings) -> None:
+        """Refuse settings, other than limits, that a distillation did not begin with. Raises `UserError`."""
+        if replace(self, limits=begun.limits) != begun:
+            raise UserError(
+                "A distillation goes on with the settings that it began with; only its limits may change.",
+                "",
+                "Start a new one in another folder.",
+            )

@@ -15,10 +15,12 @@ from rich.console import Console
 
 from optimizer import instead
 from optimizer.command.options import instead_options, search_options, task_options
-from optimizer.command.values import KEYS, LIMITS, one_model, to_keys, to_limits, to_parameters, to_recipe, with_prices
+from optimizer.command.values import KEY_SETTINGS, KEYS, ROLES, one_model, to_parameters, to_recipe
 from promptstill.command.engine import refuse_without_engine
 from promptstill.command.exits import RESUME_ADVICE, exit_codes
 from promptstill.command.help import Command, complete_files
+from promptstill.command.limits import LIMITS, changed_limits, to_limits
+from promptstill.command.roles import to_keys
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
@@ -47,6 +49,7 @@ OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  #
 PLACES = ("resume", "runs", "output", "check", "plan")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
+    *("judge", "judge_key_env"),
     *("trials", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
     *("dspy", "rivals", "embeddings"),
     *("drop_leaks", "draws", "folds", "storage", "study"),
@@ -62,7 +65,7 @@ SETTINGS = (
 @click.pass_context
 def optimize(context: click.Context, /, **options: Any) -> None:
     """Find the best prompt for a recipe's task; measure its gain once, on rows the search never saw."""
-    options |= KEYS | {"keys": to_keys(options["api_key_env"])}
+    options |= KEYS | {"keys": to_keys(options["api_key_env"], KEY_SETTINGS)}
     options |= options["keys"]
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     refuse_without_engine(options["base_url"], chosen)
@@ -187,10 +190,8 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
     if fixed := chosen - {*RESUMABLE, *LIMITS, *PLACES, "price"}:
         raise changed_error(spelled(fixed))
     saved = RunFolder.open(options["resume"]).settings()
-    limits: dict[str, Any] = {LIMITS[name]: options[name] for name in LIMITS if name in chosen}
-    prices = with_prices(saved.limits, options["price"])
     own = {name: options[name] for name in RESUMABLE if name in chosen - {*KEYS}} | options["keys"]
-    return replace(saved, **own, limits=replace(prices, **limits))
+    return replace(saved, **own, limits=changed_limits(saved.limits, options, chosen, ROLES))
 
 
 def spelled(names: set[str]) -> list[str]:
@@ -206,7 +207,7 @@ def to_settings(options: dict[str, Any]) -> SearchSettings:
     return SearchSettings(
         **{name: options[name] for name in SETTINGS},
         parameters=to_parameters(options["parameters"]),
-        limits=to_limits(options),
+        limits=to_limits(options, ROLES),
         layouts=tuple(options["layouts"]),
         race=not options["no_race"],
     )

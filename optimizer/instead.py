@@ -10,8 +10,9 @@ from typing import Any, Literal, cast
 import click
 from rich.console import Console
 
-from optimizer.command.values import LIMITS, split_targets, to_limits, to_parameters
+from optimizer.command.values import ROLES, split_targets, to_parameters
 from promptstill.command.asking import SOURCE
+from promptstill.command.limits import LIMITS, to_limits
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
@@ -81,12 +82,12 @@ def measure(options: dict[str, Any], chosen: set[str]) -> None:
 
     recipe, files = split_targets(options["targets"])
     settings = MeasureSettings(
-        **{name: options[name] for name in ("models", *SOURCE, "rivals", "embeddings")},
+        **{name: options[name] for name in ("models", *SOURCE, "judge", "judge_key_env", "rivals", "embeddings")},
         recipe=recipe,
         files=files,
         parameters=to_parameters(options["parameters"]),
         split_seed=options["split_seed"] if "split_seed" in chosen else None,
-        limits=to_limits(options),
+        limits=to_limits(options, ROLES),
     )
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:
         made = score(settings, options["runs"], listener)
@@ -116,7 +117,7 @@ def label_next(options: dict[str, Any], chosen: set[str], others: list[str]) -> 
     run = open_target(options["targets"], options["label_next"], options["runs"], others)
     output = options["output"] if "output" in chosen else Path("label-next.jsonl")
     own = {name: options[name] for name in ASKED if name in chosen}
-    settings = replace(run.settings(), **own, limits=to_limits(options))
+    settings = replace(run.settings(), **own, limits=to_limits(options, ROLES))
     settings.check()
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:
         made = list_rows(run, settings, options["label_next"], options["rows"], output, listener)
@@ -139,17 +140,20 @@ def gate(options: dict[str, Any]) -> None:
     from optimizer.run.regression import REGRESSED
     from optimizer.run.regression import check_regression as score_again
     from promptstill.engine.source import ModelSource
+    from promptstill.task.judge import judges_at, to_judge
 
     source = ModelSource(**{name: options[name] for name in SOURCE})
-    outcome = score_again(
-        options["gate"],
-        options["recipe"],
-        to_parameters(options["parameters"]),
-        options["model"],
-        source,
-        options["max_drop"],
-        lambda line: click.echo(line, err=True),
-    )
+    judge = to_judge(options["judge"], options["judge_key_env"], options["api_key_env"])
+    with judges_at(judge):
+        outcome = score_again(
+            options["gate"],
+            options["recipe"],
+            to_parameters(options["parameters"]),
+            options["model"],
+            source,
+            options["max_drop"],
+            lambda line: click.echo(line, err=True),
+        )
     for line in outcome.lines():
         click.echo(line)
     if outcome.stored:

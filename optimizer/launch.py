@@ -17,7 +17,7 @@ from optimizer.search.forecast import max_test_calls, refuse_small_limit, visibl
 from optimizer.search.race import blocks
 from optimizer.search.search import GENERATION, NothingToChoose
 from promptstill.command.exits import run_async
-from promptstill.endpoint.allowance import JUDGE, LimitReached
+from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import served_models
 from promptstill.endpoint.hosted import is_hosted
 from promptstill.engine.models import Model
@@ -27,8 +27,9 @@ from promptstill.events import Listener, Say, teller
 from promptstill.files import write_text
 from promptstill.power import power_line
 from promptstill.shell import command_line
+from promptstill.task.judge import JudgeAt
 from promptstill.task.leakage import leak_warnings
-from promptstill.task.metrics import is_judge
+from promptstill.task.metrics.apply import refuse_unpriced_judge
 from promptstill.task.open import OpenTask
 from promptstill.task.spelling import spelling_warnings
 from promptstill.task.splits import describe_splits
@@ -59,7 +60,8 @@ def run_search(
     if proposer := settings.proposer_at:
         name, source = proposer
         refuse_unserved(source, Model(name, name, None), say, "--proposer")
-    refuse_unpriced_judge(settings, opened)
+    refuse_unserved_judge(settings.judge_at, say)
+    refuse_unpriced_judge(settings.limits, opened.recipe.metric)
     if embedder := settings.embedder:
         run_async(embedder.try_out())
     refuse_storage(settings, opened.name)
@@ -97,16 +99,6 @@ def settle_folds(settings: SearchSettings, resume: str | Path | None, say: Say) 
     return replace(settings, folds=folds), opened
 
 
-def refuse_unpriced_judge(settings: SearchSettings, opened: OpenTask) -> None:
-    """Refuse a limit of money that would not see what the metric's judge costs. Raises `UserError`."""
-    if settings.limits.usd is not None and is_judge(opened.recipe.metric) and JUDGE not in settings.limits.role_prices:
-        raise UserError(
-            "--max-usd needs the price of the judge too.",
-            "The metric asks a model for its marks, and its calls count.",
-            "Add --price judge=IN,OUT in USD per million tokens; judge=0,0 where it is free.",
-        )
-
-
 def refuse_unserved(source: ModelSource, model: Model, say: Say, option: str = "--model") -> None:
     """Ask the user's endpoint for its models; of a provider only the key is looked for. Raises as `served_models` does,
     and where it lists others alone."""
@@ -120,6 +112,13 @@ def refuse_unserved(source: ModelSource, model: Model, say: Say, option: str = "
             f"It serves {', '.join(names[:20])}.",
             f"Name one with {option}.",
         )
+
+
+def refuse_unserved_judge(judge: JudgeAt | None, say: Say) -> None:
+    """The same for a judge that `--judge` names with its URL."""
+    if judge and judge.base_url and judge.api_key_env:
+        source = ModelSource(judge.base_url, judge.api_key_env)
+        refuse_unserved(source, Model(judge.model, judge.model, None), say, "--judge")
 
 
 def data_lines(opened: OpenTask) -> list[str]:

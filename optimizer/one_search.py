@@ -143,7 +143,8 @@ class OneSearch:
         settings, splits = self.settings, self.opened.splits
         leaks = ["without leaks"] if settings.drop_leaks else []
         identity = self.client.endpoint.identity
-        subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks]
+        judge = [f"judge {settings.judge}"] if settings.judge else []
+        subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks, *judge]
         self.study.bind(digest([*subject, *([own.id] if own else [])]))
 
     def _tell_forecast(self, able: Abilities, growth: SpaceGrowth) -> None:

@@ -9,6 +9,7 @@ import click
 from promptstill.command.asking import asking_options
 from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
+from promptstill.command.limits import limit_options
 from promptstill.command.rivals import rival_options
 
 TASK, TEACHER, STUDENT, INSTEAD = "What to distil", "The teacher", "The student", "Instead of distilling"
@@ -27,6 +28,9 @@ task = with_options(
         help="Model to train.  [default: the prompt's model]",
     ),
     option(TASK, "--recipe", rare=True, type=FILE, metavar="FILE.py", help="The recipe file, if it has moved."),
+    option(
+        TASK, "--judge", rare=True, metavar="MODEL", help="Marks answers in place of the metric's judge: NAME[@URL].",
+    ),
     option(TASK, "--seed", rare=True, type=int, metavar="N", default=0, show_default=True,
            help="Seed of every random choice."),
     *engine_options(TASK),
@@ -34,13 +38,17 @@ task = with_options(
 )  # fmt: skip
 
 teacher = with_options(
-    option(TEACHER, "--teacher", type=FILE, metavar="BEST.json", help="Another teacher, say of a larger model."),
+    option(
+        TEACHER, "--teacher", metavar="BEST.json", shell_complete=complete_files,
+        help="Another teacher, say of a larger model; or MODEL@URL.",
+    ),
     option(TEACHER, "--base-url", metavar="URL", help="Its OpenAI-compatible endpoint (…/v1)."),
     option(
-        TEACHER, "--api-key-env", rare=True, metavar="NAME", default="OPENAI_API_KEY", show_default=True,
-        help="Environment variable that holds its key.",
+        TEACHER, "--api-key-env", rare=True, multiple=True, metavar="[ROLE=]NAME",
+        help="Variable with its key; ROLE: teacher or judge.  [default: OPENAI_API_KEY]",
     ),
     *asking_options(TEACHER),
+    *limit_options(TEACHER, ("teacher", "judge"), calls="the judge's included", rare=True),
     option(
         TEACHER, "--unlabelled", type=FILE, metavar="ROWS.jsonl", help="More rows, without labels, for it to answer."
     ),

@@ -198,8 +198,9 @@ def model_card(result: Distillation) -> str:
         arms=markdown_table(COLUMNS, arm_rows(verdict, result.settings.seed)),
         rivals=markdown_table(RIVAL_COLUMNS, rival_rows(verdict)) if verdict.rivals else "",
         comparison=markdown_table(("", "prompt engineering", "fine-tuning"), comparison_rows(verdict)),
-        teacher=plan.teacher_prompt.id[:12],
-        teacher_model=plan.teacher_model.name,
+        teacher=data.prompt_id[:12],
+        teacher_model=plan.teacher_model.name
+        + (f" at {url}" if (url := result.settings.teacher_source.base_url) else ""),
         k=result.settings.k,
         temperature=result.settings.temperature,
         asked=len(plan.rows),
@@ -210,5 +211,5 @@ def model_card(result: Distillation) -> str:
         training=result.student.training,
         adapter_check=result.shipped_check.sentence,
         final=verdict.final,
-        final_teacher=plan.final.teacher_prompt.id[:12] if plan.final else "",
+        final_teacher=data.final.prompt_id[:12] if data.final else "",
     )

@@ -1,4 +1,5 @@
-"""Asks the teacher: for each row one greedy reply and `k` sampled ones. Every reply is stored before it counts.
+"""Asks the teacher: for each row one greedy reply and `k` sampled ones, these by one request where the endpoint gives
+several choices. Every reply is stored before it counts.
 
 A reply that cannot be used is an answer with its reason, so no row is lost. A row that the prompt shows as a fixed demo
 is not asked: the teacher would copy its label.
@@ -20,8 +21,9 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import ModelAnswer, Question
 from promptstill.task.examples import Example
 
+TEACHER = "teacher"  # the role of its calls
 ReportAnswers = Callable[[int, int], None]
-TeacherRequest = tuple[int, int, Question]  # row number, sample number, what is asked
+TeacherRequest = tuple[int, Sequence[int], Question]  # row number, sample numbers, what is asked
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,25 @@ class TeacherAnswer:
 async def ask_teacher(
     prompt: Prompt, examples: Sequence[Example], client: Client, *, k: int, temperature: float, report: ReportAnswers
 ) -> list[TeacherAnswer]:
-    """All answers, in the order of `examples` and then of samples. `report(done, total)` is called after each reply.
+    """All answers, in the order of `examples` and then of samples. `report(done, total)` is called as replies come.
 
     As many workers as the client's window take requests from one queue, row by row. So the window stays full, the
     requests of a row leave together (the engine's prefix cache then has their prompt), and no more bodies exist than
     are in flight. The first error that concerns the run is raised and cancels the rest. A limit that is reached only
     keeps new calls from leaving.
     """
-    fixed = fixed_text(prompt)
-    demos = {number for number, example in enumerate(examples) if is_demo(fixed, example.inputs)}
+    demos = shown_rows(prompt, examples)
     others = [number for number in range(len(examples)) if number not in demos]
     found = {(n, 0): TeacherAnswer(examples[n], 0, "", None, Reason("stands in the prompt as a demo")) for n in demos}
     total = len(others) * (k + 1)
     queue = to_requests(prompt, examples, others, k)
 
     async def work() -> None:
-        for number, sample, question in queue:
-            heat = temperature if sample else 0.0
-            given = await question.ask(client, "teacher", sample=sample, temperature=heat)
-            found[number, sample] = to_teacher_answer(examples[number], sample, given)
+        for number, samples, question in queue:
+            heat = temperature if samples[0] else 0.0
+            answers = await question.ask_many(client, TEACHER, samples=samples, temperature=heat)
+            for sample, given in zip(samples, answers, strict=True):
+                found[number, sample] = to_teacher_answer(examples[number], sample, given)
             report(len(found) - len(demos), total)
 
     workers = [asyncio.create_task(work()) for _ in range(min(client.endpoint.window, total))]
@@ -75,11 +77,13 @@ async def ask_teacher(
 def to_requests(
     prompt: Prompt, examples: Sequence[Example], numbers: Sequence[int], k: int
 ) -> Iterator[TeacherRequest]:
-    """The requests for the rows of these numbers. The samples of a row share one question, so it is rendered once."""
+    """The requests for the rows of these numbers: a greedy one, and one for all samples. They share one question, so
+    that it is rendered once."""
     for number in numbers:
         question = Question(prompt, examples[number].inputs)
-        for sample in range(k + 1):
-            yield number, sample, question
+        yield number, (0,), question
+        if k:
+            yield number, range(1, k + 1), question
 
 
 def to_teacher_answer(example: Example, sample: int, given: ModelAnswer) -> TeacherAnswer:
@@ -90,6 +94,12 @@ def to_teacher_answer(example: Example, sample: int, given: ModelAnswer) -> Teac
         return TeacherAnswer(example, sample, text, None, Reason("cut at max_tokens"))
     reason = Reason(given.problem, given.detail) if given.problem else None
     return TeacherAnswer(example, sample, text, given.outputs, reason)
+
+
+def shown_rows(prompt: Prompt, examples: Sequence[Example]) -> set[int]:
+    """The numbers of the rows that the prompt shows as fixed demos."""
+    fixed = fixed_text(prompt)
+    return {number for number, example in enumerate(examples) if is_demo(fixed, example.inputs)}
 
 
 def fixed_text(prompt: Prompt) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from distill.budget import TeacherPace, UncountedCalls, forecast_lines, teacher_calls
 from distill.folder import DistilledFolder
 from distill.folds import FinalPlan
 from distill.plan import DistillPlan
@@ -22,7 +24,7 @@ from distill.teach.dataset import (
 )
 from distill.teach.filter import filter_answers
 from distill.teach.reasons import Rejected, count_reasons, reasons_line
-from distill.teach.teacher import TeacherAnswer, ask_teacher
+from distill.teach.teacher import TEACHER, TeacherAnswer, ask_teacher
 from distill.verdict.arms import Arm, ArmBench
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import Allowance
@@ -33,9 +35,9 @@ from promptstill.endpoint.store import CallStore
 from promptstill.engine.source import open_endpoint
 from promptstill.events import Listener, teller
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.port import port_line, port_prompt
 from promptstill.task.examples import Example
 
-TEACHER = "teacher"
 BARE, BEST = "bare", "best"
 TIME_OF_AN_ARM = "usually 1-3 minutes on two cores"
 
@@ -49,6 +51,7 @@ class FinalData:
     dataset_sha256: str
     min_score: float
     rejected: Mapping[str, int]
+    prompt_id: str
 
     def to_json(self) -> dict[str, Any]:
         """All but the rows."""
@@ -60,7 +63,8 @@ class TeacherData:
     """The rows that the student is trained on, what they took, and the base model's arms.
 
     dataset_sha256: of dataset.jsonl. min_score: the filter's threshold. rejected: number of answers by reason.
-    calls, seconds: of the teacher. context: the tokens of prompt and reply that the student's engine serves.
+    prompt_id: of the prompt as the teacher was asked it. calls, seconds: of the teacher.
+    context: the tokens of prompt and reply that the student's engine serves.
     final: what the shipped student of a cross-validated run is trained on, else None.
     """
 
@@ -68,6 +72,7 @@ class TeacherData:
     dataset_sha256: str
     min_score: float
     rejected: Mapping[str, int]
+    prompt_id: str
     calls: int
     seconds: float
     arms: Mapping[str, Arm]
@@ -84,7 +89,7 @@ class TeacherData:
 def load_teacher_data(folder: DistilledFolder, plan: DistillPlan) -> TeacherData | None:
     """What an earlier, interrupted distillation finished of this half; None where it had not."""
     stored = folder.read_step(TEACHER)
-    if stored is None or "context" not in stored:  # one that lacks it is made again, of stored replies
+    if stored is None or "prompt_id" not in stored:  # one that lacks it is made again, of stored replies
         return None
     rows = read_dataset(folder.dataset_path, plan.student_prompt, stored["dataset_sha256"])
     arms = {n: Arm.from_json(a) for n, a in stored["arms"].items()}
@@ -100,17 +105,26 @@ def load_final_data(folder: DistilledFolder, plan: DistillPlan, stored: Mapping[
 
 @dataclass(frozen=True)
 class Dataset:
-    """The written dataset: its rows, the rejected answers, the filter's threshold, and the sha256 of dataset.jsonl."""
+    """The written dataset: its rows, the rejected answers, the filter's threshold, and the sha256 of dataset.jsonl.
+
+    prompt_id: of the prompt that was asked.
+    """
 
     rows: list[TrainingRow]
     rejected: list[Rejected]
     min_score: float
     sha256: str
+    prompt_id: str
 
     @property
     def rejected_counts(self) -> dict[str, int]:
         """Number of rejected answers by reason."""
         return {str(kind): n for kind, n in count_reasons(self.rejected).items()}
+
+    @property
+    def final_data(self) -> FinalData:
+        """As what the shipped student of a cross-validated run is trained on."""
+        return FinalData(self.rows, self.sha256, self.min_score, self.rejected_counts, self.prompt_id)
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ class BaseAnswers:
 
 @dataclass(frozen=True)
 class TeacherSession:
-    """Runs this half; the engines that it starts are stopped when it ends. `allowance` counts what it asks."""
+    """Runs this half; the engines that it starts are stopped when it ends. `allowance` counts what budget.py says."""
 
     plan: DistillPlan
     settings: DistillSettings
@@ -143,6 +157,8 @@ class TeacherSession:
 
         Raises `UserError` where too few rows are left to train on.
         """
+        for line in forecast_lines(self.plan, self.settings, self.most_calls):
+            self.say(line)
         asked = self.ask_and_measure()
         dataset, final = asked.dataset, asked.final
         calls, seconds = self.store.totals()[TEACHER].calls, self.store.working_seconds(TEACHER)
@@ -151,14 +167,20 @@ class TeacherSession:
             dataset.sha256,
             dataset.min_score,
             dataset.rejected_counts,
+            dataset.prompt_id,
             calls,
             seconds,
             asked.arms,
             asked.context,
-            FinalData(final.rows, final.sha256, final.min_score, final.rejected_counts) if final else None,
+            final.final_data if final else None,
         )
         self.folder.write_step(TEACHER, data.to_json())
         return data
+
+    @cached_property
+    def most_calls(self) -> int:
+        """The calls that the teacher takes at most."""
+        return teacher_calls(self.plan, self.settings)
 
     def ask_and_measure(self) -> BaseAnswers:
         """Ask the teacher, and measure the base model's arms.
@@ -169,24 +191,32 @@ class TeacherSession:
         """
         plan, settings, arms = self.plan, self.settings, dict[str, Arm]()
         log_path = self.folder.logs_dir / "teacher.log"
-        with open_endpoint(settings.source, plan.teacher_model, log_path, self.say) as (endpoint, context):
-            answers = run_async(self.ask(endpoint, plan.teacher_prompt, plan.rows))
-            dataset = self.make_dataset(answers, self.folder.path)
+        with open_endpoint(settings.teacher_source, plan.teacher_model, log_path, self.say) as (endpoint, context):
+            dataset = self.teach(endpoint, plan.teacher_prompt, plan.rows, self.folder.path)
             final = self.make_final(endpoint, plan.final) if plan.final else None
-            arms |= run_async(self.measure(self.teacher_arms(), endpoint))
-        base = {BARE: plan.student_prompt, BEST: plan.best_prompt}
+            self.allowance.begin_test()
+            counted = self.allowance if settings.asks_best_there else UncountedCalls(self.allowance)
+            arms |= run_async(self.measure(self.teacher_arms(), endpoint, counted))
+        base = {BARE: plan.student_prompt, BEST: plan.base_prompt}
         missing = {name: prompt for name, prompt in base.items() if name not in arms}
         if missing:
             log_path = self.folder.logs_dir / "base.log"
             with open_endpoint(settings.source.here, plan.student_model, log_path, self.say) as (endpoint, context):
-                arms |= run_async(self.measure(missing, endpoint))
+                arms |= run_async(self.measure(missing, endpoint, UncountedCalls(self.allowance)))
         return BaseAnswers(dataset, final, arms, context)
 
     def make_final(self, endpoint: Endpoint, final: FinalPlan) -> Dataset:
         """The dataset of the shipped student, in a folder of its own."""
         self.say("asking likewise for the student that is shipped, which is trained on all rows")
         self.folder.final_dir.mkdir(exist_ok=True)
-        return self.make_dataset(run_async(self.ask(endpoint, final.teacher_prompt, final.rows)), self.folder.final_dir)
+        return self.teach(endpoint, final.teacher_prompt, final.rows, self.folder.final_dir)
+
+    def teach(self, endpoint: Endpoint, prompt: Prompt, rows: Sequence[Example], folder: Path) -> Dataset:
+        """Ask the teacher, and write the dataset into the folder. Raises `UserError` where too few rows are left."""
+        if self.settings.teacher_model:
+            prompt = run_async(self.port(endpoint, prompt, rows[0]))
+        answers = run_async(self.ask(endpoint, prompt, rows))
+        return self.make_dataset(answers, folder, prompt.id)
 
     def teacher_arms(self) -> dict[str, Prompt]:
         """The arms that the teacher's endpoint can answer."""
@@ -195,8 +225,8 @@ class TeacherSession:
             return {BEST: plan.best_prompt, BARE: plan.student_prompt}
         return {BEST: plan.best_prompt} if settings.teacher is None else {}
 
-    def make_dataset(self, answers: Sequence[TeacherAnswer], folder: Path) -> Dataset:
-        """Filter the answers and write the dataset into the folder. Raises `UserError` where too few rows are left."""
+    def make_dataset(self, answers: Sequence[TeacherAnswer], folder: Path, prompt_id: str) -> Dataset:
+        """Filter the answers and write the dataset. prompt_id: of the prompt that was asked."""
         plan, settings = self.plan, self.settings
         outputs = [field.name for field in plan.student_prompt.outputs]
         filtered = filter_answers(answers, plan.metric, outputs, settings.rules)
@@ -208,7 +238,14 @@ class TeacherSession:
         )
         sha256 = write_dataset(folder, rows, rejected)
         refuse_few_rows(rows, rejected, filtered)
-        return Dataset(rows, rejected, filtered.min_score, sha256)
+        return Dataset(rows, rejected, filtered.min_score, sha256, prompt_id)
+
+    async def port(self, endpoint: Endpoint, prompt: Prompt, row: Example) -> Prompt:
+        """The prompt in the form which the teacher's own endpoint takes."""
+        async with Client(endpoint, self.store, self.allowance) as client:
+            ported = await port_prompt(prompt, self.plan.teacher_model, row.inputs, client)
+        self.say(f"{self.plan.teacher_model.name} is asked {port_line(prompt, ported)}")
+        return ported
 
     async def ask(self, endpoint: Endpoint, prompt: Prompt, rows: Sequence[Example]) -> list[TeacherAnswer]:
         settings = self.settings
@@ -216,23 +253,29 @@ class TeacherSession:
             f"asking the teacher for {settings.k + 1} answers to each of {len(rows)} rows, demos excepted "
             "(usually 2-8 minutes on two cores; the time left is shown)"
         )
+        pace = TeacherPace(self.allowance, self.say)
         with long_step(self.listener, "answers") as step:
+
+            def report(done: int, total: int) -> None:
+                pace(done, total)
+                step.update(done, total)
+
             async with Client(endpoint, self.store, self.allowance) as client:
-                client.pacer.on_rate = RateNotice(self.allowance, self.say, (settings.k + 1) * len(rows))
+                client.pacer.on_rate = RateNotice(self.allowance, self.say, self.most_calls)
                 return await ask_teacher(
                     prompt,
                     rows,
                     client,
                     k=settings.k,
                     temperature=settings.temperature,
-                    report=step.update,
+                    report=report,
                 )
 
-    async def measure(self, prompts: Mapping[str, Prompt], endpoint: Endpoint) -> dict[str, Arm]:
-        """Each prompt's arm on the base model."""
+    async def measure(self, prompts: Mapping[str, Prompt], endpoint: Endpoint, allowance: Allowance) -> dict[str, Arm]:
+        """Each prompt's arm on the base model. allowance: counts the calls."""
         splits = self.plan.opened.splits
         metric, seed = self.plan.metric, self.settings.seed
-        bench = ArmBench(splits.test, splits.dev, metric, self.store, self.allowance, seed)
+        bench = ArmBench(splits.test, splits.dev, metric, self.store, allowance, seed)
         arms = {}
         for name, prompt in prompts.items():
             self.say(f"evaluating base + {name} prompt on {len(splits.test)} test rows ({TIME_OF_AN_ARM})")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
+from distill.budget import HERE, UncountedCalls
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.endpoint import Endpoint
@@ -83,7 +84,7 @@ class Arm:
 class ArmBench:
     """What every arm is measured with: it is scored once on `test`, and timed on `dev`.
 
-    allowance: counts the calls of the scoring, a judge's too.
+    allowance: counts the calls of the scoring, a judge's too. Those that no limit counts have a role of their own.
     """
 
     test: Sequence[Example]
@@ -95,8 +96,9 @@ class ArmBench:
 
     async def measure(self, prompt: Prompt, endpoint: Endpoint) -> Arm:
         """Score `prompt` on test through `endpoint`, then time it."""
+        role = HERE if isinstance(self.allowance, UncountedCalls) else "test"
         async with Client(endpoint, self.store, self.allowance) as client:
-            results = await score_rows(prompt, self.test, self.metric, client, role="test")
+            results = await score_rows(prompt, self.test, self.metric, client, role=role)
         return to_arm(summarize_results(results, self.seed), await time_requests(prompt, self.dev, endpoint))
 
 

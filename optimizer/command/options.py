@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from optimizer.command.values import FoldCount
+from optimizer.command.values import ROLES, FoldCount
 from promptstill.command.asking import asking_options
 from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
+from promptstill.command.limits import limit_options
 from promptstill.command.rivals import rival_options
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.task.shipped import shipped_recipes, subject
@@ -34,8 +35,8 @@ task_options = with_options(
     option(TASK, "--model", "models", multiple=True, metavar="MODEL", shell_complete=complete_files, help=MODEL),
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
     option(
-        TASK, "--api-key-env", rare=True, multiple=True, metavar="[proposer=]NAME",
-        help="Variable with the key, or proposer's.  [default: OPENAI_API_KEY]",
+        TASK, "--api-key-env", rare=True, multiple=True, metavar="[ROLE=]NAME",
+        help="Variable with the key; ROLE: proposer or judge.  [default: OPENAI_API_KEY]",
     ),
     *engine_options(TASK),
     option(
@@ -59,6 +60,9 @@ search_options = with_options(
         help="Proposes instructions: NAME[@URL], or none.  [default: the model]",
     ),
     option(
+        SEARCH, "--judge", rare=True, metavar="MODEL", help="Marks answers in place of the metric's judge: NAME[@URL].",
+    ),
+    option(
         SEARCH, "--proposals", rare=True, type=click.IntRange(0, 100), metavar="N", default=4, show_default=True,
         help="Instructions to ask for.",
     ),
@@ -67,16 +71,7 @@ search_options = with_options(
         SEARCH, "--split-seed", rare=True, type=int, metavar="N", default=0, show_default=True,
         help="Seed of the deal of rows into train, dev, test.",
     ),
-    option(SEARCH, "--max-minutes", type=click.FloatRange(0), metavar="N", help="Stop after so long."),
-    option(SEARCH, "--max-calls", type=COUNT, metavar="N", help="Stop before more calls than this, test included."),
-    option(SEARCH, "--max-tokens", rare=True, type=COUNT, metavar="N", help="Stop at so many prompt and reply tokens."),
-    option(
-        SEARCH, "--max-usd", rare=True, type=click.FloatRange(0), metavar="N", help="Stop at this cost; needs --price."
-    ),
-    option(
-        SEARCH, "--price", rare=True, multiple=True, metavar="[ROLE=]IN,OUT",
-        help="USD per million prompt and reply tokens; ROLE: proposer or judge.",
-    ),
+    *limit_options(SEARCH, ROLES, calls="test included"),
     *asking_options(SEARCH),
     option(
         SEARCH, "--draws", rare=True, type=click.IntRange(1, 100), metavar="N", default=1, show_default=True,

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from optimizer.run.result import RunResult
 from optimizer.search.baseline import BASELINE
+from promptstill.command.limits import money_line
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
 from promptstill.endpoint.hosted import is_hosted
@@ -139,10 +140,7 @@ def costs(result: RunResult) -> list[str]:
     )
     if note := judge_note(allowance.judge_cost):
         lines.append(note)
-    if allowance.usd:
-        parts = ", ".join(f"{role} {usd:.2f}" for role, usd in allowance.usd_by_role.items() if usd)
-        lines.append(f"{allowance.usd:.2f} USD in all ({parts})")
-    return lines
+    return [*lines, *filter(None, [money_line(allowance)])]
 
 
 def next_steps(result: RunResult, best_path: Path) -> list[str]:

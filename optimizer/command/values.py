@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import click
 
-from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
+from promptstill.endpoint.allowance import JUDGE, PROPOSER
 from promptstill.endpoint.url import split_model
 from promptstill.errors import UserError
 from promptstill.task.load import split_target
@@ -29,8 +27,8 @@ class FoldCount(click.ParamType[int | None]):
 
 
 ROLES = (PROPOSER, JUDGE)  # those that may have a key or a price of their own
-KEYS: dict[str, str | None] = {"api_key_env": "OPENAI_API_KEY", "proposer_key_env": None}  # where none is given
-LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_usd": "usd", "max_minutes": "minutes"}
+KEYS: dict[str, str | None] = {"api_key_env": "OPENAI_API_KEY", "proposer_key_env": None, "judge_key_env": None}
+KEY_SETTINGS = {"": "api_key_env", PROPOSER: "proposer_key_env", JUDGE: "judge_key_env"}
 
 
 def split_targets(targets: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -55,42 +53,6 @@ def one_model(options: dict[str, Any]) -> dict[str, Any]:
     return {"model": name, "base_url": url or options["base_url"]}
 
 
-def to_limits(options: dict[str, Any]) -> Limits:
-    """What the command line allows."""
-    limits: dict[str, Any] = {field: options[name] for name, field in LIMITS.items()}
-    return with_prices(Limits(**limits), options["price"])
-
-
-def with_prices(limits: Limits, given: Sequence[str]) -> Limits:
-    """The limits with the prices that are given, `IN,OUT` for the task or `ROLE=IN,OUT`. Raises `UserError`."""
-    prices = {role: to_price(text) for role, text in by_roles("--price", given).items()}
-    task = prices.pop("", limits.price)
-    return replace(limits, price=task, role_prices={**limits.role_prices, **prices})
-
-
-def to_keys(given: Sequence[str]) -> dict[str, str]:
-    """The environment variables with keys that are given, under the names of settings: the task's, and the proposer's.
-    Raises `UserError`."""
-    names = by_roles("--api-key-env", given)
-    if JUDGE in names:
-        raise UserError("--api-key-env names no judge's key.", "The recipe does: Judge(…, api_key_env=…).", "")
-    settings = {"": "api_key_env", PROPOSER: "proposer_key_env"}
-    return {settings[role]: name for role, name in names.items()}
-
-
-def by_roles(option: str, given: Sequence[str]) -> dict[str, str]:
-    """What is given for each role, `ROLE=VALUE`; without a role it is under an empty name. Raises `UserError`."""
-    found: dict[str, str] = {}
-    for text in given:
-        role, _, value = text.rpartition("=")
-        if role not in ("", *ROLES):
-            raise UserError(
-                f"{option} {text} is for no role.", f"Roles with their own are {' and '.join(ROLES)}.", "Name one."
-            )
-        found[role] = value
-    return found
-
-
 def to_recipe(targets: tuple[str, ...]) -> str | None:
     """The one recipe, if any."""
     if len(targets) > 1:
@@ -104,14 +66,3 @@ def to_parameters(given: tuple[str, ...]) -> dict[str, str]:
         if "=" not in pair:
             raise UserError(f"-p {pair} is no KEY=VALUE.", "", "Write, for instance: -p data=mine.jsonl")
     return dict(cast("tuple[str, str]", tuple(pair.split("=", 1))) for pair in given)
-
-
-def to_price(text: str) -> tuple[float, float]:
-    """`IN,OUT` in USD per million tokens."""
-    try:
-        prompt, completion = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(
-            f"--price {text} is no pair of numbers.", "", "Write, for instance: --price 0.15,0.60"
-        ) from None
-    return prompt, completion

@@ -39,6 +39,7 @@ from promptstill.scoring.rivals.report import RivalResult
 from promptstill.scoring.rows import write_rows
 from promptstill.scoring.test_report import summarize_results
 from promptstill.task.examples import Example
+from promptstill.task.judge import judges_at
 from promptstill.task.open import OpenTask, open_task
 from promptstill.text import plural
 
@@ -47,7 +48,8 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     """Score the prompts on test. Raises `UserError` and `InfrastructureError`; a limit ends it with what is whole."""
     say = teller(listener)
     split_seed = split_seed_of(settings.files) if settings.split_seed is None else settings.split_seed
-    opened = open_task(settings.recipe, settings.parameters, split_seed=split_seed)
+    with judges_at(settings.judge_at):
+        opened = open_task(settings.recipe, settings.parameters, split_seed=split_seed)
     subjects, test = open_subjects(settings.files, opened, runs), opened.splits.test
     models = [as_found(at, subjects) for at in settings.models_at(opened.recipe.model)]
     calls = sum(subject.most_calls(test) for subject in subjects) * len(models)

@@ -13,6 +13,7 @@ from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.events import Say
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
+from promptstill.task.judge import JudgeAt, to_judge
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class MeasureSettings:
 
     files: each a best.json, a prompt of the user's own or a compiled DSPy program; none measures the recipe's
     `baseline`. models: `MODEL` or `MODEL@URL`; none is the recipe's. split_seed: of the deal of rows; None takes that
-    of the first best.json, or else 0. rivals, embeddings: as in `SearchSettings`.
+    of the first best.json, or else 0. judge, rivals, embeddings: as in `SearchSettings`.
     """
 
     recipe: str
@@ -43,6 +44,8 @@ class MeasureSettings:
     models: tuple[str, ...] = ()
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
+    judge: str | None = None
+    judge_key_env: str | None = None
     split_seed: int | None = None
     window: int = 64
     patience: float = PATIENCE_S
@@ -54,6 +57,11 @@ class MeasureSettings:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def judge_at(self) -> JudgeAt | None:
+        """The judge in place of the recipe's. Raises `UserError`."""
+        return to_judge(self.judge, self.judge_key_env, self.api_key_env)
 
     @property
     def embedder(self) -> Embedder | None:

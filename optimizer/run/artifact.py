@@ -44,6 +44,7 @@ def to_artifact(
         "run": run.path.name,
         "recipe": recipe_file.lineage(),
         "model": {"name": model.name, "sha256": model.sha256, **vllm_arguments(run)},
+        **judge_record(run),
         "baseline": run.record.get("baseline"),
         "shipped": verdict.shipped if verdict else "baseline",
         "scores": {"dev": dev, "test": test_scores(verdict)},
@@ -60,6 +61,12 @@ def vllm_arguments(run: RunFolder) -> dict[str, str]:
     settings = run.record.get("settings", {})
     text = "" if settings.get("base_url") else settings.get("vllm_args")
     return {"vllm_args": text} if text else {}
+
+
+def judge_record(run: RunFolder) -> dict[str, str]:
+    """The judge that marked in place of the recipe's, so that --gate compares no marks of two; empty for none."""
+    judge = run.record.get("settings", {}).get("judge")
+    return {"judge": judge} if judge else {}
 
 
 def first_fold_record(prompt: Prompt) -> dict[str, Any]:

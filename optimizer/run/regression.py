@@ -42,6 +42,7 @@ from promptstill.scoring.test_report import group_note, summarize_results
 from promptstill.shell import command_line
 from promptstill.stats import MIN_GROUPS, Estimate, effective_groups, gain_interval
 from promptstill.task.examples import Example
+from promptstill.task.judge import refuse_other_judge
 from promptstill.task.open import OpenTask, open_task
 
 REGRESSED = 3  # the exit code
@@ -123,7 +124,10 @@ def check_regression(
     max_drop: float,
     say: Say,
 ) -> RegressionCheck:
-    """Score the prompt of best.json on its dev rows again, through `source`. Raises `UserError`."""
+    """Score the prompt of best.json on its dev rows again, through `source`. Raises `UserError`.
+
+    Within `judges_at` another judge marks than the recipe's; it must be the one that best.json records.
+    """
     subject = open_stored(best_path, recipe, parameters)
     recorded = subject.artifact["model"]
     name = model or str(recorded["name"])
@@ -162,6 +166,7 @@ def store_scores(best_path: Path, artifact: Mapping[str, Any], results: Sequence
 def open_stored(best_path: Path, recipe: str | None, parameters: Mapping[str, str]) -> StoredPrompt:
     """best.json with its recipe, held together. Raises `UserError` where recipe, rows or scores are not to be had."""
     artifact = read_best(best_path)
+    refuse_other_judge(artifact.get("judge"), best_path)
     prompt = Prompt.from_artifact(artifact, str(best_path))
     stored = artifact["scores"]["dev"]
     if not stored.get("shipped_rows") and artifact["shipped"] != "winner":

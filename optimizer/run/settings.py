@@ -8,8 +8,7 @@ from typing import Any
 
 from promptstill.endpoint.allowance import PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
-from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, with_table_prices
-from promptstill.endpoint.url import split_model
+from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, locate_model, with_table_prices
 from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
@@ -17,12 +16,13 @@ from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
+from promptstill.task.judge import JudgeAt, judges_at, to_judge
 from promptstill.task.metrics.whole import SplitMetric
 from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
 RESUMABLE = (
-    *("base_url", "api_key_env", "proposer_key_env", "window", "patience", "gpu_memory", "trials"),
+    *("base_url", "api_key_env", "proposer_key_env", "judge_key_env", "window", "patience", "gpu_memory", "trials"),
     *("dspy", "rivals", "embeddings", "limits"),
 )
 
@@ -35,6 +35,7 @@ class SearchSettings:
     dspy: whether test has a row of DSPy's default.
     proposer: `MODEL` at the same endpoint or `MODEL@URL`; None is the model itself, `none` proposes nothing. Its key is
     the model's where proposer_key_env names no other.
+    judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
     none; None cross-validates where there are few rows.
@@ -50,6 +51,8 @@ class SearchSettings:
     api_key_env: str = "OPENAI_API_KEY"
     proposer: str | None = None
     proposer_key_env: str | None = None
+    judge: str | None = None
+    judge_key_env: str | None = None
     proposals: int = 4
     layouts: tuple[Layout, ...] = ()
     trials: int = 16
@@ -91,12 +94,9 @@ class SearchSettings:
     @property
     def proposer_at(self) -> tuple[str, ModelSource] | None:
         """The proposer's name and endpoint, where it has one of its own."""
-        name, url = split_model(self.proposer or "")
-        if url is None and (hosted := find_hosted(name)):
-            url, own = hosted.url, OWN_KEY
-        else:
-            own = self.api_key_env
-        return (name, ModelSource(url, self.proposer_key_env or own, self.window, self.patience)) if url else None
+        name, url = locate_model(self.proposer or "")
+        key = self.proposer_key_env or (OWN_KEY if is_hosted(url or "") else self.api_key_env)
+        return (name, ModelSource(url, key, self.window, self.patience)) if url else None
 
     def at_provider(self, default: str) -> SearchSettings:
         """The settings with what is known of a provider's models: the address, and the prices that are not given.
@@ -105,18 +105,20 @@ class SearchSettings:
         without prices.
         """
         names = {role: model.name for role, model in self.hosted_by_role(default).items()}
-        task = names.pop("", None)
-        limits = with_table_prices(self.limits, task, names)
-        for role, name in {"": task or "", **names}.items():
-            refuse_unpriced(limits, role, name)
-        return replace(self, base_url=self.source.of_model(task).base_url if task else self.base_url, limits=limits)
+        base_url = self.source.of_model(self.model or default).base_url
+        return replace(self, base_url=base_url, limits=with_table_prices(self.limits, names))
 
     def hosted_by_role(self, default: str) -> dict[str, HostedModel]:
         """The models that providers serve, by role; the task's is under an empty name. default: as in `at_provider`."""
-        source, proposer = self.source.of_model(self.model or default), self.proposer_at
-        asked = {"": (self.model or default, source), **({PROPOSER: proposer} if proposer else {})}
-        found = {role: find_hosted(name) for role, (name, at) in asked.items() if is_hosted(at.base_url or "")}
+        name = self.model or default
+        asked = {"": (name, self.source.of_model(name)), **({PROPOSER: at} if (at := self.proposer_at) else {})}
+        found = {role: find_hosted(name) for role, (name, source) in asked.items() if is_hosted(source.base_url or "")}
         return {role: model for role, model in found.items() if model}
+
+    @property
+    def judge_at(self) -> JudgeAt | None:
+        """The judge in place of the recipe's. Raises `UserError`."""
+        return to_judge(self.judge, self.judge_key_env, self.api_key_env)
 
     @property
     def embedder(self) -> Embedder | None:
@@ -127,7 +129,8 @@ class SearchSettings:
         """The recipe, loaded and checked. Raises `UserError`."""
         self.check()
         deal: dict[str, Any] = {"split_seed": self.split_seed, "folds": self.folds, "drop_leaks": self.drop_leaks}
-        opened = open_task(self.recipe, self.parameters, model=self.model, **deal)
+        with judges_at(self.judge_at):
+            opened = open_task(self.recipe, self.parameters, model=self.model, **deal)
         if self.draws > 1 and (opened.program or isinstance(opened.recipe.metric, SplitMetric)):
             what = "the recipe of a program" if opened.program else "a metric of the whole split"
             raise UserError(f"--draws goes not with {what}.", "Its rows are asked once each.", "Leave --draws out.")
@@ -148,22 +151,6 @@ class SearchSettings:
         check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
-
-
-def refuse_unpriced(limits: Limits, role: str, hosted: str) -> None:
-    """Refuse a limit of money that would not see what a role costs. role: empty is the task's, which costs nothing only
-    where another role has a price. hosted: the name of its model, where that is a provider's. Raises `UserError`.
-    """
-    if limits.usd is None:
-        return
-    if role in limits.role_prices or (not role and (any(limits.price) or (limits.role_prices and not hosted))):
-        return
-    option = f"--price {role}=PROMPT,COMPLETION" if role else "--price PROMPT,COMPLETION"
-    raise UserError(
-        f"--max-usd needs the price of {hosted}." if hosted else "--max-usd needs prices.",
-        "LiteLLM's table has none." if hosted else "Without them no call costs anything.",
-        f"Add {option} in USD per million tokens, such as {option.replace('PROMPT,COMPLETION', '0.15,0.60')}.",
-    )
 
 
 def changed_error(names: list[str]) -> UserError:

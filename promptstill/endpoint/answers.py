@@ -6,8 +6,10 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any
 
 from promptstill.endpoint.store import Completion
@@ -42,33 +44,60 @@ class TooManyRequests(Exception):
         self.wait_s = wait_s
 
 
-def read_completion(text: str, seconds: float) -> Completion:
-    """The first choice of a chat completion. Raises `AttemptFailed` where there is none, `EmptyReply` where it has no
-    token."""
+def read_completions(text: str, seconds: float) -> list[Completion]:
+    """The choices of a chat completion. Raises `AttemptFailed` where there is none, `EmptyReply` where the only one has
+    no token.
+
+    An answer counts the tokens of all choices together: those of the prompt are the first choice's here, those of the
+    reply are shared out by length.
+    """
     try:
         body = json.loads(text)
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        of_prompt, of_reply = (usage.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
-        message = choice["message"]
-        content, parts = read_content(message.get("content") or "")
-        inline, answer = split_thoughts(content)
-        beside = message.get("reasoning") or message.get("reasoning_content") or parts
-        completion = Completion(
-            text=answer.lstrip() if beside else answer,
-            finish_reason=choice.get("finish_reason") or "",
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            cached_tokens=int(of_prompt.get("cached_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-            seconds=seconds,
-            reasoning=beside or inline,
-            reasoning_tokens=int(of_reply.get("reasoning_tokens") or 0),
-        )
+        usage = body.get("usage") or {}
+        found = [read_choice(choice, seconds) for choice in body["choices"]]
+        first, *others = share_usage(found, usage)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise AttemptFailed(f"the reply is no chat completion: {text[:200]!r}") from error
+    if not others and is_lost(first):
+        raise EmptyReply(first)
+    return [first, *others]
+
+
+def read_choice(choice: Mapping[str, Any], seconds: float) -> Completion:
+    """One choice, its tokens not counted yet."""
+    message = choice["message"]
+    content, parts = read_content(message.get("content") or "")
+    inline, answer = split_thoughts(content)
+    beside = message.get("reasoning") or message.get("reasoning_content") or parts
+    text = answer.lstrip() if beside else answer
+    return Completion(text, choice.get("finish_reason") or "", 0, 0, 0, seconds, reasoning=beside or inline)
+
+
+def share_usage(found: Sequence[Completion], usage: Mapping[str, Any]) -> list[Completion]:
+    """The choices with their parts of what the answer counts; the parts add up to it."""
+    of_prompt, of_reply = (usage.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
+    lengths = [len(one.text) + len(one.reasoning) for one in found]
+    replies = share_out(int(usage.get("completion_tokens") or 0), lengths)
+    thoughts = share_out(int(of_reply.get("reasoning_tokens") or 0), lengths)
+    counted = [
+        replace(one, completion_tokens=tokens, reasoning_tokens=thinking)
+        for one, tokens, thinking in zip(found, replies, thoughts, strict=True)
+    ]
+    prompt, cached = int(usage.get("prompt_tokens") or 0), int(of_prompt.get("cached_tokens") or 0)
+    return [replace(counted[0], prompt_tokens=prompt, cached_tokens=cached), *counted[1:]]
+
+
+def share_out(total: int, weights: Sequence[int]) -> list[int]:
+    """A number in parts by weight; they add up to it."""
+    ends = [sum(weights[: n + 1]) + n + 1 for n in range(len(weights))]  # one more each: nothing else may be known
+    bounds = [0, *(total * end // ends[-1] for end in ends)]
+    return [high - low for low, high in pairwise(bounds)]
+
+
+def is_lost(completion: Completion) -> bool:
+    """Whether a choice has no token at all."""
     nothing = not (completion.text or completion.reasoning or completion.completion_tokens)
-    if nothing and completion.finish_reason in ("", "stop"):
-        raise EmptyReply(completion)
-    return completion
+    return nothing and completion.finish_reason in ("", "stop")
 
 
 def read_content(content: Any) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.allowance import Allowance, LimitReached
-from promptstill.endpoint.answers import AttemptFailed, EmptyReply, TooManyRequests, read_completion
+from promptstill.endpoint.answers import AttemptFailed, EmptyReply, TooManyRequests, is_lost, read_completions
 from promptstill.endpoint.endpoint import Endpoint, open_session
 from promptstill.endpoint.failures import no_answer_error, raise_for_status, too_slow_error
 from promptstill.endpoint.hosted import is_hosted
@@ -45,7 +45,8 @@ class Client:
     """Asks one endpoint, with at most `window` requests in flight; the next is sent as soon as one is answered.
 
     threads: for work that waits for another model while the requests go on; none starts before there is such work.
-    dialects: what the endpoint takes, by model, as far as that has been found out. draws: how often each row is asked
+    dialects, gives_choices: what the endpoint takes, by model, and whether it gives several choices (choices.py), as
+    far as that has been found out. draws: how often each row is asked
     where it is scored, for an endpoint whose replies are samples.
     """
 
@@ -53,6 +54,8 @@ class Client:
         self.endpoint, self.store, self.allowance, self.draws = endpoint, store, allowance, draws
         self.pacer = Pacer(endpoint.window, endpoint.first_window)
         self.dialects: dict[str, Dialect] = {}
+        self.gives_choices: dict[str, bool] = {}
+        self.finding_out = asyncio.Lock()
         self._pending: dict[str, asyncio.Future[Completion]] = {}
         self._session: aiohttp.ClientSession | None = None
         self.threads = ThreadPoolExecutor(WAITING_THREADS, "waiting")
@@ -89,6 +92,11 @@ class Client:
     def find_stored(self, body: dict[str, Any], sample: int = 0) -> Completion | None:
         """The stored completion of a chat request; None where it was not asked yet."""
         return self.store.get(self._call_key(body, sample))
+
+    def is_unasked(self, body: dict[str, Any], sample: int = 0) -> bool:
+        """Whether a completion is neither stored nor asked for just now."""
+        key = self._call_key(body, sample)
+        return key not in self._pending and self.store.get(key) is None
 
     def _call_key(self, body: dict[str, Any], sample: int = 0) -> str:
         return digest([self.endpoint.identity, body, *([sample] if sample else [])])
@@ -151,24 +159,55 @@ class Client:
         async with self.pacer.slot():
             self.allowance.reserve()
             try:
-                completion = await self._ask(body)
-                self.store.put(key, role, body, completion)
-                cost = Total(1, completion.prompt_tokens, completion.completion_tokens)
-                self.allowance.pay(role, cost)
-                if payer:
-                    payer.pay(role, cost)
+                completion = (await self._ask(body))[0]
+                self._store_and_pay(key, body, role, completion, payer)
                 return completion
             finally:
                 self.allowance.release()
 
-    async def _ask(self, body: dict[str, Any]) -> Completion:
-        """The completion; one without a token is asked for again, then taken as it is."""
+    def _store_and_pay(
+        self, key: str, body: dict[str, Any], role: str, completion: Completion, payer: Allowance | None = None
+    ) -> None:
+        self.store.put(key, role, body, completion)
+        cost = Total(1, completion.prompt_tokens, completion.completion_tokens)
+        self.allowance.pay(role, cost)
+        if payer:
+            payer.pay(role, cost)
+
+    async def ask_choices(self, body: dict[str, Any], role: str, samples: Sequence[int]) -> list[Completion | None]:
+        """The completions of samples that nobody has asked for yet, by one request with `n`; None for a lost reply.
+
+        Each is stored as `complete` would store it, and counts as a call. There are as many as the endpoint gives and
+        the limits allow. Raises as `complete` does.
+        """
+        if self._share < len(samples):
+            raise ShareSpent
+        futures = {self._call_key(body, sample): asyncio.get_running_loop().create_future() for sample in samples}
+        self._pending |= futures
+        try:
+            async with self.pacer.slot():
+                with self.allowance.reserved(len(samples)) as allowed:
+                    given = await self._ask(body | {"n": allowed} if allowed > 1 else body)
+                    found = [None if is_lost(one) else one for one in given[:allowed]]
+                    for (key, future), one in zip(futures.items(), found, strict=False):
+                        if one is not None:
+                            self._store_and_pay(key, body, role, one)
+                            future.set_result(one)
+            self._share -= len(found)
+            return found
+        finally:
+            for key, future in futures.items():
+                del self._pending[key]
+                future.cancel()  # who waits for one that did not come asks for it then
+
+    async def _ask(self, body: dict[str, Any]) -> list[Completion]:
+        """The choices; a single one without a token is asked for again, then taken as it is."""
         for _ in range(EMPTY_ATTEMPTS):
             try:
-                completion: Completion = await self._retrying()(self._post_in_turn, body)
-                return completion
+                choices: list[Completion] = await self._retrying()(self._post_in_turn, body)
+                return choices
             except EmptyReply as empty:
-                nothing = empty.completion
+                nothing = [empty.completion]
         return nothing
 
     def _retrying(self) -> AsyncRetrying:
@@ -192,14 +231,14 @@ class Client:
         """How long no request was answered, since a time at the earliest."""
         return time.monotonic() - max(self.pacer.answered_at, since)
 
-    async def _post_in_turn(self, body: dict[str, Any]) -> Completion:
+    async def _post_in_turn(self, body: dict[str, Any]) -> list[Completion]:
         """Post when the pacer says, and again as often as the endpoint asks for less haste."""
         began: float | None = None
         while True:
             admission = await self.pacer.admit()
             began = time.monotonic() if began is None else began
             try:
-                completion = await self._post(body, self.endpoint.patience_s if admission.scout else None)
+                choices = await self._post(body, self.endpoint.patience_s if admission.scout else None)
             except TooManyRequests as refusal:
                 self.pacer.refused(admission, refusal.wait_s)
                 wait_s = self._silent_s(began) if refusal.wait_s is None else refusal.wait_s
@@ -210,16 +249,16 @@ class Client:
                 raise
             else:
                 self.pacer.answered(admission)
-                return completion
+                return choices
 
-    async def _post(self, body: dict[str, Any], timeout_s: float | None) -> Completion:
-        """The endpoint's answer. timeout_s: a shorter time for it than the endpoint's."""
+    async def _post(self, body: dict[str, Any], timeout_s: float | None) -> list[Completion]:
+        """The endpoint's choices. timeout_s: a shorter time for it than the endpoint's."""
         began = time.monotonic()
         total = min(timeout_s or self.endpoint.timeout_s, self.endpoint.timeout_s)
         send = ask_provider if is_hosted(self.endpoint.base_url) else self._send
-        completion = read_completion(await send(self.endpoint, body, total), time.monotonic() - began)
+        choices = read_completions(await send(self.endpoint, body, total), time.monotonic() - began)
         self.pacer.answered_at = time.monotonic()
-        return completion
+        return choices
 
     async def _send(self, endpoint: Endpoint, body: Mapping[str, Any], timeout_s: float) -> str:
         """The text of an OpenAI-compatible endpoint's answer."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.endpoint.allowance import NO_PRICE, Limits, Price
+from promptstill.endpoint.url import split_model
 from promptstill.errors import UserError
 
 SCHEME = "litellm://"
@@ -105,12 +106,35 @@ def similar_names(name: str) -> list[str]:
     return difflib.get_close_matches(name, names, n=3, cutoff=0.85)
 
 
-def with_table_prices(limits: Limits, task: str | None, roles: Mapping[str, str]) -> Limits:
-    """The limits with the table's prices where none are given. task, roles: names of models that a provider serves."""
-    found = {role: model.price for role, name in roles.items() if (model := find_hosted(name)) and model.price}
-    hosted = find_hosted(task) if task and limits.price == NO_PRICE else None
-    price = (hosted and hosted.price) or limits.price
-    return replace(limits, price=price, role_prices={**found, **limits.role_prices})
+def locate_model(text: str) -> tuple[str, str | None]:
+    """A model's name, and the address that `@http` or its provider's name gives it; None where neither does."""
+    name, url = split_model(text)
+    hosted = None if url else find_hosted(name)
+    return name, hosted.url if hosted else url
+
+
+def with_table_prices(limits: Limits, names: Mapping[str, str]) -> Limits:
+    """The limits with the table's prices where none are given.
+
+    names: of models that a provider serves, by role; that of the task or the teacher is under an empty name. Raises
+    `UserError` for a limit of money that would not see what one of them costs.
+    """
+    found = {role: model.price for role, name in names.items() if (model := find_hosted(name)) and model.price}
+    of_table = found.pop("", NO_PRICE)
+    own = of_table if limits.price == NO_PRICE else limits.price
+    priced = replace(limits, price=own, role_prices={**found, **limits.role_prices})
+    for role, name in names.items():
+        if limits.usd is not None and role not in priced.role_prices and (role or own == NO_PRICE):
+            raise unpriced_error(role, name)
+    priced.check()
+    return priced
+
+
+def unpriced_error(role: str, name: str) -> UserError:
+    """The refusal to limit money without the price of a role's model."""
+    price = f"--price {role}=0.15,0.60" if role else "--price 0.15,0.60"
+    do = f"Add it in USD per million prompt and reply tokens, such as {price}."
+    return UserError(f"--max-usd needs the price of {name}.", "LiteLLM's table has none.", do)
 
 
 def is_hosted(url: str) -> bool:

@@ -7,11 +7,12 @@ clients of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from promptstill.endpoint.choices import complete_many
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion
 from promptstill.errors import ReplyError, RequestRefused
@@ -79,13 +80,25 @@ class Question:
         prompt's own, where the endpoint takes one. Raises what `Client.complete` raises, but for `RequestRefused`, and
         `UserError` for wrong inputs.
         """
-        takes_it = temperature is not None and self.prompt.decoding.dialect.temperature
-        body = self._body | {"temperature": temperature} if takes_it else self._body
         try:
-            completion = await client.complete(body, role, sample)
+            completion = await client.complete(self._body_at(temperature), role, sample)
         except RequestRefused as error:
             return ModelAnswer(NO_REPLY, None, "refused", str(error))
         return read_answer(self.prompt, completion)
+
+    async def ask_many(
+        self, client: Client, role: str, *, samples: Sequence[int], temperature: float | None = None
+    ) -> list[ModelAnswer]:
+        """The answers of several samples, by one request where the endpoint gives several choices; else as `ask`."""
+        try:
+            completions = await complete_many(client, self._body_at(temperature), role, samples)
+        except RequestRefused as error:
+            return [ModelAnswer(NO_REPLY, None, "refused", str(error)) for _ in samples]
+        return [read_answer(self.prompt, one) for one in completions]
+
+    def _body_at(self, temperature: float | None) -> dict[str, Any]:
+        takes_it = temperature is not None and self.prompt.decoding.dialect.temperature
+        return self._body | {"temperature": temperature} if takes_it else self._body
 
 
 async def answer(

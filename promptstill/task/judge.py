@@ -16,13 +16,17 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from promptstill.dialect import VLLM
 from promptstill.endpoint.allowance import JUDGE, Allowance
 from promptstill.endpoint.store import Completion, Total
+from promptstill.endpoint.url import split_model
 from promptstill.errors import ReplyError, RequestRefused, UserError
 from promptstill.files import digest
+from promptstill.task.metrics.apply import is_judge
+from promptstill.task.recipe import Metric
 
 Result = TypeVar("Result")
 TRIES = 3
@@ -33,6 +37,78 @@ NAMED_MARK = re.compile(rf"\b(?:score|mark|rating|grade)\b[^\d\n-]{{0,20}}{NUMBE
 MARK_OF_TOTAL = re.compile(r"(?<![\d.])(-?\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)")
 BARE_NUMBER = re.compile(rf"\W*?{NUMBER}\W*")
 _payer: ContextVar[Allowance | None] = ContextVar("payer", default=None)
+
+
+@dataclass(frozen=True)
+class JudgeAt:
+    """A judge in place of those that a recipe names. base_url, api_key_env: None leaves the recipe's."""
+
+    model: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The judge that a recipe is loaded with, and the judges that it has made by then."""
+
+    at: JudgeAt
+    made: list[Judge]
+
+
+_replacement: ContextVar[Replacement | None] = ContextVar("replacement", default=None)
+
+
+def to_judge(text: str | None, key_env: str | None, model_key_env: str) -> JudgeAt | None:
+    """The judge of `MODEL` or `MODEL@URL`; None for no text. key_env: the variable with its key; without one, at a URL
+    of its own, the model's. Raises `UserError` for a key without a judge."""
+    if text:
+        model, url = split_model(text)
+        return JudgeAt(model, url, key_env or (model_key_env if url else None))
+    if key_env:
+        raise UserError(
+            f"--api-key-env judge={key_env} is for --judge MODEL@URL.",
+            "Else the recipe says which key its judge has: Judge(…, api_key_env=…).",
+            "Name the judge too.",
+        )
+    return None
+
+
+@contextmanager
+def judges_at(at: JudgeAt | None) -> Iterator[None]:
+    """Within it, each judge that a recipe makes is the one at `at`. None leaves the recipe's own."""
+    token = _replacement.set(Replacement(at, []) if at else None)
+    try:
+        yield
+    finally:
+        _replacement.reset(token)
+
+
+def refuse_idle_judge(metric: Metric) -> None:
+    """Refuse a judge of `judges_at` that a recipe with this metric, just loaded, would not ask. Raises `UserError`."""
+    replacement = _replacement.get()
+    if replacement and not (is_judge(metric) and replacement.made):
+        raise UserError(
+            f"--judge {replacement.at.model} would not be asked.",
+            "The recipe's metric makes no Judge while the recipe is loaded."
+            if is_judge(metric)
+            else "The recipe's metric asks no model.",
+            "Leave --judge out, or mark answers by promptstill's Judge: docs/concepts.md",
+        )
+
+
+def refuse_other_judge(recorded: object, path: object) -> None:
+    """Refuse to compare marks with those in a best.json, where other judges gave them. recorded: what it says of its
+    judge. Raises `UserError`."""
+    replacement = _replacement.get()
+    asked = replacement.at.model if replacement else None
+    before = split_model(str(recorded))[0] if recorded else None
+    if asked != before:
+        raise UserError(
+            f"The scores in {path} are marks of {before or 'the judge that the recipe names'}.",
+            "Marks of two judges cannot be compared.",
+            f"Name that judge: --judge {recorded}" if recorded else "Leave --judge out.",
+        )
 
 
 @contextmanager
@@ -59,6 +135,8 @@ def judge_note(cost: Total) -> str:
 class Judge:
     """A model that marks answers, at an OpenAI-compatible endpoint. Nothing is opened before the first question.
 
+    `--judge` puts another in its place, where the recipe makes it while it is loaded.
+
     base_url: ends in /v1. api_key_env: the environment variable with the key. max_tokens: of its reply.
     window: the most requests in flight. Raises `UserError` where the address or the model's name is missing.
     """
@@ -66,6 +144,10 @@ class Judge:
     def __init__(
         self, base_url: str, model: str, *, api_key_env: str = "OPENAI_API_KEY", max_tokens: int = 512, window: int = 16
     ) -> None:
+        if replacement := _replacement.get():
+            at = replacement.at
+            base_url, model, api_key_env = at.base_url or base_url, at.model, at.api_key_env or api_key_env
+            replacement.made.append(self)
         if not base_url.startswith("http") or not model:
             raise UserError(
                 f"The judge has no {'name' if base_url.startswith('http') else 'address'}.",

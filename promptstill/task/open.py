@@ -12,6 +12,7 @@ from promptstill.prompt.own.read import OwnPrompt, read_own
 from promptstill.prompt.prompt import Prompt
 from promptstill.task.examples import Example
 from promptstill.task.folds import count_folds, to_folds
+from promptstill.task.judge import refuse_idle_judge
 from promptstill.task.leakage import leave_out_leaks
 from promptstill.task.load import RecipeFile, load_recipe
 from promptstill.task.metrics import is_judge
@@ -78,6 +79,7 @@ def open_task(
     """
     recipe_file = load_recipe(target, parameters or {})
     recipe = recipe_file.recipe
+    refuse_idle_judge(recipe.metric)
     subject = read_subject(recipe.signature)
     limit = recipe.max_tokens or LONGEST_REPLY
     task = Task(subject.signature, model or recipe.model, limit, own=subject.own)

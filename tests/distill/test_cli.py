@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from distill.cli import distill, next_steps
+from distill.cli import distill, next_steps, to_settings
 from distill.folder import DistilledFolder
+from distill.settings import DistillSettings
 from promptstill.errors import UserError
 from tests.support.codes import run
 
@@ -65,7 +66,20 @@ def test_resume_of_a_result_without_its_work_is_refused_at_once(distilled: Disti
     assert "distill" in loaded and not {"torch", "transformers", "peft"} & loaded, "what trains takes seconds to load"
 
 
+def test_each_role_has_its_own_key() -> None:
+    def given(*more: str) -> DistillSettings:
+        words = ["--from-prompt", "best.json", "--teacher", "large@https://host/v1", "--api-key-env", "teacher=BIG"]
+        return to_settings(distill.make_context("distill", [*words, *more]).params)
+
+    settings, both = given(), given("--api-key-env", "MINE")
+    assert (settings.teacher_model, settings.teacher_source.base_url) == ("large", "https://host/v1")
+    assert (settings.source.api_key_env, settings.teacher_source.api_key_env) == ("OPENAI_API_KEY", "BIG")
+    assert (both.source.api_key_env, both.teacher_source.api_key_env) == ("MINE", "BIG")
+    with pytest.raises(UserError, match="--api-key-env proposer=X is for no role"):
+        given("--api-key-env", "proposer=X")
+
+
 def test_resume_takes_no_other_option() -> None:
     done = CliRunner().invoke(distill, ["--resume", "distilled", "--epochs", "5", "-k", "2"])
     assert isinstance(done.exception, UserError)
-    assert done.exception.what == "--resume takes no other option, not -k, --epochs."
+    assert done.exception.what == "--resume takes no other option than limits, not -k, --epochs."

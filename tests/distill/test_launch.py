@@ -15,6 +15,16 @@ from promptstill.errors import UserError
 from tests.support.fake import FakeEndpoint
 
 
+def test_a_teacher_that_its_endpoint_does_not_serve_and_a_wrong_key(settings: DistillSettings) -> None:
+    with FakeEndpoint(model="large", key="right") as fake:
+        refused = replace(settings, teacher=f"large@{fake.base_url}", teacher_key_env="BIG_KEY")
+        with pytest.raises(UserError, match="export BIG_KEY="):
+            distill(refused, output="new")
+    with FakeEndpoint(model="large") as fake, pytest.raises(UserError, match="does not serve largo"):
+        distill(replace(settings, teacher=f"largo@{fake.base_url}"), output="new")
+    assert not fake.bodies and not Path("new").exists()
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_search_in_several_processes_is_refused_before_the_teacher_is_asked(
     resumed: bool, settings: DistillSettings, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ import pytest
 
 from distill.folder import DistilledFolder
 from distill.pipeline import Steps, dev_gap_warning
-from distill.plan import DistillPlan, plan_distillation
+from distill.plan import plan_distillation
 from distill.result import TrainedStudent
 from distill.settings import DistillSettings
 from distill.teach.dataset import to_training_rows
@@ -23,7 +23,6 @@ from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.events import Event, Message, silent
 from promptstill.stats import Estimate
-from promptstill.task.recipe import Metric
 from tests.serving.fake_vllm import ANSWERS_VARIABLE
 from tests.support import tiny
 from tests.support.fake import FakeEndpoint
@@ -53,12 +52,6 @@ def test_a_student_far_below_its_dev_score_is_pointed_out() -> None:
     assert dev_gap_warning("qa-student", Estimate(0.733, 0.67, 0.79, 186), [0.791]) is None
 
 
-def with_metric(plan: DistillPlan, metric: Metric) -> DistillPlan:
-    recipe_file = plan.opened.recipe_file
-    recipe_file = replace(recipe_file, recipe=replace(recipe_file.recipe, metric=metric))
-    return replace(plan, opened=replace(plan.opened, recipe_file=recipe_file))
-
-
 def test_the_judge_that_the_filter_asks_is_counted_and_told(
     settings: DistillSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +69,7 @@ def test_the_judge_that_the_filter_asks_is_counted_and_told(
 
         mark.judge = True  # type: ignore[attr-defined]  # functions may have attributes; their type has none
         settings = replace(settings, source=ModelSource(base_url=teacher.base_url), k=1)
-        plan = with_metric(plan_distillation(settings, print), mark)
+        plan = plan_distillation(settings, print).with_metric(mark)
         with pytest.raises(UserError, match="No training row survives"):
             Steps(plan, settings, DistilledFolder.create(Path("distilled"), settings), listener).run()
         judge.close()

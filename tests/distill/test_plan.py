@@ -10,6 +10,7 @@ import pytest
 
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
+from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.task.open import open_task
 
@@ -70,6 +71,25 @@ def test_a_teacher_of_another_task(settings: DistillSettings) -> None:
     other = json.loads(Path("best.json").read_text()) | {"name": "other"}
     Path("other.json").write_text(json.dumps(other))
     assert refusal(replace(settings, teacher="other.json")).what == "other.json is a prompt of another recipe, other."
+
+
+def test_a_model_at_an_endpoint_as_the_teacher(settings: DistillSettings) -> None:
+    settings = replace(settings, teacher="org/large@v2@http://127.0.0.1:9/v1", teacher_key_env="BIG")
+    plan = plan_distillation(settings, print)
+    assert (plan.teacher_model.name, plan.teacher_model.sha256) == ("org/large@v2", None)
+    assert plan.teacher_prompt == plan.best_prompt and plan.student_model.name == "tiny" and not plan.same_weights
+    source = settings.teacher_source
+    assert (source.base_url, source.api_key_env) == ("http://127.0.0.1:9/v1", "BIG") and not settings.source.base_url
+    found = refusal(replace(settings, source=ModelSource("http://127.0.0.1:8/v1")))
+    assert found.what == "--base-url and --teacher org/large@v2@http://127.0.0.1:9/v1 name two endpoints."
+
+
+def test_another_student_is_asked_the_prompt_to_beat_under_its_own_name(settings: DistillSettings) -> None:
+    Path("tiny").rename("other")
+    settings = replace(settings, student="./other", teacher="large@http://127.0.0.1:9/v1")
+    plan = plan_distillation(settings, print)
+    assert plan.best_prompt.model != plan.base_prompt.model == plan.student_model.name
+    assert plan.base_prompt.fixed == plan.best_prompt.fixed
 
 
 def test_a_target_that_the_model_does_not_have(settings: DistillSettings) -> None:

@@ -98,6 +98,7 @@ def bests(finished_run: RunFolder) -> list[dict[str, Any]]:
         best,
         *shapes,
         best | {"scores": best["scores"] | folded} | first_fold_record(near[0]),
+        best | {"judge": "strict@https://host/v1"},
         best | {"model": best["model"] | {"vllm_args": "--max-num-seqs 16"}},
         *(best | {"scores": best["scores"] | change} for change in ({"test": None}, {"dev": gated})),
     ]

@@ -68,7 +68,7 @@ def sample_distillation(finished: RunFolder, folder: DistilledFolder) -> Distill
     return Distillation(
         plan=DistillPlan(best, opened, prompt, prompt, model, prompt, model, splits.train, 2),
         settings=DistillSettings(from_prompt="best.json"),
-        teacher_data=TeacherData(rows, sha256, 1.0, {"scored too low": 5}, 40, 9.0, {}, 8192),
+        teacher_data=TeacherData(rows, sha256, 1.0, {"scored too low": 5}, prompt.id, 40, 9.0, {}, 8192),
         student=student,
         gold=student,
         verdict=with_rivals(compare_arms(arms[0], arms[1], arms[2], arms[3], COST, 1, 0), splits.test),
@@ -87,7 +87,7 @@ def cross_validated(result: Distillation, folder: DistilledFolder) -> Distillati
     return replace(
         result,
         plan=replace(result.plan, final=FinalPlan(result.plan.teacher_prompt, rows, 120)),
-        teacher_data=replace(data, final=FinalData(data.rows, sha256, 1.0, {"scored too low": 7})),
+        teacher_data=replace(data, final=FinalData(data.rows, sha256, 1.0, {"scored too low": 7}, "f" * 64)),
         verdict=replace(result.verdict, final=FinalTraining(120, len(data.rows), 2, 9.0)),
         final=FinalStudent(final, replace(result.adapter_check, tokens=11)),
     )

@@ -34,8 +34,8 @@ class FakeEndpoint:
     answer: the reply to a request's body. key: refuse requests without it. finish: the reply's finish_reason.
     misbehave: the status to fail with, or `CUT`, by the number of the request from 1, or None. failure: the error and
     the headers of such an answer. loses: whether the answer has no token, by the same number. calls: the number of
-    completions by body. bodies: in the order of completion. requests: the number of completions asked for. delay_s:
-    seconds to each reply, or a function of its body.
+    replies by body, `n` of which may come in one completion. bodies: in the order of completion. requests: the number
+    of completions asked for. delay_s: seconds to each, or a function of its body.
     """
 
     def __init__(
@@ -104,20 +104,22 @@ class FakeEndpoint:
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         await asyncio.sleep(self.delay_s(body) if callable(self.delay_s) else self.delay_s)
         self._in_flight -= 1
-        self.calls[json.dumps(body, sort_keys=True)] += 1
         self.bodies.append(body)
-        body = self.seen(body)
+        seen = self.seen(body)
+        number = seen.get("n", 1)
+        self.calls[json.dumps({key: body[key] for key in body if key != "n"}, sort_keys=True)] += number
         lost = self.loses(self.requests)
-        return web.json_response(self.completion(body, "" if lost else self.answer(body), lost=lost))
+        return web.json_response(self.completion(seen, "" if lost else self.answer(seen), lost=lost))
 
     def completion(self, body: Body, text: str, *, lost: bool) -> Body:
-        """The answer that holds a reply."""
+        """The answer that holds a reply, as often as is asked."""
+        number = body.get("n", 1)
         message = {"role": "assistant", **self.message(body, text)}
-        choice = {"index": 0, "message": message, "finish_reason": self.end(body)}
+        choices = [{"index": n, "message": message, "finish_reason": self.end(body)} for n in range(number)]
         counted = self.usage(body, text)
-        if lost:
-            counted["usage"]["completion_tokens"] = 0
-        return {"id": "x", "object": "chat.completion", "choices": [choice], **counted}
+        if counted:
+            counted["usage"]["completion_tokens"] *= 0 if lost else number
+        return {"id": "x", "object": "chat.completion", "choices": choices, **counted}
 
     def refuse(self, body: Body) -> web.Response | None:
         """What a request is refused with; None where it is answered."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
+from promptstill.endpoint.allowance import JUDGE, Allowance, LimitReached, Limits
 from promptstill.errors import PromptstillError, ReplyError, UserError
 from promptstill.task.examples import Example
 from promptstill.task.metrics.whole import Labels, SplitMetric, split_score
@@ -32,6 +34,30 @@ def is_judge(metric: Metric) -> bool:
     return bool(getattr(metric, "judge", False))
 
 
+def refuse_unpriced_judge(limits: Limits, metric: Metric) -> None:
+    """Refuse a limit of money that would not see what the metric's judge costs. Raises `UserError`."""
+    if limits.usd is not None and is_judge(metric) and JUDGE not in limits.role_prices:
+        raise UserError(
+            "--max-usd needs the price of the judge too.",
+            "The metric asks a model for its marks, and its calls count.",
+            "Add --price judge=IN,OUT in USD per million tokens; judge=0,0 where it is free.",
+        )
+
+
+def within_limits(metric: Metric, allowance: Allowance) -> Metric:
+    """The metric; where it is a judge, one that raises `LimitReached` once a limit is reached, before it asks."""
+    if not is_judge(metric):
+        return metric
+
+    @wraps(metric)
+    def judge_within_limits(example: Any, prediction: Any) -> object:
+        allowance.reserve()
+        allowance.release()
+        return metric(example, prediction)
+
+    return judge_within_limits
+
+
 def metric_name(metric: Metric) -> str:
     """What messages call the metric."""
     return str(getattr(metric, "__name__", "metric"))
@@ -40,7 +66,7 @@ def metric_name(metric: Metric) -> str:
 def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -> MetricResult:
     """The metric's result for one prediction. Raises `UserError` that names the metric and the row.
 
-    What a judge raises is passed on: `ReplyError` for a reply without a mark, or what its endpoint failed with.
+    What a judge raises is passed on: `ReplyError` for a reply without a mark, `LimitReached`, or a failed endpoint's.
     """
     import dspy
 
@@ -48,7 +74,7 @@ def apply_metric(metric: Metric, example: Example, outputs: Mapping[str, Any]) -
     gold = dspy.Example(**{**example.row, **example.outputs}).with_inputs(*example.inputs)
     try:
         value = metric(gold, dspy.Prediction(**outputs))
-    except (PromptstillError, ReplyError):
+    except (PromptstillError, ReplyError, LimitReached):
         raise
     except Exception as error:  # it is the user's code: whatever it raises is reported with its row
         raise UserError(

@@ -11,18 +11,19 @@ import pytest
 from distill.folder import DistilledFolder
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
-from distill.teach.teaching import FinalData, TeacherSession, load_final_data, load_teacher_data
-from promptstill.endpoint.allowance import Allowance
+from distill.teach.teaching import TeacherSession, load_final_data, load_teacher_data
+from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
-from promptstill.events import silent
+from promptstill.events import Event, silent
 from tests.serving.fake_vllm import ANSWERS_VARIABLE, FITTING_CONTEXT
 from tests.serving.upstream import REPORTED_CONTEXT
 from tests.support.fake import FakeEndpoint
 from tests.support.feel import call_it_hot
+from tests.support.providers.openai import OpenAIReasoning
 
 
 def test_a_teacher_that_is_never_right_is_refused_before_test_is_evaluated(settings: DistillSettings) -> None:
@@ -55,6 +56,35 @@ def test_the_context_is_that_of_the_students_engine(
     assert data.context == context and load_teacher_data(folder, plan) == data
 
 
+@pytest.mark.usefixtures("fake_vllm")
+def test_a_teacher_at_an_endpoint_of_its_own_is_asked_the_prompt_in_its_dialect(
+    settings: DistillSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ANSWERS_VARIABLE, "tests.support.feel:call_it_hot")
+    monkeypatch.setenv("BIG", "secret-1")
+    said: list[Event] = []
+    with OpenAIReasoning(lambda body: "hot", model="large", key="secret-1") as fake:
+        settings = replace(settings, teacher=f"large@{fake.base_url}", teacher_key_env="BIG", k=1)
+        plan = plan_distillation(settings, print)
+        folder = DistilledFolder.create(Path("distilled"), settings)
+        with closing(open_calls(folder.calls_url)) as store:
+            allowance = Allowance(Limits(calls=2 * len(plan.rows) + 9))
+            data = TeacherSession(plan, settings, folder, said.append, store, allowance).run()
+            asked, here = fake.requests, store.totals()["here"].calls
+            (folder.work_dir / "teacher.json").unlink()
+            again = TeacherSession(plan, settings, folder, silent, store, Allowance()).run()
+    assert fake.requests == asked and again.dataset_sha256 == data.dataset_sha256, "no stored call is repeated"
+    answered = [body for body in fake.bodies if "drawing" in str(body["messages"][-1])]
+    assert answered and all(body["model"] == "large" for body in fake.bodies)
+    for body in answered:
+        assert body.keys() == {"model", "messages", "max_completion_tokens"}
+    assert data.calls == 2 * len(plan.rows) and len(data.rows) == 30, "right for half of the rows"
+    assert data.prompt_id not in (plan.teacher_prompt.id, plan.best_prompt.id)
+    assert any("large is asked the prompt without a grammar, max_completion_tokens" in str(event) for event in said)
+    assert here == 2 * len(plan.opened.splits.test) and not {"here", "test"} & allowance.spent.keys()
+    assert set(data.arms) == {"bare", "best"} and data.context == REPORTED_CONTEXT, "both are asked on this machine"
+
+
 def test_what_the_shipped_student_is_trained_on_may_not_be_changed_before_a_resume(folded: DistillSettings) -> None:
     with FakeEndpoint(call_it_hot, model="tiny") as fake:
         settings = replace(folded, source=ModelSource(base_url=fake.base_url), k=0)
@@ -67,7 +97,8 @@ def test_what_the_shipped_student_is_trained_on_may_not_be_changed_before_a_resu
             dataset = session.make_final(endpoint, plan.final)
     asked = [body["messages"][-1]["content"] for body in fake.bodies]
     assert len(asked) == len(plan.final.rows) == 114
-    stored = FinalData(dataset.rows, dataset.sha256, dataset.min_score, dataset.rejected_counts)
+    stored = dataset.final_data
+    assert stored.prompt_id == plan.final.teacher_prompt.id
     assert load_final_data(folder, plan, stored.to_json()) == stored
     assert stored.rejected == {"scored too low": 114 - len(stored.rows)} and len(stored.rows) > 50
     (folder.final_dir / "dataset.jsonl").write_text("")

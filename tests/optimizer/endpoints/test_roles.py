@@ -108,6 +108,39 @@ def test_a_resumed_run_keeps_the_keys_and_prices_that_are_not_given(tmp_path: Pa
     assert "USD in all (" in again.stdout
 
 
+def test_a_judge_in_place_of_the_recipes_marks_the_search_its_resume_and_its_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTSTILL_CACHE", str(tmp_path / "cache"))
+    with FakeEndpoint(knows_with_demos) as fake, FakeEndpoint(mark, model="strict", key="secret-1") as strict:
+        write_judged(tmp_path, "http://127.0.0.1:9/v1")
+        at = ["--judge", f"strict@{strict.base_url}", "--api-key-env", "judge=STRICT"]
+        asked = ["--base-url", fake.base_url]
+        search = [sys.executable, "-m", "optimizer", "codes.py", *asked, "--trials", "4", "--max-calls", "260", *at]
+        refused = run(search, tmp_path, STRICT="wrong")
+        assert refused.returncode == 2 and "export STRICT=" in refused.stderr and not fake.calls
+        done = run(search, tmp_path, STRICT="secret-1")
+        marked = strict.requests
+        resume = [sys.executable, "-m", "optimizer", "--resume", str(max((tmp_path / "runs").iterdir()))]
+        again = run(resume, tmp_path, STRICT="secret-1")
+        other = run([*resume, *at], tmp_path, STRICT="secret-1")
+        gate = [sys.executable, "-m", "optimizer", "--gate", "best.json", *asked]
+        unnamed, named = run(gate, tmp_path), run([*gate, *at], tmp_path, STRICT="secret-1")
+    assert done.returncode == again.returncode == 0, done.stderr + again.stderr
+    assert marked and {body["model"] for body in strict.bodies} == {"strict"}
+    assert other.returncode == 2 and "--judge cannot change" in other.stderr
+    assert json.loads((tmp_path / "best.json").read_text())["judge"] == at[1]
+    assert unnamed.returncode == 2 and "The scores in best.json are marks of strict." in unnamed.stderr
+    assert f"Name that judge: --judge {at[1]}" in unnamed.stderr
+    assert named.returncode == 0, named.stderr
+
+
+def test_a_judge_that_would_not_be_asked_is_refused(tmp_path: Path) -> None:
+    with FakeEndpoint(knows_with_demos) as fake:
+        done = run(command(fake, tmp_path, "--judge", "strict@http://127.0.0.1:9/v1"), tmp_path)
+    assert done.returncode == 2 and "--judge strict would not be asked." in done.stderr and not fake.calls
+
+
 @pytest.mark.parametrize("given", [["--price", "teacher=1,1"], ["--price", "1"], ["--api-key-env", "judge=X"]])
 def test_a_role_or_price_that_is_none_is_refused(given: list[str], tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:

@@ -13,7 +13,7 @@ from promptstill.endpoint.answers import (
     EmptyReply,
     error_code,
     error_message,
-    read_completion,
+    read_completions,
     split_thoughts,
     wait_asked,
 )
@@ -71,15 +71,15 @@ def test_the_error_in_a_body(body: str, code: str, message: str) -> None:
 @pytest.mark.parametrize("text", ["", "{}", '{"choices": []}', '{"choices": [{"message": null}]}', "[]"])
 def test_a_body_that_is_no_completion_may_be_asked_for_again(text: str) -> None:
     with pytest.raises(AttemptFailed, match="no chat completion"):
-        read_completion(text, 0.1)
+        read_completions(text, 0.1)
 
 
 def test_a_reply_without_a_token_is_told_from_one_that_was_cut() -> None:
     lost = '{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}], "usage": {"completion_tokens": 0}}'
     with pytest.raises(EmptyReply):
-        read_completion(lost, 0.1)
-    assert read_completion(lost.replace('"completion_tokens": 0', '"completion_tokens": 1'), 0.1).text == ""
-    assert read_completion(lost.replace("stop", "length"), 0.1).finish_reason == "length"
+        read_completions(lost, 0.1)
+    assert read_completions(lost.replace('"completion_tokens": 0', '"completion_tokens": 1'), 0.1)[0].text == ""
+    assert read_completions(lost.replace("stop", "length"), 0.1)[0].finish_reason == "length"
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ def test_thoughts_beside_the_content_are_kept(place: str) -> None:
     message = {"content": None, place: "hm"}
     usage = {"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 4}}
     body = {"choices": [{"message": message, "finish_reason": "length"}], "usage": usage}
-    completion = read_completion(json.dumps(body), 0.1)
+    completion = read_completions(json.dumps(body), 0.1)[0]
     assert (completion.text, completion.reasoning, completion.reasoning_tokens) == ("", "hm", 4)

@@ -17,10 +17,17 @@ import pytest
 import optimizer
 from optimizer import SearchSettings
 from optimizer.command.summary import costs
-from promptstill import Judge, UserError
+from promptstill import Judge, UserError, exact_match
 from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.errors import ReplyError
-from promptstill.task.judge import judge_paid_by, read_mark
+from promptstill.task.judge import (
+    judge_paid_by,
+    judges_at,
+    read_mark,
+    refuse_idle_judge,
+    refuse_other_judge,
+    to_judge,
+)
 from tests.support import ROOT
 from tests.support.fake import Body, FakeEndpoint
 from tests.support.providers.openai import OpenAIReasoning
@@ -51,6 +58,43 @@ def test_a_mark_is_read(text: str, mark: float) -> None:
 def test_no_mark_is_guessed(text: str) -> None:
     with pytest.raises(ReplyError):
         read_mark(text)
+
+
+def test_another_judge_takes_the_place_of_those_that_a_recipe_makes_meanwhile() -> None:
+    with judges_at(to_judge("strict@v2@https://host/v1", None, "MINE")):
+        there, nowhere = Judge("http://127.0.0.1:9/v1", "own", api_key_env="OWN"), Judge("", "")
+    for judge in (there, nowhere):
+        assert (judge.base_url, judge.model, judge.api_key_env) == ("https://host/v1", "strict@v2", "MINE")
+    with judges_at(to_judge("strict", None, "MINE")):
+        same_place = Judge("http://127.0.0.1:9/v1", "own", api_key_env="OWN")
+    assert (same_place.base_url, same_place.model) == ("http://127.0.0.1:9/v1", "strict")
+    assert same_place.api_key_env == "OWN", "a key goes nowhere but where it was named for"
+    assert Judge("http://127.0.0.1:9/v1", "own").model == "own"
+
+
+def test_a_judge_that_nobody_asks_and_a_key_without_a_judge_are_refused() -> None:
+    def judged(example: Any, prediction: Any) -> float:
+        return 1.0
+
+    judged.judge = True  # type: ignore[attr-defined]  # functions may have attributes; their type has none
+    refuse_idle_judge(exact_match("code"))
+    with judges_at(to_judge("strict", None, "MINE")):
+        with pytest.raises(UserError, match="The recipe's metric asks no model"):
+            refuse_idle_judge(exact_match("code"))
+        with pytest.raises(UserError, match="makes no Judge while the recipe is loaded"):
+            refuse_idle_judge(judged)
+        Judge("http://127.0.0.1:9/v1", "own")
+        refuse_idle_judge(judged)
+    with pytest.raises(UserError, match="--api-key-env judge=X is for --judge"):
+        to_judge(None, "X", "MINE")
+
+
+@pytest.mark.parametrize(("recorded", "asked"), [(None, "strict"), ("strict@http://h/v1", None), ("strict", "mild")])
+def test_marks_of_two_judges_are_not_compared(recorded: str | None, asked: str | None) -> None:
+    with judges_at(to_judge(asked, None, "MINE")), pytest.raises(UserError, match="Marks of two judges"):
+        refuse_other_judge(recorded, "best.json")
+    with judges_at(to_judge(recorded, None, "MINE")):
+        refuse_other_judge(recorded, "best.json")
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 Sources, looked up on 2026-11-30. The API reference (https://platform.openai.com/docs/api-reference/chat/create), as
 others quote it: `max_tokens` "is not compatible with o1 series models", `stop` is "not supported with latest reasoning
 models". Users' reports for the texts of refusals: `max_tokens` by gpt-5.4 (2026-04) and by Azure's gpt-5.1 (2026-07),
-`temperature` by gpt-5-mini, a limit that thoughts use up. Assumed: that `logprobs` and `logit_bias` are refused in the
-same words, and how strict schemas are refused. A reasoning model shows no thoughts, but counts them.
+`temperature` by gpt-5-mini, a limit that thoughts use up. The guide to reasoning models said at first that `n` is
+fixed at 1. Assumed: that it still is, that `n`, `logprobs` and `logit_bias` are refused in the same words, and how
+strict schemas are refused. A reasoning model shows no thoughts, but counts them.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ class OpenAIReasoning(ThinkingEndpoint, OpenAIChat):
             text = f"Unsupported value: 'temperature' does not support {heat} with this model. "
             text += "Only the default (1) value is supported."
             return error(400, text, param="temperature", code="unsupported_value")
+        if body.get("n", 1) != 1:
+            text = f"Unsupported value: 'n' does not support {body['n']} with this model. "
+            text += "Only the default (1) value is supported."
+            return error(400, text, param="n", code="unsupported_value")
         if self.cuts(body):
             text = "Could not finish the message because max_tokens or model output limit was reached. "
             return error(400, text + "Please try again with higher max_tokens.")

@@ -29,12 +29,12 @@ class Mistral(ConformanceEndpoint):
 
 
 class Ollama(ConformanceEndpoint):
-    """Ignores what it does not know, `chat_template` and `structured_outputs` among it."""
+    """Ignores what it does not know, `chat_template`, `structured_outputs` and `n` among it."""
 
     fields = None
 
     def seen(self, body: Body) -> Body:
-        return {name: value for name, value in body.items() if name not in VLLM_FIELDS}
+        return {name: value for name, value in body.items() if name not in VLLM_FIELDS | {"n"}}
 
 
 class LMStudio(Ollama):

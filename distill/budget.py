@@ -1,0 +1,118 @@
+"""What a distillation may spend on the teacher and on a judge: its ledger, and what is said of it before and after.
+
+The four limits are of the teacher, the short requests before it, a judge, and the prompt to beat where it is asked at
+the teacher's endpoint. Minutes are counted until the teacher's answers are filtered. What our own engine is asked on
+test counts nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from distill.plan import DistillPlan
+from distill.settings import DistillSettings
+from distill.teach.teacher import TEACHER, shown_rows
+from promptstill.endpoint.allowance import JUDGE, Allowance, LimitReached
+from promptstill.endpoint.store import CallStore, Total
+from promptstill.events import Say
+from promptstill.shell import command_line
+from promptstill.task.metrics import is_judge
+from promptstill.text import duration
+
+HERE = "here"  # the role of what our own engine is asked for the arms
+FIRST_ANSWERS = 20  # by which the rest is foretold
+
+
+class UncountedCalls(Allowance):
+    """Of calls that no limit counts, since our own engine answers them. What a judge costs goes to `whole`."""
+
+    def __init__(self, whole: Allowance) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def pay(self, role: str, cost: Total) -> None:
+        super().pay(role, cost)
+        if role == JUDGE:
+            self._whole.pay(role, cost)
+
+
+def open_allowance(
+    plan: DistillPlan, settings: DistillSettings, store: CallStore, judge_cost: Total | None
+) -> Allowance:
+    """The ledger, with what earlier parts of the distillation spent. judge_cost: of its judge, which `store` has not.
+
+    Set aside are the test rows, where the prompt to beat is asked at the teacher's endpoint.
+    """
+    spent = {role: total for role, total in store.totals().items() if role != HERE}
+    spent |= {JUDGE: judge_cost} if judge_cost else {}
+    held = len(plan.opened.splits.test) if settings.asks_best_there else 0
+    return Allowance(settings.limits, spent, held=held, seconds=store.working_seconds(TEACHER))
+
+
+def teacher_calls(plan: DistillPlan, settings: DistillSettings) -> int:
+    """The calls that the teacher takes at most."""
+    asked = [(plan.teacher_prompt, plan.rows)]
+    asked += [(plan.final.teacher_prompt, plan.final.rows)] if plan.final else []
+    rows = sum(len(rows) - len(shown_rows(prompt, rows)) for prompt, rows in asked)
+    return (settings.k + 1) * rows
+
+
+def forecast_lines(plan: DistillPlan, settings: DistillSettings, calls: int) -> Iterator[str]:
+    """What asking the teacher costs at most, before it is asked; a line each. calls: that it takes at most."""
+    limits, each = settings.limits, measured_tokens(plan)
+    known = ""
+    if each:
+        total = Total(calls, round(calls * each.prompt_tokens), round(calls * each.completion_tokens))
+        usd = limits.cost(total)
+        money = f", {usd:.2f} USD" if usd else ""
+        known = f", some {total.tokens:,} tokens{money} by what best.json measured on test"
+    yield f"forecast: at most {calls:,} calls to the teacher{known}"
+    if is_judge(plan.metric):
+        yield "besides, the judge marks each different answer, those of dev after each epoch, and each arm's on test"
+    if limits.calls is not None and limits.calls < calls:
+        yield f"--max-calls {limits.calls} may end it before; then --resume goes on with a higher limit"
+
+
+def measured_tokens(plan: DistillPlan) -> Total | None:
+    """The mean tokens of a request on test, as best.json has them of its prompt; None where another prompt is asked."""
+    test = plan.artifact["scores"].get("test") or {}
+    report = test.get(plan.artifact["shipped"])
+    if not report or plan.teacher_prompt.id != plan.best_prompt.id:
+        return None
+    return Total(1, round(report["prompt_tokens"]), round(report["completion_tokens"]))
+
+
+class TeacherPace:
+    """Tells, after the first answers, what all of them take."""
+
+    def __init__(self, allowance: Allowance, say: Say) -> None:
+        self.allowance, self._say, self._told = allowance, say, False
+        self._before, self._began = self._spent, allowance.seconds
+
+    @property
+    def _spent(self) -> Total:
+        return self.allowance.spent.get(TEACHER, Total())
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` answers are there, stored ones among them."""
+        calls = self._spent.calls - self._before.calls
+        if self._told or calls < FIRST_ANSWERS or done == total:
+            return
+        self._told = True
+        left = (total - done) / calls
+        tokens = [self._spent.prompt_tokens - self._before.prompt_tokens]
+        tokens += [self._spent.completion_tokens - self._before.completion_tokens]
+        more = Total(round(left * calls), *(round(left * one) for one in tokens))
+        usd = self.allowance.limits.cost(more)
+        seconds = left * (self.allowance.seconds - self._began)
+        money = f", {usd:.2f} USD" if usd else ""
+        rest = f"about {duration(seconds)}, {more.tokens:,} tokens{money}"
+        self._say(f"by the first {calls} answers, the rest takes {rest}")
+
+
+def limit_line(folder: Path, reached: LimitReached) -> str:
+    """The command that goes on at twice the limit that was reached."""
+    doubled = replace(reached.limit, value=2 * reached.limit.value)
+    return f"to go on: {command_line('distill', '--resume', folder, doubled.option, doubled.amount)}"
