@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from distill.teach.filter import FilterRules
 from distill.train.hyper import HyperParameters
 from promptstill.endpoint.allowance import Limits
-from promptstill.endpoint.url import split_model
+from promptstill.endpoint.hosted import OWN_KEY, is_hosted, locate_model, with_table_prices
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
@@ -59,8 +60,14 @@ class DistillSettings:
     @property
     def teacher_model(self) -> str | None:
         """The teacher's name, where it is a model at an endpoint of its own."""
-        name, url = split_model(self.teacher or "")
+        name, url = self.teacher_at
         return name if url else None
+
+    @property
+    def teacher_at(self) -> tuple[str, str | None]:
+        """The teacher's name and its address, or a best.json and None."""
+        text = self.teacher or ""
+        return (text, None) if Path(text).is_file() else locate_model(text)
 
     @property
     def teacher_file(self) -> str | None:
@@ -70,9 +77,20 @@ class DistillSettings:
     @property
     def teacher_source(self) -> ModelSource:
         """Where the teacher is asked."""
-        source = replace(self.source, api_key_env=self.teacher_key_env or self.source.api_key_env)
-        _, url = split_model(self.teacher or "")
+        _, url = self.teacher_at
+        own = OWN_KEY if is_hosted(url or "") else self.source.api_key_env
+        source = replace(self.source, api_key_env=self.teacher_key_env or own)
         return replace(source, base_url=url, vllm_args="", gpu_memory=None) if url else source
+
+    def at_provider(self, name: str) -> DistillSettings:
+        """The settings with the provider's address of a teacher's best.json, and the prices that are not given.
+
+        name: of the teacher's model. Raises `UserError` for `--max-usd` without prices.
+        """
+        source = self.source if self.teacher_model else self.source.of_model(name)
+        asked = self.teacher_source.base_url if self.teacher_model else source.base_url
+        names = {"": name} if is_hosted(asked or "") else {}
+        return replace(self, source=source, limits=with_table_prices(self.limits, names))
 
     @property
     def judge_at(self) -> JudgeAt | None:

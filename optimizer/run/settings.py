@@ -9,6 +9,7 @@ from typing import Any
 from promptstill.endpoint.allowance import PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, locate_model, with_table_prices
+from promptstill.endpoint.url import split_model
 from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource
@@ -33,8 +34,8 @@ class SearchSettings:
     `gpu_memory` as its share of each GPU (None: what is needed).
 
     dspy: whether test has a row of DSPy's default.
-    proposer: `MODEL` at the same endpoint or `MODEL@URL`; None is the model itself, `none` proposes nothing. Its key is
-    the model's where proposer_key_env names no other.
+    proposer: `MODEL` at the same endpoint, `MODEL@URL`, or a provider's; None is the model itself, `none` proposes
+    nothing. Its key is the model's where proposer_key_env names no other, but for another provider's.
     judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
@@ -94,9 +95,12 @@ class SearchSettings:
     @property
     def proposer_at(self) -> tuple[str, ModelSource] | None:
         """The proposer's name and endpoint, where it has one of its own."""
-        name, url = locate_model(self.proposer or "")
-        key = self.proposer_key_env or (OWN_KEY if is_hosted(url or "") else self.api_key_env)
-        return (name, ModelSource(url, key, self.window, self.patience)) if url else None
+        name, url = split_model(self.proposer or "")
+        if url is None and (self.base_url is None or is_hosted(self.base_url)):
+            name, url = locate_model(name)
+        others = is_hosted(url or "") and url != self.source.of_model(self.model or "").base_url
+        own = OWN_KEY if others else self.api_key_env
+        return (name, ModelSource(url, self.proposer_key_env or own, self.window, self.patience)) if url else None
 
     def at_provider(self, default: str) -> SearchSettings:
         """The settings with what is known of a provider's models: the address, and the prices that are not given.
@@ -106,6 +110,8 @@ class SearchSettings:
         """
         names = {role: model.name for role, model in self.hosted_by_role(default).items()}
         base_url = self.source.of_model(self.model or default).base_url
+        if base_url and not is_hosted(base_url):
+            self.limits.check()  # what another role's provider costs does not make the task's calls free
         return replace(self, base_url=base_url, limits=with_table_prices(self.limits, names))
 
     def hosted_by_role(self, default: str) -> dict[str, HostedModel]:
