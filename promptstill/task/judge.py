@@ -93,7 +93,7 @@ def refuse_idle_judge(metric: Metric) -> None:
             "The recipe's metric makes no Judge while the recipe is loaded."
             if is_judge(metric)
             else "The recipe's metric asks no model.",
-            "Leave --judge out, or mark answers by promptstill's Judge: docs/concepts.md",
+            "Leave --judge out, or mark answers by a Judge, as recipes/judge.py does.",
         )
 
 

@@ -70,10 +70,10 @@ def test_a_teacher_at_an_endpoint_of_its_own_is_asked_the_prompt_in_its_dialect(
         with closing(open_calls(folder.calls_url)) as store:
             allowance = Allowance(Limits(calls=2 * len(plan.rows) + 9))
             data = TeacherSession(plan, settings, folder, said.append, store, allowance).run()
-            asked, here = fake.requests, store.totals()["here"].calls
+            asked, here = fake.calls.total(), store.totals()["here"].calls
             (folder.work_dir / "teacher.json").unlink()
             again = TeacherSession(plan, settings, folder, silent, store, Allowance()).run()
-    assert fake.requests == asked and again.dataset_sha256 == data.dataset_sha256, "no stored call is repeated"
+    assert fake.calls.total() == asked and again.dataset_sha256 == data.dataset_sha256, "no stored call is repeated"
     answered = [body for body in fake.bodies if "drawing" in str(body["messages"][-1])]
     assert answered and all(body["model"] == "large" for body in fake.bodies)
     for body in answered:
