@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from distill.teach.filter import FilterRules
 from distill.train.hyper import HyperParameters
-from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.allowance import JUDGE, Limits
+from promptstill.endpoint.hosted import OWN_KEY, find_hosted, is_hosted, with_table_prices
 from promptstill.endpoint.url import split_model
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -21,8 +22,8 @@ class DistillSettings:
     """One distillation's settings.
 
     from_prompt: the best.json with the prompt to beat. That prompt is the teacher too, unless `teacher` names another
-    best.json. `MODEL@URL` as the teacher is a model at an endpoint of its own, which is asked the prompt of
-    `from_prompt`. Its key is that of `source` where teacher_key_env names no other.
+    best.json. `MODEL@URL`, or a provider's model, as the teacher is asked the prompt of `from_prompt`. Its key is that of
+    `source` where teacher_key_env names no other.
     judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     student: the model to train; by default the one of `from_prompt`.
     recipe: the recipe file, if it has moved since `from_prompt` was written.
@@ -57,10 +58,17 @@ class DistillSettings:
     seed: int = 0
 
     @property
-    def teacher_model(self) -> str | None:
-        """The teacher's name, where it is a model at an endpoint of its own."""
+    def teacher_at(self) -> tuple[str, str] | None:
+        """The teacher's name and address, where it is a model at an endpoint of its own or at a provider."""
         name, url = split_model(self.teacher or "")
-        return name if url else None
+        if url is None and not name.endswith(".json") and (hosted := find_hosted(name)):
+            url = hosted.url
+        return (name, url) if url else None
+
+    @property
+    def teacher_model(self) -> str | None:
+        """Its name alone."""
+        return self.teacher_at[0] if self.teacher_at else None
 
     @property
     def teacher_file(self) -> str | None:
@@ -70,9 +78,22 @@ class DistillSettings:
     @property
     def teacher_source(self) -> ModelSource:
         """Where the teacher is asked."""
-        source = replace(self.source, api_key_env=self.teacher_key_env or self.source.api_key_env)
-        _, url = split_model(self.teacher or "")
-        return replace(source, base_url=url, vllm_args="", gpu_memory=None) if url else source
+        if self.teacher_at is None:
+            return replace(self.source, api_key_env=self.teacher_key_env or self.source.api_key_env)
+        _, url = self.teacher_at
+        key = self.teacher_key_env or (OWN_KEY if is_hosted(url) else self.source.api_key_env)
+        return replace(self.source, base_url=url, api_key_env=key, vllm_args="", gpu_memory=None)
+
+    def at_provider(self) -> DistillSettings:
+        """The settings with the prices of providers' models that are not given."""
+        teacher = self.teacher_model if is_hosted(self.teacher_source.base_url or "") else None
+        return replace(self, limits=with_table_prices(self.limits, teacher, self.judges_at_providers))
+
+    @property
+    def judges_at_providers(self) -> dict[str, str]:
+        """The judge's name under its role, where a provider serves it."""
+        judge = self.judge_at
+        return {JUDGE: judge.model} if judge and is_hosted(judge.base_url or "") else {}
 
     @property
     def judge_at(self) -> JudgeAt | None:

@@ -27,6 +27,8 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.shell import command_line, short_path
 
 if TYPE_CHECKING:  # heavy: DSPy
+    from pathlib import Path
+
     from optimizer.run.result import RunResult
     from optimizer.run.settings import SearchSettings
 
@@ -44,7 +46,7 @@ CODES = (
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
 )
 OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  # what is no new search
-PLACES = ("resume", "runs", "output", "check")
+PLACES = ("resume", "runs", "output", "check", "plan")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
     *("judge", "judge_key_env"),
@@ -110,6 +112,8 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     settings = resumed_settings(options, chosen) if options["resume"] else to_settings(options)
     if options["check"]:
         check(settings)
+    elif options["plan"]:
+        plan(settings, options["runs"])
     else:
         search_with(settings, options)
 
@@ -123,6 +127,14 @@ def check(settings: SearchSettings) -> None:
         click.echo(line)
     click.echo(f"{opened.recipe_file.path}: the recipe {opened.name} is in order")
     click.echo(f"next: {command_line('optimize', *(word for word in sys.argv[1:] if word != '--check'))}")
+
+
+def plan(settings: SearchSettings, runs: Path) -> None:
+    """Say what such a search would cost; no model is asked."""
+    from optimizer.command.plan import plan_lines
+
+    for line in plan_lines(settings, settings.open_task(), runs):
+        click.echo(line)
 
 
 def search_with(settings: SearchSettings, options: dict[str, Any]) -> RunResult | None:

@@ -19,6 +19,7 @@ from optimizer.search.search import GENERATION, NothingToChoose
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import served_models
+from promptstill.endpoint.hosted import is_hosted
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import PromptstillError, UserError
@@ -44,6 +45,9 @@ def run_search(
     if settings is None:
         raise UserError("Which recipe?", "There are neither settings nor a run to go on with.", "Give one of them.")
     settings, opened = settle_folds(settings, resume, say)
+    settings = settings.at_provider(opened.recipe.model)
+    for hosted in settings.hosted_by_role(opened.recipe.model).values():
+        say(hosted.line)
     for line in data_lines(opened):
         say(line)
     held = max_test_calls(opened.test_calls, dspy=settings.dspy)
@@ -96,11 +100,12 @@ def settle_folds(settings: SearchSettings, resume: str | Path | None, say: Say) 
 
 
 def refuse_unserved(source: ModelSource, model: Model, say: Say, option: str = "--model") -> None:
-    """Ask the user's endpoint for its models. Raises as `served_models` does, and where it lists others alone."""
+    """Ask the user's endpoint for its models; of a provider only the key is looked for. Raises as `served_models` does,
+    and where it lists others alone."""
     if source.base_url is None:
         return
     with open_endpoint(source, model, Path(), say) as (endpoint, _):
-        names = [str(entry.get("id")) for entry in run_async(served_models(endpoint))]
+        names = [] if is_hosted(source.base_url) else [str(one.get("id")) for one in run_async(served_models(endpoint))]
     if names and model.name not in names:
         raise UserError(
             f"The endpoint does not serve {model.name}.",

@@ -75,7 +75,8 @@ def refuse_absent(searches: Sequence[ModelSearch], say: Say) -> None:
     """Raises as `run_search` does where the recipe is not in order or a model is not to be had."""
     opened = searches[0].settings.open_task()
     for one in searches:
-        refuse_unserved(one.settings.source, one.settings.find_model(opened, say), say)
+        settings = one.settings.at_provider(opened.recipe.model)
+        refuse_unserved(settings.source, settings.find_model(opened, say), say)
 
 
 def search_models(

@@ -3,6 +3,7 @@
 # takes, how it was asked, and what it cost in tokens. With a model at usual prices that is a few US cents.
 #
 #     OPENAI_API_KEY=…  scripts/api_check.sh openai MODEL
+#     ANTHROPIC_API_KEY=… scripts/api_check.sh anthropic MODEL     (gemini, bedrock, vertex_ai, azure alike)
 #     MISTRAL_API_KEY=… scripts/api_check.sh mistral MODEL
 #     MY_KEY=…          scripts/api_check.sh https://HOST/v1 MODEL MY_KEY
 #
@@ -13,21 +14,23 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BIN=${BIN:-.venv/bin}
 OUT=${OUT:-runs/api-check-$(date -u +%Y%m%dT%H%M%SZ)}
 usage() {
-  echo "usage: scripts/api_check.sh openai|mistral|openrouter|deepseek|URL MODEL [KEY_VARIABLE]" >&2
+  echo "usage: scripts/api_check.sh openai|mistral|openrouter|deepseek|anthropic|gemini|bedrock|vertex_ai|azure|URL MODEL [KEY_VARIABLE]" >&2
   exit 2
 }
 
 [ $# -ge 2 ] || usage
+url="" key=""
 case $1 in
   openai) url=https://api.openai.com/v1 key=OPENAI_API_KEY ;;
   mistral) url=https://api.mistral.ai/v1 key=MISTRAL_API_KEY ;;
   openrouter) url=https://openrouter.ai/api/v1 key=OPENROUTER_API_KEY ;;
   deepseek) url=https://api.deepseek.com/v1 key=DEEPSEEK_API_KEY ;;
+  anthropic | gemini | bedrock | vertex_ai | azure) ;; # asked by name; a missing key is told by the command itself
   http*) url=$1 key=OPENAI_API_KEY ;;
   *) usage ;;
 esac
 model=$2 key=${3:-$key}
-if [ -z "${!key:-}" ]; then
+if [ -n "$key" ] && [ -z "${!key:-}" ]; then
   echo "There is no key in $key." >&2
   echo "Set it: export $key=…" >&2
   exit 2
@@ -35,7 +38,9 @@ fi
 
 mkdir -p "$OUT"
 head -n 60 recipes/data/sentiment.jsonl >"$OUT/rows.jsonl"
-at=(--base-url "$url" --model "$model" --api-key-env "$key" -p "data=$OUT/rows.jsonl")
+at=(-p "data=$OUT/rows.jsonl")
+if [ -n "$url" ]; then at+=(--base-url "$url" --model "$model"); else at+=(--model "$1/$model"); fi
+if [ -n "$key" ]; then at+=(--api-key-env "$key"); fi
 "$BIN/optimize" recipes/sentiment.py "${at[@]}" --folds 0 --trials 2 --proposals 0 --no-dspy --no-rivals --window 8 \
   -o "$OUT/best.json" --runs "$OUT"
 "$BIN/optimize" recipes/sentiment.py --gate "$OUT/best.json" "${at[@]}" --window 8 --max-drop 1

@@ -106,6 +106,10 @@ instead_options = with_options(
     ),
     option(INSTEAD, "--check", is_flag=True, help="Check the recipe and its rows; ask no model."),
     option(
+        INSTEAD, "--plan", rare=True, is_flag=True,
+        help="Calls, tokens, money and time of such a search; ask no model.",
+    ),
+    option(
         INSTEAD, "--measure", is_flag=True,
         help="Score prompts on test: optimize RECIPE.py --measure mine.md …",
     ),

@@ -14,6 +14,7 @@ from optimizer.search.baseline import BASELINE
 from promptstill.command.limits import money_line
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
+from promptstill.endpoint.hosted import is_hosted
 from promptstill.engine.models import EMBEDDED
 from promptstill.power import settle_note
 from promptstill.report.row_view import arm_labels
@@ -185,6 +186,7 @@ def follow_up_commands(best_path: Path, base_url: str | None, key_name: str) -> 
     if base_url is None:
         distil = command_line("distill", "--from-prompt", best_path)
         return [f"serve it     {command_line('serve', best_path)}", f"distil it    {distil}"]
-    elsewhere = ["--base-url", base_url] + (["--api-key-env", key_name] if key_name != "OPENAI_API_KEY" else [])
+    elsewhere = [] if is_hosted(base_url) else ["--base-url", base_url]
+    elsewhere += ["--api-key-env", key_name] if key_name != "OPENAI_API_KEY" else []
     distil = command_line("distill", "--from-prompt", best_path, *elsewhere, "--student", EMBEDDED)
     return [f"distil it    {distil}"]

@@ -76,4 +76,4 @@ class MeasureSettings:
         name, url = split_model(text)
         asking = (url or self.base_url, self.api_key_env, self.window, self.patience)
         source = ModelSource(*asking, self.vllm_args, self.gpu_memory)
-        return ModelAt(text, name, source)
+        return ModelAt(text, name, source.of_model(name))

@@ -133,6 +133,7 @@ def check_regression(
     name = model or str(recorded["name"])
     if name == recorded["name"]:
         source = source.as_recorded(recorded, str(best_path))
+    source = source.of_model(name)
     served = source.find_model(name, say)
     if served.sha256 != recorded["sha256"]:
         say(f"{name} is not known to be the weights on which this prompt was found: a change may come from them")

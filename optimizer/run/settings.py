@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
+from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, with_table_prices
 from promptstill.endpoint.url import split_model
 from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
@@ -95,8 +96,33 @@ class SearchSettings:
     def proposer_at(self) -> tuple[str, ModelSource] | None:
         """The proposer's name and endpoint, where it has one of its own."""
         name, url = split_model(self.proposer or "")
-        key = self.proposer_key_env or self.api_key_env
-        return (name, ModelSource(url, key, self.window, self.patience)) if url else None
+        if url is None and (hosted := find_hosted(name)):
+            url, own = hosted.url, OWN_KEY
+        else:
+            own = self.api_key_env
+        return (name, ModelSource(url, self.proposer_key_env or own, self.window, self.patience)) if url else None
+
+    def at_provider(self, default: str) -> SearchSettings:
+        """The settings with what is known of a provider's models: the address, and the prices that are not given.
+
+        default: the model where none is set. Raises `UserError` for a model that is not for chats, and for `--max-usd`
+        without prices.
+        """
+        names = {role: model.name for role, model in self.hosted_by_role(default).items()}
+        task = names.pop("", None)
+        limits = with_table_prices(self.limits, task, names)
+        for role, name in {"": task or "", **names}.items():
+            refuse_unpriced(limits, role, name)
+        return replace(self, base_url=self.source.of_model(task).base_url if task else self.base_url, limits=limits)
+
+    def hosted_by_role(self, default: str) -> dict[str, HostedModel]:
+        """The models that providers serve, by role; the task's is under an empty name. default: as in `at_provider`."""
+        source, proposer = self.source.of_model(self.model or default), self.proposer_at
+        asked = {"": (self.model or default, source), **({PROPOSER: proposer} if proposer else {})}
+        if judge := self.judge_at:
+            asked[JUDGE] = judge.model, ModelSource(judge.base_url)
+        found = {role: find_hosted(name) for role, (name, at) in asked.items() if is_hosted(at.base_url or "")}
+        return {role: model for role, model in found.items() if model}
 
     @property
     def judge_at(self) -> JudgeAt | None:
@@ -134,7 +160,22 @@ class SearchSettings:
         check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
-        self.limits.check()
+
+
+def refuse_unpriced(limits: Limits, role: str, hosted: str) -> None:
+    """Refuse a limit of money that would not see what a role costs. role: empty is the task's, which costs nothing only
+    where another role has a price. hosted: the name of its model, where that is a provider's. Raises `UserError`.
+    """
+    if limits.usd is None:
+        return
+    if role in limits.role_prices or (not role and (any(limits.price) or (limits.role_prices and not hosted))):
+        return
+    option = f"--price {role}=PROMPT,COMPLETION" if role else "--price PROMPT,COMPLETION"
+    raise UserError(
+        f"--max-usd needs the price of {hosted}." if hosted else "--max-usd needs prices.",
+        "LiteLLM's table has none." if hosted else "Without them no call costs anything.",
+        f"Add {option} in USD per million tokens, such as {option.replace('PROMPT,COMPLETION', '0.15,0.60')}.",
+    )
 
 
 def changed_error(names: list[str]) -> UserError:

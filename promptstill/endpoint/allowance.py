@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from promptstill.endpoint.store import Total
-from promptstill.errors import UserError
 
 Kind = Literal["calls", "tokens", "usd", "minutes"]
 JUDGE, PROPOSER = "judge", "proposer"  # roles that may be another model, with a price of its own
@@ -72,15 +71,6 @@ class Limits:
         """Those that are set."""
         kinds: tuple[Kind, ...] = ("calls", "tokens", "usd", "minutes")
         return [Limit(kind, value) for kind in kinds if (value := getattr(self, kind)) is not None]
-
-    def check(self) -> None:
-        """Refuse a limit of money where nothing has a price. Raises `UserError`."""
-        if self.usd is not None and not any(self.price) and not self.role_prices:
-            raise UserError(
-                "--max-usd needs prices.",
-                "Without them no call costs anything.",
-                "Add --price PROMPT,COMPLETION in USD per million tokens, such as --price 0.15,0.60.",
-            )
 
     def split(self, parts: int) -> Limits:
         """What each of so many equal parts may spend. Minutes are the same for all: they work side by side."""
@@ -225,8 +215,8 @@ class Allowance:
         return {"roles": roles, "total": asdict(self.total), "reused": self.reused, **usd}
 
     def _used(self, calls: int) -> dict[Limit, float]:
-        """What so many calls and the held ones bring each limit to."""
-        share = (calls + self.held) / max(calls, 1)
+        """What so many calls and the held ones bring each limit to, those to come at the mean cost so far."""
+        share = (calls + self.held) / max(self.total.calls, 1)
         judged = 1 + self.judge_cost.calls / max(self.total.calls, 1)  # calls in all to each of the run's own
         used: dict[Kind, float] = {
             "calls": (calls + self.held) * judged,

@@ -20,6 +20,7 @@ KINDS = ("requests", "tokens")  # of the usual headers, x-ratelimit-remaining-re
 # Of Qwen, DeepSeek and others; of Magistral.
 THOUGHTS_BEGIN = re.compile(r"\s*(?:<think>|\[THINK\])")
 THOUGHTS_END = re.compile(r"</think>|\[/THINK\]")
+RETRY_DELAY = re.compile(r'\\?"retryDelay\\?": *\\?"([\d.]+s)')  # also as text within JSON
 EPOCH_S, EPOCH_MS = 1e9, 1e11  # numbers above these are times, no seconds to wait
 
 
@@ -142,17 +143,19 @@ def error_of(text: str) -> Any:
     return body.get("error", body) if isinstance(body, dict) else None
 
 
-def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """The seconds that an answer's headers ask to wait; None where they do not say.
+def wait_asked(headers: Mapping[str, str], text: str = "") -> float | None:
+    """The seconds that an answer asks to wait; None where it does not say.
 
     `Retry-After` (RFC 9110, seconds or a date) and `retry-after-ms` come first, then the reset of what is used up by
-    the `x-ratelimit-*` headers, as OpenAI documents them ("6m0s"), or a time since 1970.
+    the `x-ratelimit-*` headers, as OpenAI documents them ("6m0s"), or a time since 1970; then Gemini's `retryDelay` in
+    the answer's text.
     """
     if (milliseconds := to_number(headers.get("retry-after-ms"))) is not None:
         return max(milliseconds / 1000, 0.0)
     if after := headers.get("retry-after"):
         return retry_after(after)
-    return used_up(headers)
+    delay = RETRY_DELAY.search(text)
+    return used_up(headers) or (reset_s(delay[1]) if delay else None)
 
 
 def used_up(headers: Mapping[str, str]) -> float | None:

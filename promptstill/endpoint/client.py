@@ -1,4 +1,4 @@
-"""Asks an OpenAI-compatible endpoint for completions: many at a time, and each request once.
+"""Asks an endpoint or a provider for completions: many at a time, and each request once.
 
 A completion is stored before it counts. Requests go as fast as the endpoint allows (rate.py). Failures of the endpoint
 are retried with growing pauses, and then stop the run; they never become a score. A request that the endpoint refuses
@@ -12,7 +12,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -25,6 +25,8 @@ from promptstill.endpoint.allowance import Allowance, LimitReached
 from promptstill.endpoint.answers import AttemptFailed, EmptyReply, TooManyRequests, is_lost, read_completions
 from promptstill.endpoint.endpoint import Endpoint, open_session
 from promptstill.endpoint.failures import no_answer_error, raise_for_status, too_slow_error
+from promptstill.endpoint.hosted import is_hosted
+from promptstill.endpoint.litellm_client import ask_provider
 from promptstill.endpoint.rate import Pacer
 from promptstill.endpoint.store import CallStore, Completion, Total
 from promptstill.errors import RequestRefused
@@ -253,16 +255,22 @@ class Client:
         """The endpoint's choices. timeout_s: a shorter time for it than the endpoint's."""
         began = time.monotonic()
         total = min(timeout_s or self.endpoint.timeout_s, self.endpoint.timeout_s)
-        url, timeout = f"{self.endpoint.base_url}/chat/completions", aiohttp.ClientTimeout(total=total, sock_connect=10)
+        send = ask_provider if is_hosted(self.endpoint.base_url) else self._send
+        choices = read_completions(await send(self.endpoint, body, total), time.monotonic() - began)
+        self.pacer.answered_at = time.monotonic()
+        return choices
+
+    async def _send(self, endpoint: Endpoint, body: Mapping[str, Any], timeout_s: float) -> str:
+        """The text of an OpenAI-compatible endpoint's answer."""
+        url = f"{endpoint.base_url}/chat/completions"
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=10)
         try:
             async with self.session.post(url, json=body, timeout=timeout) as response:
                 text = await response.text()
-                raise_for_status(self.endpoint, response.status, text, response.headers)
-                choices = read_completions(text, time.monotonic() - began)
+                raise_for_status(endpoint, response.status, text, response.headers)
+                return text
         except (aiohttp.ClientError, TimeoutError) as error:
             raise AttemptFailed(f"{type(error).__name__}: {error}") from error
-        self.pacer.answered_at = time.monotonic()
-        return choices
 
 
 async def served_models(endpoint: Endpoint) -> list[dict[str, Any]]:

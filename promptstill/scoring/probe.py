@@ -4,7 +4,8 @@ dialect."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from promptstill.dialect import VLLM, Dialect, JsonMode
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import constrains_outputs, find_dialect
 from promptstill.endpoint.store import Completion
-from promptstill.errors import InfrastructureError, RequestRefused
+from promptstill.errors import InfrastructureError, PromptstillError, RequestRefused, UserError
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
@@ -20,6 +21,9 @@ from promptstill.task.examples import Example
 
 JSON_MODES: tuple[JsonMode, ...] = ("json_schema", "json_object", None)  # the best first
 FIRST: Layout = "chat"  # every endpoint takes it, so its refusals are of fields
+# As vLLM, OpenAI, Anthropic and llama.cpp say it.
+TOO_LONG = re.compile(r"(maximum|exceeds?) .*context|context (length|size|window)|prompt is too long", re.IGNORECASE)
+NO_TEMPLATE = re.compile(r"chat template", re.IGNORECASE)
 PROBE_TOKENS = 16  # of an endpoint with a dialect: some refuse to be cut at once
 
 
@@ -48,7 +52,8 @@ async def with_dialect(task: Task, client: Client) -> Task:
 async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, client: Client) -> Abilities:
     """Try each of `layouts` (all, where it is empty) on one row of train, with all the fields that the search sends.
 
-    Raises `InfrastructureError` where the endpoint refuses them all.
+    Raises `InfrastructureError` where the endpoint refuses them all, or `UserError` where it says that the model has no
+    room for a row, or no chat template.
     """
     layouts = layouts or tuple(LAYOUTS)
     first = FIRST if FIRST in layouts else layouts[0]
@@ -60,15 +65,24 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     reasons = {layout: tried[layout].refusal for layout in layouts}
     refused = {layout: why for layout, why in reasons.items() if why is not None}
     if len(refused) == len(layouts):
-        raise InfrastructureError(
-            "The endpoint refuses every layout.",
-            "; ".join(f"{name}: {why}" for name, why in refused.items()),
-            "Check the model's name and its context length.",
-        )
+        raise no_layout_error(refused)
     json_mode = tried["json"].dialect.json_mode if "json" in tried else None
     dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
     client.dialects[task.model] = dialect
     return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect)
+
+
+def no_layout_error(refused: Mapping[Layout, str]) -> PromptstillError:
+    """The error for an endpoint that takes no layout, by what it says of them."""
+    why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    if TOO_LONG.search(why):
+        do = "Ask a model with a longer context (of vLLM --max-model-len, of Ollama num_ctx), or shorten the rows."
+        return UserError("The model's context is too small for one row.", why, do)
+    if NO_TEMPLATE.search(why):
+        do = "Ask its instruction-tuned version, or give the server a template: of vLLM --chat-template FILE."
+        return UserError("The model has no chat template, so it cannot be asked by messages.", why, do)
+    do = "Check the model's name and its context length."
+    return InfrastructureError("The endpoint refuses every layout.", why, do)
 
 
 @dataclass(frozen=True)

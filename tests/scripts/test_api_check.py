@@ -1,4 +1,4 @@
-"""The check of a hosted model, at a server that behaves as OpenAI's reasoning models are documented to."""
+"""The check of a hosted model, at servers that behave as OpenAI's reasoning models and Anthropic's are known to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support import ROOT
 from tests.support.fake import Body
+from tests.support.providers.hosted import NewerClaude
 from tests.support.providers.openai import OpenAIReasoning
 
 
@@ -41,6 +42,17 @@ def test_the_whole_check_at_a_reasoning_model(tmp_path: Path) -> None:
     assert '"limit": "max_completion_tokens"' in done.stdout and '"thinking_tokens": 2048' in done.stdout
     assert 40 < fake.requests < 130
     assert "secret-key" not in done.stdout + done.stderr
+
+
+def test_the_whole_check_at_a_provider(tmp_path: Path) -> None:
+    with NewerClaude(feel) as fake:
+        done = check(tmp_path, "anthropic", "claude-opus-4-8", **fake.environment)
+    assert done.returncode == 0, done.stderr
+    assert "anthropic/claude-opus-4-8: the search and its gate passed" in done.stdout
+    assert '"temperature": false' in done.stdout and '"stop": false' in done.stdout
+    assert "asked through LiteLLM" in done.stderr
+    assert "githubusercontent" not in done.stderr, "LiteLLM fetches nothing"
+    assert 40 < fake.requests < 130
 
 
 def test_a_missing_key_and_an_unknown_provider_are_refused(tmp_path: Path) -> None:

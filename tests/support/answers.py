@@ -53,13 +53,13 @@ def box(number: int, topic: str = "boxes", **outputs: str) -> Example:
 
 
 def teacher_answers(
-    base_url: str, prompt: Prompt, rows: list[Example], folder: Path, *, k: int = 2, limits: Limits | None = None
+    at: str | Endpoint, prompt: Prompt, rows: list[Example], folder: Path, *, k: int = 2, limits: Limits | None = None
 ) -> tuple[list[TeacherAnswer], list[tuple[int, int]]]:
-    """The answers of the teacher at `base_url`, stored in `folder`, and the progress that was reported."""
+    """The answers of the teacher at an address or endpoint, stored in `folder`, and the progress that was reported."""
     reports: list[tuple[int, int]] = []
 
     async def ask() -> list[TeacherAnswer]:
-        endpoint = Endpoint(base_url, "weights", window=4)
+        endpoint = Endpoint(at, "weights", window=4) if isinstance(at, str) else at
         with closing(open_calls(file_url(folder / "calls.db"))) as store:
             async with Client(endpoint, store, Allowance(limits, store.totals())) as client:
                 return await ask_teacher(

@@ -110,12 +110,17 @@ class FakeEndpoint:
         self.calls[json.dumps({key: body[key] for key in body if key != "n"}, sort_keys=True)] += number
         lost = self.loses(self.requests)
         text = "" if lost else self.answer(seen)
-        message = {"role": "assistant", **self.message(seen, text)}
-        choices = [{"index": n, "message": message, "finish_reason": self.end(seen)} for n in range(number)]
-        counted = self.usage(seen, text)
+        return web.json_response(self.completion(seen, text, lost=lost))
+
+    def completion(self, body: Body, text: str, *, lost: bool) -> Body:
+        """The answer that holds a reply, as often as it is asked for."""
+        number = body.get("n", 1)
+        message = {"role": "assistant", **self.message(body, text)}
+        choices = [{"index": n, "message": message, "finish_reason": self.end(body)} for n in range(number)]
+        counted = self.usage(body, text)
         if counted:
             counted["usage"]["completion_tokens"] *= 0 if lost else number
-        return web.json_response({"id": "x", "object": "chat.completion", "choices": choices, **counted})
+        return {"id": "x", "object": "chat.completion", "choices": choices, **counted}
 
     def refuse(self, body: Body) -> web.Response | None:
         """What a request is refused with; None where it is answered."""

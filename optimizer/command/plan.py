@@ -1,0 +1,136 @@
+"""What a search would cost, on a named model, before anything is asked: calls, tokens, money and hours, each with where
+its figure comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from optimizer.run.settings import SearchSettings
+from optimizer.search.forecast import max_test_calls
+from optimizer.search.playoff import MAX_CONTENDERS
+from optimizer.search.sources import SOURCES
+from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
+from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
+from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.hosted import find_hosted, is_hosted
+from promptstill.endpoint.store import Total
+from promptstill.engine.source import REMOTE_CONTEXT
+from promptstill.files import canonical_json
+from promptstill.prompt.layouts import LAYOUTS
+from promptstill.task.open import OpenTask
+from promptstill.text import duration
+
+ROWS = 20  # of dev, whose prompts are written out
+REPLY_TOKENS = 4  # beside the answer itself: its form
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of one run. calls: at most. prompt_tokens, reply_tokens: of a call, about."""
+
+    model: str
+    calls: int
+    on_dev: int
+    prompt_tokens: float
+    reply_tokens: float
+    limits: Limits
+
+    @property
+    def total(self) -> Total:
+        return Total(self.calls, round(self.calls * self.prompt_tokens), round(self.calls * self.reply_tokens))
+
+
+def plan_lines(settings: SearchSettings, opened: OpenTask, runs: Path) -> Iterator[str]:
+    """The plan of a run, a line each. runs: where earlier runs are, which tell how fast the model answers."""
+    settings = settings.at_provider(opened.recipe.model)
+    plan = plan_search(settings, opened)
+    yield f"plan of a search on {plan.model}; nothing was asked"
+    yield f"calls   at most {plan.calls:,}; racing usually saves half of the {plan.on_dev:,} on dev"
+    each = f"{plan.prompt_tokens:,.0f} of a prompt and {plan.reply_tokens:,.0f} of a reply"
+    yield f"tokens  at most about {plan.total.tokens:,}: {each} in the mean, at {BYTES_PER_TOKEN} bytes a token"
+    yield f"money   {money_line(settings, plan)}"
+    yield f"time    {time_line(plan, runs)}"
+    for limit in settings.limits.each():
+        yield f"        {limit} ends it earlier where that is less"
+
+
+def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
+    """The calls and tokens of all searches of a run at most; a model's thoughts are not in them."""
+    splits, searches = opened.splits, len(opened.splits.folds) + 1
+    dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
+    on_dev = settings.trials * dev * searches
+    growth = sum(most_calls(settings, opened)) * searches
+    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + max_test_calls(test, dspy=settings.dspy)
+    prompt, reply = mean_tokens(settings, opened)
+    return Plan(settings.model or opened.recipe.model, calls, on_dev, prompt, reply, settings.limits)
+
+
+def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[int]:
+    """The calls of each source of candidates at most."""
+    for make in SOURCES.values():
+        source = make(source_context(settings, opened))
+        yield source.max_calls(source.count(BEFORE_FIRST_RACE + 1))
+
+
+def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:
+    """What the sources know before an endpoint is there."""
+    recipe, proposer = opened.recipe, settings.proposer if settings.proposing else None
+    parts = (opened.task, opened.splits.train, recipe.metric, recipe.instructions, settings.seed)
+    return SourceContext(*parts, proposer, settings.proposing)
+
+
+def mean_tokens(settings: SearchSettings, opened: OpenTask) -> tuple[float, float]:
+    """The tokens of a prompt and of a reply: the mean over the first candidates and the first rows of dev."""
+    train, dev = opened.splits.train, opened.splits.dev[:ROWS]
+    here = settings.base_url is None
+    layouts = settings.layouts or tuple(layout for layout in LAYOUTS if here or layout != "raw")
+    space = empty_space(train, REMOTE_CONTEXT, layouts, here)
+    sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(space.sizes), settings.seed), **nearest_sets(opened.task)}
+    space = space.grow(Addition((opened.task.signature.instructions,), sets))
+    task = SearchTask(opened.task, space, train, dev, opened.recipe.metric, settings.seed, settings.trials)
+    prompts = [task.prompt(candidate) for candidate in task.starters()]
+    sizes = [size(prompt.messages(row.inputs)) for prompt in prompts for row in dev]
+    replies = [size(dict(row.outputs)) for row in dev]
+    return mean(sizes) / BYTES_PER_TOKEN, mean(replies) / BYTES_PER_TOKEN + REPLY_TOKENS
+
+
+def size(value: Any) -> int:
+    """In bytes, written as JSON."""
+    return len(canonical_json(value).encode())
+
+
+def money_line(settings: SearchSettings, plan: Plan) -> str:
+    """What the tokens cost, and by which price."""
+    prompt, reply = plan.limits.price
+    if not (prompt or reply):
+        return "not known: give --price PROMPT,COMPLETION" if settings.base_url else "none: the model runs here"
+    hosted = find_hosted(plan.model) if is_hosted(settings.base_url or "") else None
+    source = "LiteLLM's table" if hosted and hosted.price == plan.limits.price else "--price"
+    return f"at most about {plan.limits.cost(plan.total):,.2f} USD, at {prompt:g} and {reply:g} a million ({source})"
+
+
+def time_line(plan: Plan, runs: Path) -> str:
+    """How long it takes at the pace of the newest run of this model."""
+    paces = [found for path in runs.glob("*/best.json") if (found := pace_of(path, plan.model))]
+    if not paces:
+        return f"not known: no run of {plan.model} is in {runs}"
+    _, pace, path = max(paces)
+    return f"at most about {duration(plan.total.tokens / pace)}, at {pace:,.0f} tokens a second as in {path.parent}"
+
+
+def pace_of(path: Path, model: str) -> tuple[str, float, Path] | None:
+    """When a run of the model was made, and its tokens a second; None where the file is of another or is none."""
+    try:
+        best = json.loads(path.read_text(encoding="utf-8"))
+        spent, seconds = Total(**best["search"]["spent"]["total"]), float(best["search"]["seconds"])
+        found = (str(best["created_at"]), spent.tokens / seconds, path)
+        return found if best["model"]["name"] == model and spent.tokens else None
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return None
