@@ -22,8 +22,8 @@ class DistillSettings:
     """One distillation's settings.
 
     from_prompt: the best.json with the prompt to beat. That prompt is the teacher too, unless `teacher` names another
-    best.json. `MODEL@URL`, or a provider's model, as the teacher is asked the prompt of `from_prompt`. Its key is that of
-    `source` where teacher_key_env names no other.
+    best.json. `MODEL@URL`, or a provider's model, as the teacher is asked the prompt of `from_prompt`. Its key is that
+    of `source` where teacher_key_env names no other.
     judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     student: the model to train; by default the one of `from_prompt`.
     recipe: the recipe file, if it has moved since `from_prompt` was written.
