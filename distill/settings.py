@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from distill.teach.filter import FilterRules
 from distill.train.hyper import HyperParameters
-from promptstill.endpoint.allowance import Limits
+from promptstill.endpoint.allowance import JUDGE, Limits
 from promptstill.endpoint.hosted import OWN_KEY, is_hosted, locate_model, with_table_prices
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
@@ -22,8 +22,8 @@ class DistillSettings:
     """One distillation's settings.
 
     from_prompt: the best.json with the prompt to beat. That prompt is the teacher too, unless `teacher` names another
-    best.json. `MODEL@URL` as the teacher is a model at an endpoint of its own, which is asked the prompt of
-    `from_prompt`. Its key is that of `source` where teacher_key_env names no other.
+    best.json. `MODEL@URL`, or a provider's model, as the teacher is asked the prompt of `from_prompt`. Its key is that
+    of `source` where teacher_key_env names no other.
     judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     student: the model to train; by default the one of `from_prompt`.
     recipe: the recipe file, if it has moved since `from_prompt` was written.
@@ -59,7 +59,7 @@ class DistillSettings:
 
     @property
     def teacher_model(self) -> str | None:
-        """The teacher's name, where it is a model at an endpoint of its own."""
+        """The teacher's name, where it is a model at an endpoint of its own or at a provider."""
         name, url = self.teacher_at
         return name if url else None
 
@@ -82,6 +82,12 @@ class DistillSettings:
         source = replace(self.source, api_key_env=self.teacher_key_env or own)
         return replace(source, base_url=url, vllm_args="", gpu_memory=None) if url else source
 
+    @property
+    def judges_at_providers(self) -> dict[str, str]:
+        """The judge's name under its role, where a provider serves it."""
+        judge = self.judge_at
+        return {JUDGE: judge.model} if judge and is_hosted(judge.base_url or "") else {}
+
     def at_provider(self, name: str) -> DistillSettings:
         """The settings with the provider's address of a teacher's best.json, and the prices that are not given.
 
@@ -90,7 +96,7 @@ class DistillSettings:
         source = self.source if self.teacher_model else self.source.of_model(name)
         asked = self.teacher_source.base_url if self.teacher_model else source.base_url
         names = {"": name} if is_hosted(asked or "") else {}
-        return replace(self, source=source, limits=with_table_prices(self.limits, names))
+        return replace(self, source=source, limits=with_table_prices(self.limits, names | self.judges_at_providers))
 
     @property
     def judge_at(self) -> JudgeAt | None:

@@ -35,7 +35,8 @@ CODES = f"""
 | 130 | Stopped by Ctrl-C (`serve`: before it was up). |
 | 143 | Stopped by SIGTERM (`serve`: before it was up). |
 
-A limit that is reached before any prompt was scored on dev ends `optimize` with 0 too, but then there is no best.json.
+A limit that is reached before any prompt was scored on dev ends `optimize` with 0 too, but then there is no best.json. A
+limit that `distill` reaches ends it with 0 before there is a result; it says how to go on.
 
 ## Completion
 Tab completes options in bash after `eval "$(_OPTIMIZE_COMPLETE=bash_source optimize)"` (likewise `_DISTILL_COMPLETE`,

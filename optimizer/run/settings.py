@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from promptstill.endpoint.allowance import PROPOSER, Limits
+from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, locate_model, with_table_prices
 from promptstill.endpoint.url import split_model
@@ -118,6 +118,8 @@ class SearchSettings:
         """The models that providers serve, by role; the task's is under an empty name. default: as in `at_provider`."""
         name = self.model or default
         asked = {"": (name, self.source.of_model(name)), **({PROPOSER: at} if (at := self.proposer_at) else {})}
+        if judge := self.judge_at:
+            asked[JUDGE] = judge.model, ModelSource(judge.base_url)
         found = {role: find_hosted(name) for role, (name, source) in asked.items() if is_hosted(source.base_url or "")}
         return {role: model for role, model in found.items() if model}
 

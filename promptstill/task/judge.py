@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from promptstill.dialect import VLLM
 from promptstill.endpoint.allowance import JUDGE, Allowance
+from promptstill.endpoint.hosted import OWN_KEY, find_hosted, hosted_key, is_hosted
 from promptstill.endpoint.store import Completion, Total
 from promptstill.endpoint.url import split_model
 from promptstill.errors import ReplyError, RequestRefused, UserError
@@ -60,10 +61,15 @@ _replacement: ContextVar[Replacement | None] = ContextVar("replacement", default
 
 
 def to_judge(text: str | None, key_env: str | None, model_key_env: str) -> JudgeAt | None:
-    """The judge of `MODEL` or `MODEL@URL`; None for no text. key_env: the variable with its key; without one, at a URL
-    of its own, the model's. Raises `UserError` for a key without a judge."""
+    """The judge of `MODEL`, `MODEL@URL` or a provider's model; None for no text.
+
+    key_env: the variable with its key; without one, at a URL of its own, the model's. Raises `UserError` for a key
+    without a judge.
+    """
     if text:
         model, url = split_model(text)
+        if url is None and (hosted := find_hosted(model)):
+            return JudgeAt(model, hosted.url, key_env or OWN_KEY)
         return JudgeAt(model, url, key_env or (model_key_env if url else None))
     if key_env:
         raise UserError(
@@ -93,7 +99,7 @@ def refuse_idle_judge(metric: Metric) -> None:
             "The recipe's metric makes no Judge while the recipe is loaded."
             if is_judge(metric)
             else "The recipe's metric asks no model.",
-            "Leave --judge out, or mark answers by promptstill's Judge: docs/concepts.md",
+            "Leave --judge out, or mark answers by a Judge, as recipes/judge.py does.",
         )
 
 
@@ -148,9 +154,10 @@ class Judge:
             at = replacement.at
             base_url, model, api_key_env = at.base_url or base_url, at.model, at.api_key_env or api_key_env
             replacement.made.append(self)
-        if not base_url.startswith("http") or not model:
+        has_address = base_url.startswith("http") or is_hosted(base_url)
+        if not has_address or not model:
             raise UserError(
-                f"The judge has no {'name' if base_url.startswith('http') else 'address'}.",
+                f"The judge has no {'name' if has_address else 'address'}.",
                 "It is a model at an OpenAI-compatible endpoint, best a stronger one than the task's own.",
                 "Name both: -p judge_url=http://127.0.0.1:8000/v1 -p judge_model=NAME",
             )
@@ -205,8 +212,10 @@ class JudgeClient:
         cache_root().mkdir(parents=True, exist_ok=True)
         self.store = open_calls(file_url(cache_root() / "judge.db"))
         identity = digest(["judge", judge.base_url, judge.model])
-        key = os.environ.get(judge.api_key_env)
-        endpoint = Endpoint(judge.base_url, identity, key, judge.api_key_env, window=judge.window, timeout_s=180)
+        key, key_name = os.environ.get(judge.api_key_env), judge.api_key_env
+        if is_hosted(judge.base_url):
+            key, key_name = hosted_key(judge.base_url, key_name)
+        endpoint = Endpoint(judge.base_url, identity, key, key_name, window=judge.window, timeout_s=180)
         self.client = Client(endpoint, self.store, Allowance())
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="judge", daemon=True)

@@ -84,6 +84,14 @@ def test_a_model_at_an_endpoint_as_the_teacher(settings: DistillSettings) -> Non
     assert found.what == "--base-url and --teacher org/large@v2@http://127.0.0.1:9/v1 name two endpoints."
 
 
+def test_a_judge_of_the_search_must_be_named_and_one_that_nobody_asks_is_refused(settings: DistillSettings) -> None:
+    found = refusal(replace(settings, judge="strict@http://127.0.0.1:9/v1"))
+    assert found.what == "--judge strict would not be asked." and found.why == "The recipe's metric asks no model."
+    edit(judge="strict@http://127.0.0.1:9/v1")
+    found = refusal(settings)
+    assert found.what == "best.json was searched with the judge strict@http://127.0.0.1:9/v1."
+
+
 def test_another_student_is_asked_the_prompt_to_beat_under_its_own_name(settings: DistillSettings) -> None:
     Path("tiny").rename("other")
     settings = replace(settings, student="./other", teacher="large@http://127.0.0.1:9/v1")

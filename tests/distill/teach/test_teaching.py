@@ -16,13 +16,14 @@ from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import open_calls
 from promptstill.engine.models import Model
-from promptstill.engine.source import ModelSource
+from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import UserError
 from promptstill.events import Event, silent
 from tests.serving.fake_vllm import ANSWERS_VARIABLE, FITTING_CONTEXT
 from tests.serving.upstream import REPORTED_CONTEXT
 from tests.support.fake import FakeEndpoint
 from tests.support.feel import call_it_hot
+from tests.support.providers.hosted import Claude, Gemini, HostedEndpoint
 from tests.support.providers.openai import OpenAIReasoning
 
 
@@ -70,10 +71,10 @@ def test_a_teacher_at_an_endpoint_of_its_own_is_asked_the_prompt_in_its_dialect(
         with closing(open_calls(folder.calls_url)) as store:
             allowance = Allowance(Limits(calls=2 * len(plan.rows) + 9))
             data = TeacherSession(plan, settings, folder, said.append, store, allowance).run()
-            asked, here = fake.requests, store.totals()["here"].calls
+            asked, here = fake.calls.total(), store.totals()["here"].calls
             (folder.work_dir / "teacher.json").unlink()
             again = TeacherSession(plan, settings, folder, silent, store, Allowance()).run()
-    assert fake.requests == asked and again.dataset_sha256 == data.dataset_sha256, "no stored call is repeated"
+    assert fake.calls.total() == asked and again.dataset_sha256 == data.dataset_sha256, "no stored call is repeated"
     answered = [body for body in fake.bodies if "drawing" in str(body["messages"][-1])]
     assert answered and all(body["model"] == "large" for body in fake.bodies)
     for body in answered:
@@ -83,6 +84,24 @@ def test_a_teacher_at_an_endpoint_of_its_own_is_asked_the_prompt_in_its_dialect(
     assert any("large is asked the prompt without a grammar, max_completion_tokens" in str(event) for event in said)
     assert here == 2 * len(plan.opened.splits.test) and not {"here", "test"} & allowance.spent.keys()
     assert set(data.arms) == {"bare", "best"} and data.context == REPORTED_CONTEXT, "both are asked on this machine"
+
+
+@pytest.mark.parametrize("make", [Claude, Gemini])
+def test_a_provider_teaches_at_the_prices_of_its_table(
+    make: type[HostedEndpoint], settings: DistillSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make(lambda body: "hot") as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        settings = replace(settings, teacher=fake.name, k=2).at_provider(fake.name)
+        plan = plan_distillation(settings, print)
+        folder, allowance = DistilledFolder.create(Path("distilled"), settings), Allowance(settings.limits)
+        with closing(open_calls(folder.calls_url)) as store:
+            session = TeacherSession(plan, settings, folder, silent, store, allowance)
+            with open_endpoint(settings.teacher_source, plan.teacher_model, Path(), print) as (endpoint, _):
+                dataset = session.teach(endpoint, plan.teacher_prompt, plan.rows, folder.path)
+    assert len(dataset.rows) == 30 and allowance.spent["teacher"].calls == 3 * len(plan.rows)
+    assert allowance.usd_by_role["teacher"] > 0 and plan.teacher_model.name == fake.name
 
 
 def test_what_the_shipped_student_is_trained_on_may_not_be_changed_before_a_resume(folded: DistillSettings) -> None:

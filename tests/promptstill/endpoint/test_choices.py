@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_where_one_choice_comes_each_sample_is_asked_for_alone(
 def test_what_is_stored_is_not_asked_for_again(tmp_path: Path) -> None:
     with FakeEndpoint() as fake:
         for sample in (2, 4):
-            run_with_client(fake, tmp_path, lambda client, s=sample: client.complete(body("one"), "teacher", s))
+            run_with_client(fake, tmp_path, partial(Client.complete, body=body("one"), role="teacher", sample=sample))
         run_with_client(fake, tmp_path, ask("one"))
     assert [sent.get("n") for sent in fake.bodies] == [None, None, 2]
 
@@ -102,11 +103,11 @@ def test_a_lost_reply_is_asked_for_alone_and_a_refused_row_is_refused(tmp_path: 
     with Losing() as fake:
         (found,) = run_with_client(fake, tmp_path, ask("one"))
     assert [one.text for one in found] == ["one"] * 4 and fake.requests == 1 + 4
-    with FakeEndpoint() as fake:
-        fake.misbehave = lambda number: 400
+    with FakeEndpoint() as refusing:
+        refusing.misbehave = lambda number: 400
         with pytest.raises(RequestRefused):
-            run_with_client(fake, tmp_path, ask("two"))
-    assert fake.requests == 2, "with n and without"
+            run_with_client(refusing, tmp_path, ask("two"))
+    assert refusing.requests == 2, "with n and without"
 
 
 def test_the_tokens_of_choices_add_up_to_what_the_answer_counts(tmp_path: Path) -> None:

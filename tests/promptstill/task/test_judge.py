@@ -30,6 +30,7 @@ from promptstill.task.judge import (
 )
 from tests.support import ROOT
 from tests.support.fake import Body, FakeEndpoint
+from tests.support.providers.hosted import Claude
 from tests.support.providers.openai import OpenAIReasoning
 
 MARKS = [
@@ -70,6 +71,18 @@ def test_another_judge_takes_the_place_of_those_that_a_recipe_makes_meanwhile() 
     assert (same_place.base_url, same_place.model) == ("http://127.0.0.1:9/v1", "strict")
     assert same_place.api_key_env == "OWN", "a key goes nowhere but where it was named for"
     assert Judge("http://127.0.0.1:9/v1", "own").model == "own"
+
+
+def test_a_judge_at_a_provider_marks(
+    make_judge: Callable[[FakeEndpoint], Judge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Claude(lambda body: "Score: 7") as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        with judges_at(to_judge(fake.name, None, "MINE")):
+            judge = make_judge(fake)
+        assert judge.base_url == "litellm://anthropic" and judge.mark("How good is it?") == 0.7
+    assert fake.requests == 1
 
 
 def test_a_judge_that_nobody_asks_and_a_key_without_a_judge_are_refused() -> None:
