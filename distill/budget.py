@@ -43,11 +43,13 @@ def open_allowance(
 ) -> Allowance:
     """The ledger, with what earlier parts of the distillation spent. judge_cost: of its judge, which `store` has not.
 
-    Set aside are the test rows, where the prompt to beat is asked at the teacher's endpoint.
+    Set aside are the test rows, and those of dev by which it is timed, where the prompt to beat is asked at the
+    teacher's endpoint.
     """
     spent = {role: total for role, total in store.totals().items() if role != HERE}
     spent |= {JUDGE: judge_cost} if judge_cost else {}
-    held = len(plan.opened.splits.test) if settings.asks_best_there else 0
+    splits = plan.opened.splits
+    held = len(splits.test) + len(splits.dev) if settings.asks_best_there else 0
     return Allowance(settings.limits, spent, held=held, seconds=store.working_seconds(TEACHER))
 
 
@@ -79,9 +81,9 @@ def measured_tokens(plan: DistillPlan) -> Total | None:
     """The mean tokens of a request on test, as best.json has them of its prompt; None where another prompt is asked."""
     test = plan.artifact["scores"].get("test") or {}
     report = test.get(plan.artifact["shipped"])
-    if not report or plan.teacher_prompt.id != plan.best_prompt.id:
+    if not report or not report.get("prompt_tokens") or plan.teacher_prompt.id != plan.best_prompt.id:
         return None
-    return Total(1, round(report["prompt_tokens"]), round(report["completion_tokens"]))
+    return Total(1, round(report["prompt_tokens"]), round(report.get("completion_tokens", 0)))
 
 
 class TeacherPace:

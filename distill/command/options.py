@@ -45,7 +45,7 @@ teacher = with_options(
     option(TEACHER, "--base-url", metavar="URL", help="Its OpenAI-compatible endpoint (…/v1)."),
     option(
         TEACHER, "--api-key-env", rare=True, multiple=True, metavar="[ROLE=]NAME",
-        help="Variable with its key; ROLE: teacher or judge.  [default: OPENAI_API_KEY]",
+        help="Variable with its key; ROLE: teacher, judge.  [default: OPENAI_API_KEY]",
     ),
     *asking_options(TEACHER),
     *limit_options(TEACHER, ("teacher", "judge"), calls="the judge's included", rare=True),

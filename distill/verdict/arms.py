@@ -99,7 +99,8 @@ class ArmBench:
         role = HERE if isinstance(self.allowance, UncountedCalls) else "test"
         async with Client(endpoint, self.store, self.allowance) as client:
             results = await score_rows(prompt, self.test, self.metric, client, role=role)
-        return to_arm(summarize_results(results, self.seed), await time_requests(prompt, self.dev, endpoint))
+        speed = await time_requests(prompt, self.dev, endpoint, self.allowance)
+        return to_arm(summarize_results(results, self.seed), speed)
 
 
 def to_arm(report: TestReport, speed: Speed) -> Arm:
@@ -111,24 +112,27 @@ def to_arm(report: TestReport, speed: Speed) -> Arm:
     return Arm(report.score, scores, groups, report.parse_failures, *tokens, speed, replies, report.cut, labels)
 
 
-async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint) -> Speed:
-    """Time the endpoint on rows that it has not just answered, so that its prefix cache saves what it would in use."""
+async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, allowance: Allowance) -> Speed:
+    """Time the endpoint on rows that it has not just answered, so that its prefix cache saves what it would in use.
+
+    allowance: counts the calls.
+    """
     singles = min(SINGLE_REQUESTS, len(rows) // 2)
-    replies, _ = await time_replies(prompt, rows[:singles], endpoint, 1)
+    replies, _ = await time_replies(prompt, rows[:singles], endpoint, 1, allowance)
     waits = [one.seconds for one in replies]
-    others, seconds = await time_replies(prompt, rows[singles:], endpoint, IN_FLIGHT)
+    others, seconds = await time_replies(prompt, rows[singles:], endpoint, IN_FLIGHT, allowance)
     return Speed(median(waits[1:] or waits), len(others) / seconds)
 
 
 async def time_replies(
-    prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int
+    prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int, allowance: Allowance
 ) -> tuple[list[Completion], float]:
     """The replies to `rows` with `window` requests in flight, and the seconds for all. No stored reply is used.
 
     A row that the endpoint refuses has none. Raises `InfrastructureError` where it refuses them all.
     """
     with closing(open_calls(MEMORY)) as store:
-        async with Client(replace(endpoint, window=window, first_window=window), store, Allowance()) as client:
+        async with Client(replace(endpoint, window=window, first_window=window), store, allowance) as client:
             started = time.perf_counter()
             answers = await asyncio.gather(*(answer(prompt, row.inputs, client, "timing") for row in rows))
             seconds = time.perf_counter() - started

@@ -36,7 +36,7 @@ task_options = with_options(
     option(TASK, "--base-url", metavar="URL", help="Ask this OpenAI-compatible endpoint (…/v1); start no vLLM."),
     option(
         TASK, "--api-key-env", rare=True, multiple=True, metavar="[ROLE=]NAME",
-        help="Variable with the key; ROLE: proposer or judge.  [default: OPENAI_API_KEY]",
+        help="Variable with the key; ROLE: proposer, judge.  [default: OPENAI_API_KEY]",
     ),
     *engine_options(TASK),
     option(

@@ -105,6 +105,8 @@ class RecordedDev(BaseModel):
 
 class RecordedReport(BaseModel):
     score: dict[Literal["mean", "low", "high", "n"], float]
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
 
 
 class RecordedTest(BaseModel):

@@ -246,11 +246,18 @@ class JudgeClient:
     def close(self) -> None:
         """Close the connection, the loop and the store."""
         atexit.unregister(self.close)
-        self._run(self.client.__aexit__(None, None, None))
+        self._run(self._end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
         self.store.close()
+
+    async def _end(self) -> None:
+        await self.client.__aexit__(None, None, None)
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # LiteLLM leaves one
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()

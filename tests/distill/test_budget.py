@@ -26,7 +26,7 @@ from tests.distill.test_cli import run_distill
 from tests.support.fake import FakeEndpoint
 from tests.support.feel import call_it_hot
 
-ROWS, TEST = 60, 30
+ROWS, TEST, DEV = 60, 30, 24
 SCORE = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": TEST}
 
 
@@ -41,16 +41,16 @@ def test_a_limit_ends_the_asking_and_a_resume_goes_on_with_a_higher_one(settings
         said.extend([event.text] if isinstance(event, Message) else [])
 
     with FakeEndpoint(never_right, model="tiny") as fake:
-        limits = Limits(calls=TEST + 50)
+        limits = Limits(calls=TEST + DEV + 50)
         settings = replace(settings, source=ModelSource(fake.base_url, window=4), k=1, limits=limits)
         with pytest.raises(LimitReached):
             distill(settings, output="new", listener=listener)
         assert fake.requests == 50, "what test will take is set aside"
-        assert said[-2] == "--max-calls 80 is reached: what was answered is stored"
-        assert said[-1].endswith("distill --resume new --max-calls 160")
-        done = run_distill(Path(), "--resume", "new", "--max-calls", "90")
+        assert said[-2] == "--max-calls 104 is reached: what was answered is stored"
+        assert said[-1].endswith("distill --resume new --max-calls 208")
+        done = run_distill(Path(), "--resume", "new", "--max-calls", "114")
         assert done.returncode == 0 and fake.requests == 60
-        assert "--max-calls 90 is reached" in done.stderr and "--max-calls 180" in done.stderr
+        assert "--max-calls 114 is reached" in done.stderr and "--max-calls 228" in done.stderr
         with pytest.raises(UserError, match="No training row survives"):
             distill(replace(settings, limits=Limits(calls=1000)), resume="new", listener=listener)
         assert fake.requests == 2 * ROWS, "no stored call is repeated"
@@ -87,7 +87,7 @@ def test_a_judge_is_stopped_by_the_limit_of_money_and_told_by_role(
         spent = folder.read_step("spent")
         assert 0 < marked < ROWS and spent["roles"]["judge"]["calls"] == marked
         dearest = spent["usd_by_role"]["judge"] / marked * 1.2
-        with_test = (ROWS + TEST) / ROWS * spent["usd"]
+        with_test = (ROWS + TEST + DEV) / ROWS * spent["usd"]
         assert 1.0 - dearest < with_test < 1.0 + 2 * dearest, "it is asked one question at a time"
         more = replace(settings, limits=replace(limits, usd=100.0))
         with pytest.raises(UserError, match="No training row survives"):

@@ -23,7 +23,7 @@ PROMPT, ROWS = build_prompt(BOXES, "chat", "Answer."), [box(n, answer="yes") for
 
 def timed(fake: FakeEndpoint) -> Speed:
     with fake:
-        return asyncio.run(time_requests(PROMPT, ROWS, Endpoint(fake.base_url, "weights")))
+        return asyncio.run(time_requests(PROMPT, ROWS, Endpoint(fake.base_url, "weights"), Allowance()))
 
 
 def test_each_row_is_timed_once_the_first_half_one_after_the_other() -> None:
