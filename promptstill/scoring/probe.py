@@ -4,11 +4,12 @@ dialect."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from promptstill.dialect import VLLM, Dialect, JsonMode
+from promptstill.dialect import VLLM, Dialect, JsonMode, Thinking
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import constrains_outputs, find_dialect
 from promptstill.endpoint.store import Completion
@@ -16,6 +17,7 @@ from promptstill.errors import InfrastructureError, RequestRefused
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.thinking import find_thinking
 from promptstill.task.examples import Example
 
 JSON_MODES: tuple[JsonMode, ...] = ("json_schema", "json_object", None)  # the best first
@@ -28,13 +30,14 @@ class Abilities:
     """What an endpoint can do.
 
     layouts: those that it accepts. structured: whether it constrains outputs by `structured_outputs`. refused: why the
-    other layouts are out. dialect: what it takes.
+    other layouts are out. dialect: what it takes. thinking: the same where the model is told how much to think.
     """
 
     layouts: tuple[Layout, ...]
     structured: bool
     refused: dict[Layout, str]
     dialect: Dialect = VLLM
+    thinking: Mapping[Thinking, Dialect] = field(default_factory=dict)
 
 
 async def with_dialect(task: Task, client: Client) -> Task:
@@ -68,7 +71,18 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     json_mode = tried["json"].dialect.json_mode if "json" in tried else None
     dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
     client.dialects[task.model] = dialect
-    return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect)
+    told = await told_to_think(spoken, next(one for one in layouts if one not in refused), row, client)
+    thinking = {name: one.model_copy(update={"json_mode": json_mode}) for name, one in told.items()}
+    return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect, thinking)
+
+
+async def told_to_think(task: Task, layout: Layout, row: Example, client: Client) -> Mapping[Thinking, Dialect]:
+    """What a model that thinks can be told, by a row in one layout. None for a program, where DSPy asks it."""
+    if not task.dialect.thinking_tokens or task.in_program:
+        return {}
+    bare = build_prompt(replace(task, dialect=VLLM), layout, task.signature.instructions)
+    body = bare.request(row.inputs) | {"max_tokens": PROBE_TOKENS}
+    return await find_thinking(partial(client.complete, role="probe"), body, task.dialect, budgets=task.structured)
 
 
 @dataclass(frozen=True)
