@@ -21,8 +21,8 @@ class Candidate:
     """What a prompt is made of, by the names that the space gives them.
 
     demos: the name of a demo set. k: how many of its demos are shown. instruction: its place in the space. reasoning:
-    `off`; `field`, an output in which the model reasons before it answers, as `dspy.ChainOfThought` has it; `model`, what
-    a model that thinks does by itself; or `short` or `long`, what it is told to do.
+    `off`; `field`, an output in which the model reasons before it answers, as `dspy.ChainOfThought` has it; `model`,
+    what a model that thinks does by itself; or `short` or `long`, what it is told to do.
     """
 
     layout: Layout

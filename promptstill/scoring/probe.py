@@ -82,7 +82,7 @@ async def told_to_think(task: Task, layout: Layout, row: Example, client: Client
         return {}
     bare = build_prompt(replace(task, dialect=VLLM), layout, task.signature.instructions)
     body = bare.request(row.inputs) | {"max_tokens": PROBE_TOKENS}
-    return await find_thinking(partial(client.complete, role="probe"), body, task.dialect, budgets=task.structured)
+    return await find_thinking(partial(client.complete, role="probe"), body, task.dialect)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ it does not know. What is kept is a dialect that was asked as it will be sent, s
 with an effort other than `none`, OpenAI's models refuse `temperature`, `top_p` and `logprobs`
 (https://github.com/vercel/ai/issues/10932, looked up 2026-11-30).
 
-The controls: `enable_thinking` for the chat template (Qwen3 and others, at vLLM and SGLang), `reasoning_effort` (OpenAI,
-Ollama, vLLM), `thinking_token_budget` (vLLM with a reasoning parser).
+The controls: `enable_thinking` for the chat template (Qwen3 and others, at vLLM and SGLang), `reasoning_effort`
+(OpenAI, Ollama, vLLM), `thinking_token_budget` (vLLM with a reasoning parser).
 """
 
 from __future__ import annotations
@@ -26,13 +26,10 @@ BYTES_PER_TOKEN = 4
 Found = tuple[Dialect, Completion]
 
 
-async def find_thinking(
-    ask: Ask, body: dict[str, Any], own: Dialect, *, budgets: bool = False
-) -> dict[Thinking, Dialect]:
+async def find_thinking(ask: Ask, body: dict[str, Any], own: Dialect) -> dict[Thinking, Dialect]:
     """The dialects in which the model does not think, thinks shortly and thinks long, as far as there are controls.
 
-    body: a row's request, as vLLM takes it. own: the dialect in which the model thinks as it does by itself. budgets:
-    whether the endpoint may be a vLLM, which knows budgets.
+    body: a row's request, as vLLM takes it. own: the dialect in which the model thinks as it does by itself.
     """
     size = thought_tokens(await ask(own.apply(body)))
     if not size:
@@ -40,7 +37,7 @@ async def find_thinking(
     controls = Controls(ask, body, own, size)
     found: dict[Thinking, Dialect | None] = {
         "off": await controls.off(),
-        "short": await controls.short(budgets=budgets),
+        "short": await controls.short(),
         "long": await controls.long(),
     }
     return {name: dialect for name, dialect in found.items() if dialect}
@@ -75,19 +72,24 @@ class Controls:
                 return settled[0] if settled and not settled[0].thinking_tokens else None
         return None
 
-    def off_controls(self) -> list[dict[str, Any]]:
-        """Those that may end thinking. OpenAI, and who names the limit as it does, knows no chat template."""
-        effort: list[dict[str, Any]] = [{"reasoning_effort": "none"}]
-        return effort if self.own.limit == "max_completion_tokens" else [{"enable_thinking": False}, *effort]
+    @property
+    def like_openai(self) -> bool:
+        """Whether it names the limit as OpenAI does, which knows efforts alone."""
+        return self.own.limit == "max_completion_tokens"
 
-    async def short(self, *, budgets: bool) -> Dialect | None:
+    def off_controls(self) -> list[dict[str, Any]]:
+        """Those that may end thinking."""
+        effort: list[dict[str, Any]] = [{"reasoning_effort": "none"}]
+        return effort if self.like_openai else [{"enable_thinking": False}, *effort]
+
+    async def short(self) -> Dialect | None:
         effort = "minimal" if "minimal" in self.refusal else "low"
         budget = max(LEAST_BUDGET, self.size // SHORT_SHARE)
         found = await self.find(self.own, {"reasoning_effort": effort})
         if found and thought_tokens(found[1]) < LESS * self.size:
             self.efforts = True
             return found[0]
-        found = await self.find(self.own, {"thinking_token_budget": budget}) if budgets else None
+        found = None if self.like_openai else await self.find(self.own, {"thinking_token_budget": budget})
         return found[0] if found and thought_tokens(found[1]) < LESS * self.size else None
 
     async def long(self) -> Dialect | None:

@@ -29,6 +29,7 @@ DEMO = {"item": "item 1", "code": "c1"}
 SETS = {
     NO_DEMOS: DemoSet(),
     "labeled-0": DemoSet((DEMO,)),
+    "labeled-1": DemoSet((DEMO,)),
     "mixed": DemoSet((DEMO, {**DEMO, REASONING: "So."})),
     "reasoned": DemoSet(({**DEMO, REASONING: "So."},)),
     "nearest": DemoSet(nearest=("item",)),

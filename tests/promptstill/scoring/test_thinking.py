@@ -81,18 +81,16 @@ class Effortful(others.ThinkingVLLM):
             },
             6,
         ),
-        (others.InlineThinking, {"thinking_tokens": 2048}, {}, 4),
-        (others.Magistral, {"thinking_tokens": 2048}, {}, 4),
+        (others.InlineThinking, {"thinking_tokens": 2048}, {}, 5),
+        (others.Magistral, {"thinking_tokens": 2048}, {}, 5),
         (FakeEndpoint, {}, {}, 1),
     ],
 )
 def test_each_control_is_found_or_not_with_few_calls(
     make: type[FakeEndpoint], own: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]], calls: int, tmp_path: Path
 ) -> None:
-    budgets = make in (others.ThinkingVLLM, others.OlderThinkingVLLM)
-
     async def find(client: Client) -> Mapping[Any, Dialect]:
-        return await find_thinking(partial(client.complete, role="probe"), BODY, Dialect(**own), budgets=budgets)
+        return await find_thinking(partial(client.complete, role="probe"), BODY, Dialect(**own))
 
     with make() as fake:
         found = run_with_client(fake, tmp_path, find)
