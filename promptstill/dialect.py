@@ -12,7 +12,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST_THINKING = 2**20
-Thinking = Literal["off", "short", "long"]  # what a model that thinks can be told
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 JsonMode = Literal["json_schema", "json_object"] | None
 

@@ -14,6 +14,8 @@ Reasoning = Literal["off", "field", "model", "short", "long"]
 OFF: Reasoning = "off"
 FIELD: Reasoning = "field"
 MODEL: Reasoning = "model"
+SHORT: Reasoning = "short"
+LONG: Reasoning = "long"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from optimizer.search.candidate import FIELD, MODEL, OFF, Candidate, Choices, Reasoning
+from optimizer.search.candidate import FIELD, OFF, Candidate, Choices, Reasoning
 from promptstill.dialect import VLLM, Dialect
 from promptstill.files import canonical_json
 from promptstill.prompt.fields import REASONING
@@ -76,7 +76,7 @@ class Space:
     layouts: tuple[Layout, ...]
     structured: bool
     dialect: Dialect = VLLM
-    thinking: Mapping[Reasoning, Dialect] = field(default_factory=dict)
+    thinking: Mapping[str, Dialect] = field(default_factory=dict)
     reasonings: tuple[Reasoning, ...] = (OFF,)
     given: int = 1
     demo_tokens: int = FIXED_TOKENS
@@ -113,12 +113,14 @@ class Space:
 
     def allowed(self, candidate: Candidate) -> Candidate:
         """The candidate, without a reasoning field where its demos show no reasoning and its layout cannot say so: what
-        the demos leave out, the reply would leave out too. Nor is a chat template told what `raw` goes without."""
-        layout, chosen = candidate.layout, candidate.reasoning
-        if chosen == FIELD and layout not in SHOW_PARTIAL_DEMOS and not self.demo_sets[candidate.demos].reasoned:
-            return replace(candidate, reasoning=self.reasonings[0])
-        unheard = layout == "raw" and self.dialect_of(chosen).enable_thinking is not None
-        return replace(candidate, reasoning=MODEL) if unheard else candidate
+        the demos leave out, the reply would leave out too. In `raw` no chat template begins thoughts: a model that can
+        be told not to think is told so."""
+        layout = candidate.layout
+        if layout == "raw" and OFF in self.thinking:
+            return replace(candidate, reasoning=OFF)
+        partial = layout not in SHOW_PARTIAL_DEMOS and not self.demo_sets[candidate.demos].reasoned
+        unshown = candidate.reasoning == FIELD and partial
+        return replace(candidate, reasoning=self.reasonings[0]) if unshown else candidate
 
     def dialect_of(self, reasoning: Reasoning) -> Dialect:
         """What is sent for a way of reasoning."""

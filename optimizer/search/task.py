@@ -94,7 +94,7 @@ class SearchTask:
 
     def in_turn(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """The candidates, each with the next of the ways to reason but for the field; the first is the model's own.
-        Where a layout cannot tell the model so, that stays the next."""
+        Where a layout does not allow it, that stays the next."""
         ways = cycle([one for one in self.space.reasonings if one != FIELD])
         following, given = next(ways), list[Candidate]()
         for candidate in candidates:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from promptstill.dialect import VLLM, Dialect, JsonMode, Thinking
+from promptstill.dialect import VLLM, Dialect, JsonMode
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import constrains_outputs, find_dialect
 from promptstill.endpoint.store import Completion
@@ -37,7 +37,7 @@ class Abilities:
     structured: bool
     refused: dict[Layout, str]
     dialect: Dialect = VLLM
-    thinking: Mapping[Thinking, Dialect] = field(default_factory=dict)
+    thinking: Mapping[str, Dialect] = field(default_factory=dict)
 
 
 async def with_dialect(task: Task, client: Client) -> Task:
@@ -57,8 +57,13 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     first = FIRST if FIRST in layouts else layouts[0]
     tried = {first: await try_layout(task, first, row, client, guess=True)}
     spoken = replace(task, dialect=tried[first].dialect)
+    told = {} if tried[first].refusal else await told_to_think(spoken, first, row, client)
+    spoken = replace(spoken, dialect=ended_in_time(spoken.dialect, told))
+    # No chat template begins thoughts there; a reasoning parser would wait for their end.
+    silent = replace(spoken, dialect=told.get("off", spoken.dialect))
     others = [layout for layout in layouts if layout != first]
-    found = await asyncio.gather(*(try_layout(spoken, layout, row, client) for layout in others))
+    tasks = {layout: silent if layout == "raw" else spoken for layout in others}
+    found = await asyncio.gather(*(try_layout(tasks[layout], layout, row, client) for layout in others))
     tried |= dict(zip(others, found, strict=True))
     reasons = {layout: tried[layout].refusal for layout in layouts}
     refused = {layout: why for layout, why in reasons.items() if why is not None}
@@ -71,12 +76,18 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     json_mode = tried["json"].dialect.json_mode if "json" in tried else None
     dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
     client.dialects[task.model] = dialect
-    told = await told_to_think(spoken, next(one for one in layouts if one not in refused), row, client)
     thinking = {name: one.model_copy(update={"json_mode": json_mode}) for name, one in told.items()}
     return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect, thinking)
 
 
-async def told_to_think(task: Task, layout: Layout, row: Example, client: Client) -> Mapping[Thinking, Dialect]:
+def ended_in_time(dialect: Dialect, told: Mapping[str, Dialect]) -> Dialect:
+    """The model's own dialect, its thoughts ended where their room ends, if the endpoint can do that: a reply that is
+    cut in its thoughts has no answer."""
+    budgets = any(one.thinking_token_budget is not None for one in told.values())
+    return dialect.model_copy(update={"thinking_token_budget": dialect.thinking_tokens}) if budgets else dialect
+
+
+async def told_to_think(task: Task, layout: Layout, row: Example, client: Client) -> Mapping[str, Dialect]:
     """What a model that thinks can be told, by a row in one layout. None for a program, where DSPy asks it."""
     if not task.dialect.thinking_tokens or task.in_program:
         return {}
@@ -124,5 +135,7 @@ async def try_mode(task: Task, layout: Layout, mode: JsonMode, row: Example, cli
         with_markup = await ask(dialect.apply(plain))
     except RequestRefused as error:
         return Tried(dialect, str(error))
-    ignored = reply.prompt_tokens == with_markup.prompt_tokens > 0
-    return Tried(dialect, "the endpoint ignores chat_template" if ignored else None)
+    if reply.prompt_tokens == with_markup.prompt_tokens > 0:
+        return Tried(dialect, "the endpoint ignores chat_template")
+    all_thoughts = dialect.thinking_tokens and reply.reasoning and not reply.text.strip()
+    return Tried(dialect, "all of the reply counts as thoughts there" if all_thoughts else None)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from promptstill.dialect import Dialect, Thinking
+from promptstill.dialect import Dialect
 from promptstill.endpoint.dialect import THINKING_TOKENS, Ask, find_dialect
 from promptstill.endpoint.store import Completion
 from promptstill.errors import RequestRefused
@@ -26,7 +26,7 @@ BYTES_PER_TOKEN = 4
 Found = tuple[Dialect, Completion]
 
 
-async def find_thinking(ask: Ask, body: dict[str, Any], own: Dialect) -> dict[Thinking, Dialect]:
+async def find_thinking(ask: Ask, body: dict[str, Any], own: Dialect) -> dict[str, Dialect]:
     """The dialects in which the model does not think, thinks shortly and thinks long, as far as there are controls.
 
     body: a row's request, as vLLM takes it. own: the dialect in which the model thinks as it does by itself.
@@ -35,7 +35,7 @@ async def find_thinking(ask: Ask, body: dict[str, Any], own: Dialect) -> dict[Th
     if not size:
         return {}
     controls = Controls(ask, body, own, size)
-    found: dict[Thinking, Dialect | None] = {
+    found: dict[str, Dialect | None] = {
         "off": await controls.off(),
         "short": await controls.short(),
         "long": await controls.long(),

@@ -47,7 +47,8 @@ class BootstrapSource:
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         train, seed = self.context.train, self.context.seed
-        layout: Layout = "raw" if "raw" in space.layouts else space.layouts[0]
+        text: Layout = "chat" if space.dialect.thinking_tokens else "raw"
+        layout = text if text in space.layouts else space.layouts[0]
         rows = random.Random(f"{seed}-bootstrap").sample(train, min(BOOTSTRAP_ROWS, len(train)))
         # Plain first: where a limit ends the run, its sets are the more useful.
         sets = await self._plain(space, layout, rows, client)

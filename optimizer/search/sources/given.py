@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from statistics import mean
 
-from optimizer.search.candidate import FIELD, MODEL, OFF, Reasoning
+from optimizer.search.candidate import FIELD, LONG, MODEL, OFF, SHORT, Reasoning
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import (
     BYTES_PER_TOKEN,
@@ -20,7 +20,7 @@ from optimizer.search.space import (
     to_demo,
 )
 from optimizer.search.study import Trial
-from promptstill.dialect import VLLM, Dialect, Thinking
+from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import Layout
@@ -84,12 +84,13 @@ def empty_space(
     )
 
 
-def reasoning_choices(task: Task, thinking: Iterable[Thinking] = ()) -> tuple[Reasoning, ...]:
+def reasoning_choices(task: Task, thinking: Collection[str] = ()) -> tuple[Reasoning, ...]:
     """How a candidate may reason: as a model that thinks does by itself or can be told to (`thinking`), else not at all
     or in a field of ours. A `dspy.ChainOfThought` has that field whatever the model does."""
     thinks = task.dialect.thinking_tokens > 0
     has_field = task.can_reason and (not thinks or (task.own is not None and task.own.reasons))
-    return (MODEL if thinks else OFF, *thinking, *((FIELD,) if has_field else ()))
+    told = [way for way in (OFF, SHORT, LONG) if way in thinking]
+    return (MODEL if thinks else OFF, *told, *((FIELD,) if has_field else ()))
 
 
 def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:

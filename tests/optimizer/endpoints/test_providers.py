@@ -70,7 +70,12 @@ PROVIDERS = (
     Provider(others.Ollama, NONE),
     Provider(others.LMStudio, NONE),
     Provider(others.StrippingGateway, NONE, raw=True),  # without counts nobody can tell that it ignores chat_template
-    Provider(others.ThinkingVLLM, THINKS, raw=True, told={"off": OFF, "short": THINKS | {"thinking_token_budget": 16}}),
+    Provider(
+        others.ThinkingVLLM,
+        THINKS | {"thinking_token_budget": 2048},
+        raw=True,
+        told={"off": OFF, "short": THINKS | {"thinking_token_budget": 16}},
+    ),
     Provider(others.OlderThinkingVLLM, THINKS, raw=True, told={"off": OFF}),
     Provider(others.InlineThinking, THINKS),
     Provider(others.TemplatedThinking, THINKS),

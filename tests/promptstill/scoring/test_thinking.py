@@ -89,7 +89,7 @@ class Effortful(others.ThinkingVLLM):
 def test_each_control_is_found_or_not_with_few_calls(
     make: type[FakeEndpoint], own: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]], calls: int, tmp_path: Path
 ) -> None:
-    async def find(client: Client) -> Mapping[Any, Dialect]:
+    async def find(client: Client) -> Mapping[str, Dialect]:
         return await find_thinking(partial(client.complete, role="probe"), BODY, Dialect(**own))
 
     with make() as fake:
