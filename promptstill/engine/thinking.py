@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from promptstill.engine.markers import FILES, added_tokens, tokenizer_file
+from promptstill.endpoint.client import Client
+from promptstill.engine.markers import FILES, added_tokens, ask_for_tokens, tokenizer_file
 from promptstill.engine.models import Model
 from promptstill.files import read_json
 
 BEGIN, END = "<think>", "</think>"
 BEGINS = "deepseek_r1"  # for every model whose template begins the thoughts: what stands before `</think>`
 FAMILIES: Mapping[str, str] = {"qwen3": "qwen3", "glm4_moe": "glm45"}  # by the beginning of config.json's model_type
+ENDING = 3  # tokens: `<think>` and a line end, which may be two
 GPT_OSS = "gpt_oss"  # marks its thoughts by channels, whatever its template
 GREETING = [[{"role": "user", "content": "Say hello."}]]
 
@@ -35,6 +37,12 @@ def reasoning_parser(model: Model) -> str | None:
     begins, ends = rendered(template).endswith(BEGIN), rendered(template, enable_thinking=False).endswith(END)
     family = next((parser for name, parser in FAMILIES.items() if kind.startswith(name)), None)
     return (family if begins or ends else None) or (BEGINS if begins else None)
+
+
+async def begins_thoughts(client: Client, model: str) -> bool:
+    """Whether the chat template of a model at a vLLM begins the thoughts; False where the endpoint does not say."""
+    tokens = await ask_for_tokens(client, {"model": model, "messages": GREETING[0]})
+    return BEGIN in tokens[-ENDING:] and END not in tokens[-ENDING:]
 
 
 def chat_template(model: Model) -> str | None:

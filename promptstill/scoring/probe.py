@@ -11,8 +11,9 @@ from typing import Any
 
 from promptstill.dialect import VLLM, Dialect, JsonMode
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import constrains_outputs, find_dialect
+from promptstill.endpoint.dialect import THINKING_TOKENS, constrains_outputs, find_dialect
 from promptstill.endpoint.store import Completion
+from promptstill.engine.thinking import begins_thoughts
 from promptstill.errors import InfrastructureError, RequestRefused
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
@@ -43,6 +44,9 @@ class Abilities:
 async def with_dialect(task: Task, client: Client) -> Task:
     """The task with what a first short request shows of the endpoint."""
     dialect, structured = await constrains_outputs(client, task.model)
+    # Without a parser, a grammar keeps the model from thinking: a constrained reply does not show that it thinks.
+    if structured and not dialect.thinking_tokens and await begins_thoughts(client, task.model):
+        dialect = dialect.model_copy(update={"thinking_tokens": THINKING_TOKENS})
     client.dialects[task.model] = dialect
     # What takes a predictor's place in a program is what DSPy sends: without a grammar.
     return replace(task, structured=structured and not task.in_program, dialect=dialect)

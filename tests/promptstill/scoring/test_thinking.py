@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import OwnPredictor
-from promptstill.scoring.probe import Abilities, probe_layouts
+from promptstill.scoring.probe import Abilities, probe_layouts, with_dialect
 from promptstill.scoring.thinking import find_thinking
 from promptstill.task.examples import Example
 from tests.support.client import run_with_client
@@ -105,6 +106,35 @@ def test_without_thoughts_a_stop_is_sent_and_no_room_and_with_them_their_place_i
     assert "stop" not in short and short["max_tokens"] == 16 + 2048
     assert (short["reasoning_effort"], short["thinking_token_budget"]) == ("low", 0)
     assert str(Dialect(enable_thinking=False)) == 'chat_template_kwargs {"enable_thinking": false}'
+
+
+class Templated(FakeEndpoint):
+    """A vLLM without a parser, whose model's chat template ends with these tokens. A grammar keeps it from thinking."""
+
+    ending: tuple[str, ...] = ()
+
+    async def _application(self) -> web.Application:
+        app = await super()._application()
+        app.router.add_post("/tokenize", self.tokenize)
+        return app
+
+    async def tokenize(self, request: web.Request) -> web.Response:
+        chat = "messages" in await request.json()
+        return web.json_response({"token_strs": ["<|im_start|>", "assistant", "Ċ", *self.ending] if chat else []})
+
+
+@pytest.mark.parametrize(
+    ("ending", "thinks"), [((), False), (("<think>", "Ċ"), True), (("<think>", "ĊĊ", "</think>", "ĊĊ"), False)]
+)
+def test_a_template_that_begins_thoughts_is_found_out_behind_a_grammar(
+    ending: tuple[str, ...], thinks: bool, tmp_path: Path
+) -> None:
+    fake = Templated()
+    fake.ending = ending
+    with fake:
+        task = run_with_client(fake, tmp_path, lambda client: with_dialect(replace(ANSWER, model="fake"), client))
+        assert fake.requests == 1
+    assert task.structured and task.dialect == Dialect(thinking_tokens=2048 if thinks else 0)
 
 
 def test_a_program_is_asked_as_dspy_asks_it(tmp_path: Path) -> None:
