@@ -65,7 +65,8 @@ def rendered(template: str, **switches: Any) -> str:
     from transformers.utils.chat_template_utils import render_jinja_template
 
     try:
-        texts, _ = render_jinja_template(GREETING, chat_template=template, add_generation_prompt=True, **switches)
+        # Its annotation says that it is a text; it is the texts, and where the assistant's parts stand in each.
+        found: Any = render_jinja_template(GREETING, chat_template=template, add_generation_prompt=True, **switches)
     except Exception:  # the template is the model's own code, in a sandbox; it may want what only its tokenizer has
         return ""
-    return str(texts[0]).rstrip()
+    return str(found[0][0]).rstrip()

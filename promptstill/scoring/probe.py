@@ -69,19 +69,24 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     tasks = {layout: silent if layout == "raw" else spoken for layout in others}
     found = await asyncio.gather(*(try_layout(tasks[layout], layout, row, client) for layout in others))
     tried |= dict(zip(others, found, strict=True))
-    reasons = {layout: tried[layout].refusal for layout in layouts}
-    refused = {layout: why for layout, why in reasons.items() if why is not None}
-    if len(refused) == len(layouts):
-        raise InfrastructureError(
-            "The endpoint refuses every layout.",
-            "; ".join(f"{name}: {why}" for name, why in refused.items()),
-            "Check the model's name and its context length.",
-        )
+    refused = refusals({layout: tried[layout] for layout in layouts})
     json_mode = tried["json"].dialect.json_mode if "json" in tried else None
     dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
     client.dialects[task.model] = dialect
     thinking = {name: one.model_copy(update={"json_mode": json_mode}) for name, one in told.items()}
     return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect, thinking)
+
+
+def refusals(tried: Mapping[Layout, Tried]) -> dict[Layout, str]:
+    """Why layouts are refused. Raises `InfrastructureError` where all are."""
+    refused = {layout: one.refusal for layout, one in tried.items() if one.refusal is not None}
+    if len(refused) == len(tried):
+        raise InfrastructureError(
+            "The endpoint refuses every layout.",
+            "; ".join(f"{name}: {why}" for name, why in refused.items()),
+            "Check the model's name and its context length.",
+        )
+    return refused
 
 
 def ended_in_time(dialect: Dialect, told: Mapping[str, Dialect]) -> Dialect:

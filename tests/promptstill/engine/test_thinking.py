@@ -11,6 +11,7 @@ import pytest
 
 from promptstill.endpoint.answers import read_completion
 from promptstill.engine import vllm as engines
+from promptstill.engine.arguments import value_of
 from promptstill.engine.machine import Machine
 from promptstill.engine.models import Model
 from promptstill.engine.thinking import reasoning_parser
@@ -71,7 +72,7 @@ def test_a_server_has_the_parser_where_thoughts_are_wanted_and_the_users_own_com
     wanted = ServerOptions(thoughts=True, vllm_args="--reasoning-parser deepseek_r1")
     argv, _ = engines.server_command(model, 1, SMALL, options=wanted)
     names = [argv[place + 1] for place, word in enumerate(argv) if word == engines.PARSER]
-    assert names == ["qwen3", "deepseek_r1"] and engines.value_of(argv, engines.PARSER) == "deepseek_r1"
+    assert names == ["qwen3", "deepseek_r1"] and value_of(argv, engines.PARSER) == "deepseek_r1"
     plain = ServerOptions(thoughts=True)
     assert engines.PARSER not in engines.server_command(make(tmp_path, "llama", PLAIN), 1, SMALL, options=plain)[0]
 
