@@ -15,7 +15,7 @@ from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
 from optimizer.search.search import Search, SearchProgress
 from optimizer.search.sources import SOURCES
-from optimizer.search.sources.given import empty_space
+from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
@@ -103,7 +103,9 @@ class OneSearch:
         self._bind_study(own)
         growth = self._growth(task)
         self._tell_forecast(able, growth)
-        space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect)
+        ways = reasoning_choices(task, able.thinking)
+        space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect, ways)
+        space = replace(space, thinking=able.thinking)
         space = await growth.start(space)
         task = replace(task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(

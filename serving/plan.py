@@ -51,6 +51,7 @@ class ServePlan:
             window=self.settings.max_concurrency or MOST_SEQUENCES,
             environment=environment,
             grace_s=DRAIN_S,
+            thoughts=self.adapters is None and all(one.prompt.thinks for one in self.served.variants.values()),
         )
 
 

@@ -23,6 +23,7 @@ from benchmarks.endpoint import say
 from benchmarks.prompts import DEMOS, QaPrompts, open_qa
 from benchmarks.results import table
 from distill.verdict.arms import time_replies
+from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource, open_endpoint
@@ -94,10 +95,10 @@ def with_fixed_length(prompt: Prompt, model: str | None) -> Prompt:
 async def time_prompt(prompt: Prompt, opened: QaPrompts, endpoint: Endpoint, rows: Mapping[int, int]) -> dict[str, Any]:
     """One prompt at each number in flight, each with rows of its own."""
     examples, at = take_rows(opened, sum(rows.values()) + 1), 1
-    first, _ = await time_replies(prompt, examples[:1], endpoint, 1)
+    first, _ = await time_replies(prompt, examples[:1], endpoint, 1, Allowance())
     per_s = {}
     for window, count in rows.items():
-        _, seconds = await time_replies(prompt, examples[at : at + count], endpoint, window)
+        _, seconds = await time_replies(prompt, examples[at : at + count], endpoint, window, Allowance())
         per_s[str(window)], at = count / seconds, at + count
     return {"requests_per_s": per_s, "prompt_tokens": first[0].prompt_tokens}
 

@@ -191,7 +191,9 @@ class TeacherSession:
         """
         plan, settings, arms = self.plan, self.settings, dict[str, Arm]()
         log_path = self.folder.logs_dir / "teacher.log"
-        with open_endpoint(settings.teacher_source, plan.teacher_model, log_path, self.say) as (endpoint, context):
+        teacher, thoughts = plan.teacher_model, plan.teacher_prompt.thinks
+        source = settings.teacher_source
+        with open_endpoint(source, teacher, log_path, self.say, thoughts=thoughts) as (endpoint, context):
             dataset = self.teach(endpoint, plan.teacher_prompt, plan.rows, self.folder.path)
             final = self.make_final(endpoint, plan.final) if plan.final else None
             self.allowance.begin_test()
@@ -201,7 +203,9 @@ class TeacherSession:
         missing = {name: prompt for name, prompt in base.items() if name not in arms}
         if missing:
             log_path = self.folder.logs_dir / "base.log"
-            with open_endpoint(settings.source.here, plan.student_model, log_path, self.say) as (endpoint, context):
+            student, thoughts = plan.student_model, all(prompt.thinks for prompt in missing.values())
+            here = settings.source.here
+            with open_endpoint(here, student, log_path, self.say, thoughts=thoughts) as (endpoint, context):
                 arms |= run_async(self.measure(missing, endpoint, UncountedCalls(self.allowance)))
         return BaseAnswers(dataset, final, arms, context)
 
@@ -221,7 +225,8 @@ class TeacherSession:
     def teacher_arms(self) -> dict[str, Prompt]:
         """The arms that the teacher's endpoint can answer."""
         plan, settings = self.plan, self.settings
-        if plan.same_weights and not settings.source.base_url:
+        answers_bare = not plan.teacher_prompt.thinks  # else all of a reply to the bare prompt would count as thoughts
+        if plan.same_weights and not settings.source.base_url and answers_bare:
             return {BEST: plan.best_prompt, BARE: plan.student_prompt}
         return {BEST: plan.best_prompt} if settings.teacher is None else {}
 

@@ -38,6 +38,7 @@ COLUMNS = (
     "model",
     "layout",
     "demos",
+    "reasoning",
     "dev",
     "baseline",
     "winner",
@@ -49,7 +50,7 @@ COLUMNS = (
     "minutes",
     "best rival",
 )
-FIGURES = slice(4, 11)  # the columns that a terminal of 80 characters holds
+FIGURES = slice(5, 12)  # the columns that a terminal of 80 characters holds
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class ComparedRun:
             str(self.best["model"]["name"]),
             str(search["winner"]["layout"]),
             f"{search['winner']['demos']}, {search['winner']['k']}",
+            str(search["winner"]["reasoning"]),
             points(self.dev),
             points(self.test["baseline"]["score"]["mean"]),
             points(score["mean"]),

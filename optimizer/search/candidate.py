@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from promptstill.prompt.layouts import Layout
 
 Params = dict[str, str | int]  # a candidate as Optuna has it
 Choices = Mapping[str, Sequence[str | int]]  # what each dimension may be
+Reasoning = Literal["off", "field", "model", "short", "long"]
+OFF: Reasoning = "off"
+FIELD: Reasoning = "field"
+MODEL: Reasoning = "model"
+SHORT: Reasoning = "short"
+LONG: Reasoning = "long"
 
 
 @dataclass(frozen=True)
 class Candidate:
     """What a prompt is made of, by the names that the space gives them.
 
-    demos: the name of a demo set. k: how many of its demos are shown. instruction: its place in the space.
+    demos: the name of a demo set. k: how many of its demos are shown. instruction: its place in the space. reasoning:
+    `off`; `field`, an output in which the model reasons before it answers, as `dspy.ChainOfThought` has it; `model`,
+    what a model that thinks does by itself; or `short` or `long`, what it is told to do.
     """
 
     layout: Layout
     demos: str
     k: int
     instruction: int
+    reasoning: Reasoning = OFF
 
     def to_params(self) -> Params:
         """The scalar form, for Optuna and for files."""
@@ -30,4 +39,5 @@ class Candidate:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Candidate:
-        return cls(str(params["layout"]), str(params["demos"]), int(params["k"]), int(params["instruction"]))
+        k, instruction = int(params["k"]), int(params["instruction"])
+        return cls(str(params["layout"]), str(params["demos"]), k, instruction, params["reasoning"])

@@ -137,6 +137,7 @@ def refuse_lesser_endpoint(here: Space, first: Space) -> None:
     """A search goes on only at an endpoint that can do what it began with. Raises `UserError`."""
     lacking = [layout for layout in first.layouts if layout not in here.layouts]
     lacking += ["structured outputs"] if here.structured < first.structured else []
+    lacking += ["a way to end thinking"] if "off" in first.thinking and "off" not in here.thinking else []
     way = "Go on at an endpoint like the first, or start a new run without --resume."
     if lacking:
         what = "The endpoint can do less than the one on which this search began."

@@ -166,7 +166,7 @@ class Search:
         """The first `count` candidates that are new, claimed for this worker."""
         tried = {trial.prompt_id for trial in history}
         claimed: list[RacingTrial] = []
-        for candidate in candidates:
+        for candidate in map(self.task.space.allowed, candidates):
             prompt = self.task.prompt(candidate)
             if len(claimed) < count and prompt.id not in tried and self.study.claim(prompt.id, self.task.worker):
                 claimed.append(RacingTrial(slot + len(claimed), candidate, prompt))

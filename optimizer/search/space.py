@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from optimizer.search.candidate import Choices
+from optimizer.search.candidate import FIELD, OFF, Candidate, Choices, Reasoning
 from promptstill.dialect import VLLM, Dialect
 from promptstill.files import canonical_json
 from promptstill.prompt.fields import REASONING
-from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts import SHOW_PARTIAL_DEMOS, Layout
 from promptstill.prompt.layouts.parts import Demo, NearestDemos
 from promptstill.task.examples import Example
 
@@ -22,6 +22,7 @@ NO_DEMOS = "none"
 OWN_DEMOS = "own"  # of a predictor that stood where the signature does
 FIXED_TOKENS = 1536  # of fixed demos; the prefix cache makes them cheap, but not free
 BYTES_PER_TOKEN = 4
+LISTS = ("pool", "sizes", "layouts", "reasonings", "instructions", "refused")  # of a space, in JSON
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,15 @@ class DemoSet:
 
     demos: tuple[Demo, ...] = ()
     nearest: tuple[str, ...] = ()
-    reasoning: bool = False
+
+    @property
+    def reasoned(self) -> bool:
+        """Whether none of its demos lacks reasoning. What nearest demos are picked from has none."""
+        return not self.nearest and all(REASONING in demo for demo in self.demos)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DemoSet:
-        return cls(tuple(value["demos"]), tuple(value["nearest"]), value["reasoning"])
+        return cls(tuple(value["demos"]), tuple(value["nearest"]))
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,10 @@ class Space:
     """All choices. `pool` serves every nearest set; `sizes` are the numbers of demos to try, of which nearest sets take
     up to `most_nearest`.
 
-    `layouts`, `structured` and `dialect` are what the endpoint could do when the search began. The first `given`
-    instructions are the recipe's: the signature's and its own. Demos that the model wrote take up to `demo_tokens`.
+    `layouts`, `structured`, `dialect` and `thinking` (the dialects in which a model is told how much to think) are what
+    the endpoint could do when the search began, and `reasonings` what follows for the task; the first of these is what
+    DSPy sends. The first `given` instructions are the recipe's: the signature's and its own. Demos that the model wrote
+    take up to `demo_tokens`.
     """
 
     pool: tuple[Demo, ...]
@@ -69,6 +76,8 @@ class Space:
     layouts: tuple[Layout, ...]
     structured: bool
     dialect: Dialect = VLLM
+    thinking: Mapping[str, Dialect] = field(default_factory=dict)
+    reasonings: tuple[Reasoning, ...] = (OFF,)
     given: int = 1
     demo_tokens: int = FIXED_TOKENS
     instructions: tuple[str, ...] = ()
@@ -102,6 +111,21 @@ class Space:
             return len(self.demo_sets[name].demos)
         return min(k, self.most_nearest) if self.demo_sets[name].nearest else k
 
+    def allowed(self, candidate: Candidate) -> Candidate:
+        """The candidate, without a reasoning field where its demos show no reasoning and its layout cannot say so: what
+        the demos leave out, the reply would leave out too. In `raw` no chat template begins thoughts: a model that can
+        be told not to think is told so."""
+        layout = candidate.layout
+        if layout == "raw" and OFF in self.thinking:
+            return replace(candidate, reasoning=OFF)
+        partial = layout not in SHOW_PARTIAL_DEMOS and not self.demo_sets[candidate.demos].reasoned
+        unshown = candidate.reasoning == FIELD and partial
+        return replace(candidate, reasoning=self.reasonings[0]) if unshown else candidate
+
+    def dialect_of(self, reasoning: Reasoning) -> Dialect:
+        """What is sent for a way of reasoning."""
+        return self.thinking.get(reasoning, self.dialect)
+
     @property
     def choices(self) -> Choices:
         """What a candidate chooses from, by dimension."""
@@ -110,17 +134,20 @@ class Space:
             "demos": list(self.demo_sets),
             "k": self.sizes,
             "instruction": range(len(self.instructions)),
+            "reasoning": self.reasonings,
         }
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"dialect": self.dialect.model_dump(exclude_defaults=True)}
+        spoken = {name: one.model_dump(exclude_defaults=True) for name, one in self.thinking.items()}
+        return asdict(self) | {"dialect": self.dialect.model_dump(exclude_defaults=True), "thinking": spoken}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Space:
         dialect = Dialect.model_validate(value.get("dialect", {}))
+        thinking = {name: Dialect.model_validate(one) for name, one in value.get("thinking", {}).items()}
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
-        lists = {name: tuple(value[name]) for name in ("pool", "sizes", "layouts", "instructions", "refused")}
-        return cls(**{**value, **lists, "demo_sets": sets, "dialect": dialect})
+        lists = {name: tuple(value[name]) for name in LISTS}
+        return cls(**{**value, **lists, "demo_sets": sets, "dialect": dialect, "thinking": thinking})
 
 
 def unique(instructions: Sequence[str]) -> tuple[str, ...]:

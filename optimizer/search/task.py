@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
 
-from optimizer.search.candidate import Candidate, Choices
+from optimizer.search.candidate import FIELD, Candidate, Choices
 from optimizer.search.race import max_rows
 from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space
 from promptstill.prompt.fields import as_text
@@ -50,13 +51,14 @@ class SearchTask:
         if self.own and candidate.layout == OWN:
             return self.own
         space, name = self.space, candidate.demos
+        told = candidate.reasoning in space.thinking
         return build_prompt(
-            self.task,
+            replace(self.task, dialect=space.dialect_of(candidate.reasoning)) if told else self.task,
             candidate.layout,
             space.instructions[candidate.instruction],
             space.demos(name) if demos is None else demos,
             k=space.demo_count(name, candidate.k),
-            reasoning=space.demo_sets[name].reasoning,
+            reasoning=candidate.reasoning == FIELD,
         )
 
     @property
@@ -69,7 +71,7 @@ class SearchTask:
         """The first candidates, of which the first is the baseline: the user's own prompt where there is one, then the
         signature's instruction, what has served small models best (demos, raw text), the recipe's
         own instructions, each with the demos of the second candidate, and the other layouts; where the recipe has none
-        of its own, a second set of demos instead.
+        of its own, a second set of demos instead. What a model that thinks can be told takes turns among them.
 
         Of many instructions the first `MAX_OWN` are among them; the others are in the space, as proposed ones are.
         """
@@ -82,22 +84,34 @@ class SearchTask:
         own = range(1, min(self.space.given, 1 + MAX_OWN))
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
         others += [] if own else [(text, "labeled-1", many)]
+        begun = self.in_turn(Candidate(*parts, instruction=0) for parts in (*wanted, *others))
         return [
             *self.own_candidates(few),
-            *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in wanted),
-            *(Candidate(text, "labeled-0", few, instruction) for instruction in own),
-            *(Candidate(layout, demos, k, instruction=0) for layout, demos, k in others),
+            *begun[: len(wanted)],
+            *(replace(begun[1], instruction=instruction) for instruction in own),
+            *begun[len(wanted) :],
         ]
+
+    def in_turn(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """The candidates, each with the next of the ways to reason but for the field; the first is the model's own.
+        Where a layout does not allow it, that stays the next."""
+        ways = cycle([one for one in self.space.reasonings if one != FIELD])
+        following, given = next(ways), list[Candidate]()
+        for candidate in candidates:
+            given.append(self.space.allowed(replace(candidate, reasoning=following)))
+            following = next(ways) if given[-1].reasoning == following else following
+        return given
 
     def own_candidates(self, k: int) -> list[Candidate]:
         """The prompt that the user wrote whole; what DSPy sends for the predictor that stands in the recipe, where the
         layouts allow it."""
-        written = [Candidate(OWN, NO_DEMOS, k, instruction=0)] if self.own else []
+        reasoning = self.space.reasonings[0]
+        written = [Candidate(OWN, NO_DEMOS, k, 0, reasoning)] if self.own else []
         if self.task.own is None:
             return written
         layout: Layout = "dspy-chat" if "dspy-chat" in self.space.layouts else self.space.layouts[0]
         demos = OWN_DEMOS if OWN_DEMOS in self.space.demo_sets else NO_DEMOS
-        return [*written, Candidate(layout, demos, k, instruction=0)]
+        return [*written, Candidate(layout, demos, k, 0, FIELD if self.task.own.reasons else reasoning)]
 
     def nearest_set(self) -> str | None:
         """The set of nearest demos to begin with, whatever the order of the inputs: by the shortest input that most

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from optimizer.search.candidate import Candidate
+from optimizer.search.candidate import FIELD, Candidate
 from optimizer.search.race import average, blocks, is_worse, survivors
 from optimizer.search.search import GENERATION
 from optimizer.search.space import Space
@@ -34,10 +34,10 @@ def race_table(trials: Sequence[Trial], winner: str, space: Space, dev: int) -> 
 
 
 def demos(candidate: Candidate, space: Space) -> str:
-    """The name of a candidate's demos, and their number where it has any."""
+    """The name of a candidate's demos, their number where it has any, and whether it reasons in a field."""
     chosen = space.demo_sets[candidate.demos]
     count = f", {space.demo_count(candidate.demos, candidate.k)}" if chosen.demos or chosen.nearest else ""
-    return candidate.demos + count
+    return candidate.demos + count + (" +field" if candidate.reasoning == FIELD else "")
 
 
 def fate(trial: Trial, trials: Sequence[Trial], dev: int) -> str:

@@ -89,16 +89,30 @@ class ModelSource:
 
 @contextmanager
 def open_endpoint(
-    source: ModelSource, model: Model, log_path: Path, say: Say, *, adapters: Adapters | None = None
+    source: ModelSource,
+    model: Model,
+    log_path: Path,
+    say: Say,
+    *,
+    adapters: Adapters | None = None,
+    thoughts: bool = True,
 ) -> Iterator[tuple[Endpoint, int]]:
-    """The endpoint to ask, and its context in tokens. The key is read from the environment and never stored."""
+    """The endpoint to ask, and its context in tokens. The key is read from the environment and never stored.
+
+    thoughts: see `ServerOptions`; never with adapters.
+    """
     if source.base_url:
         hosted = find_hosted(model.name) if is_hosted(source.base_url) else None
         if hosted:
             require_access(model.name, hosted.url, source.api_key_env)
         yield source.endpoint(source.identity(model)), (hosted and hosted.context) or REMOTE_CONTEXT
         return
-    options = ServerOptions(vllm_args=source.vllm_args, gpu_memory=source.gpu_memory, window=source.window)
+    options = ServerOptions(
+        vllm_args=source.vllm_args,
+        gpu_memory=source.gpu_memory,
+        window=source.window,
+        thoughts=thoughts and adapters is None,
+    )
     with running_engine(model, log_path, say, adapters=adapters, options=options) as engine:
         endpoint = Endpoint(
             engine.base_url,

@@ -25,6 +25,7 @@ from promptstill.engine.health import StartingServer
 from promptstill.engine.machine import Machine, this_machine
 from promptstill.engine.memory import MOST_SEQUENCES
 from promptstill.engine.models import Model
+from promptstill.engine.thinking import reasoning_parser
 from promptstill.errors import InfrastructureError, UserError
 from promptstill.events import Say
 from promptstill.extras import require
@@ -33,6 +34,7 @@ from promptstill.files import create_private
 HOST = "127.0.0.1"
 GRACE_S = 5.0
 STOP_LIMIT_S = 15.0
+PARSER = "--reasoning-parser"
 EXPLICIT_BIND_CORES = 4
 
 
@@ -57,7 +59,8 @@ class ServerOptions:
 
     vllm_args: the user's own arguments, as a shell would read them; they come last. gpu_memory: the share of a GPU's
     memory to take, None for what is needed. window: requests in flight. grace_s: seconds to finish running requests
-    after SIGTERM.
+    after SIGTERM. thoughts: whether to tell the model's thoughts from its answers, where it thinks; a prompt whose
+    reply has no thoughts, such as a student's, would have no answer then.
     """
 
     host: str = HOST
@@ -67,6 +70,7 @@ class ServerOptions:
     window: int = 64
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # it may hold a key
     grace_s: float = GRACE_S
+    thoughts: bool = False
 
     @property
     def url_host(self) -> str:
@@ -125,6 +129,8 @@ def running_engine(
         if options.gpu_memory:
             say(f"there is no GPU here: --gpu-memory {options.gpu_memory:g} changes nothing")
     argv, environment = server_command(model, port, machine, adapters, options)
+    if parser := value_of(argv, PARSER):
+        say(f"the model thinks: vLLM tells its thoughts from its answers ({PARSER} {parser})")
     log_path.parent.mkdir(parents=True, exist_ok=True)
     offset = log_path.stat().st_size if log_path.exists() else 0
     process = _spawn(argv, environment, log_path, options.grace_s)
@@ -165,6 +171,8 @@ def server_command(
     else:
         flags, variables = _cpu_arguments(machine)
     flags += adapters.flags if adapters else []
+    if options.thoughts and (parser := reasoning_parser(model)):
+        flags += [PARSER, parser]
     return [*argv, *flags, *options.flags, *words], {**environment, **variables, **options.environment}
 
 

@@ -125,6 +125,11 @@ class Prompt(FrozenModel):
         """
         return digest(self.model_dump(mode="json", exclude_defaults=True))
 
+    @property
+    def thinks(self) -> bool:
+        """Whether its replies begin with a model's thoughts."""
+        return self.decoding.dialect.thinking_tokens > 0
+
     @classmethod
     def load(cls, path: str | Path) -> Prompt:
         """The prompt inside a best.json. Raises `UserError` for another file, or one of another version."""

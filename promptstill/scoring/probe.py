@@ -6,17 +6,20 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from promptstill.dialect import VLLM, Dialect, JsonMode
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import constrains_outputs, find_dialect
+from promptstill.endpoint.dialect import THINKING_TOKENS, constrains_outputs, find_dialect
 from promptstill.endpoint.store import Completion
+from promptstill.engine.thinking import begins_thoughts
 from promptstill.errors import InfrastructureError, PromptstillError, RequestRefused, UserError
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.thinking import find_thinking
 from promptstill.task.examples import Example
 
 JSON_MODES: tuple[JsonMode, ...] = ("json_schema", "json_object", None)  # the best first
@@ -32,18 +35,22 @@ class Abilities:
     """What an endpoint can do.
 
     layouts: those that it accepts. structured: whether it constrains outputs by `structured_outputs`. refused: why the
-    other layouts are out. dialect: what it takes.
+    other layouts are out. dialect: what it takes. thinking: the same where the model is told how much to think.
     """
 
     layouts: tuple[Layout, ...]
     structured: bool
     refused: dict[Layout, str]
     dialect: Dialect = VLLM
+    thinking: Mapping[str, Dialect] = field(default_factory=dict)
 
 
 async def with_dialect(task: Task, client: Client) -> Task:
     """The task with what a first short request shows of the endpoint."""
     dialect, structured = await constrains_outputs(client, task.model)
+    # Without a parser, a grammar keeps the model from thinking: a constrained reply does not show that it thinks.
+    if structured and not dialect.thinking_tokens and await begins_thoughts(client, task.model):
+        dialect = dialect.model_copy(update={"thinking_tokens": THINKING_TOKENS})
     client.dialects[task.model] = dialect
     # What takes a predictor's place in a program is what DSPy sends: without a grammar.
     return replace(task, structured=structured and not task.in_program, dialect=dialect)
@@ -59,17 +66,44 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     first = FIRST if FIRST in layouts else layouts[0]
     tried = {first: await try_layout(task, first, row, client, guess=True)}
     spoken = replace(task, dialect=tried[first].dialect)
+    told = {} if tried[first].refusal else await told_to_think(spoken, first, row, client)
+    spoken = replace(spoken, dialect=ended_in_time(spoken.dialect, told))
+    # No chat template begins thoughts there; a reasoning parser would wait for their end.
+    silent = replace(spoken, dialect=told.get("off", spoken.dialect))
     others = [layout for layout in layouts if layout != first]
-    found = await asyncio.gather(*(try_layout(spoken, layout, row, client) for layout in others))
+    tasks = {layout: silent if layout == "raw" else spoken for layout in others}
+    found = await asyncio.gather(*(try_layout(tasks[layout], layout, row, client) for layout in others))
     tried |= dict(zip(others, found, strict=True))
-    reasons = {layout: tried[layout].refusal for layout in layouts}
-    refused = {layout: why for layout, why in reasons.items() if why is not None}
-    if len(refused) == len(layouts):
-        raise no_layout_error(refused)
+    refused = refusals({layout: tried[layout] for layout in layouts})
     json_mode = tried["json"].dialect.json_mode if "json" in tried else None
     dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
     client.dialects[task.model] = dialect
-    return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect)
+    thinking = {name: one.model_copy(update={"json_mode": json_mode}) for name, one in told.items()}
+    return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect, thinking)
+
+
+def refusals(tried: Mapping[Layout, Tried]) -> dict[Layout, str]:
+    """Why layouts are refused. Raises as `probe_layouts` does where all are."""
+    refused = {layout: one.refusal for layout, one in tried.items() if one.refusal is not None}
+    if len(refused) == len(tried):
+        raise no_layout_error(refused)
+    return refused
+
+
+def ended_in_time(dialect: Dialect, told: Mapping[str, Dialect]) -> Dialect:
+    """The model's own dialect, its thoughts ended where their room ends, if the endpoint can do that: a reply that is
+    cut in its thoughts has no answer."""
+    budgets = any(one.thinking_token_budget is not None for one in told.values())
+    return dialect.model_copy(update={"thinking_token_budget": dialect.thinking_tokens}) if budgets else dialect
+
+
+async def told_to_think(task: Task, layout: Layout, row: Example, client: Client) -> Mapping[str, Dialect]:
+    """What a model that thinks can be told, by a row in one layout. None for a program, where DSPy asks it."""
+    if not task.dialect.thinking_tokens or task.in_program:
+        return {}
+    bare = build_prompt(replace(task, dialect=VLLM), layout, task.signature.instructions)
+    body = bare.request(row.inputs) | {"max_tokens": PROBE_TOKENS}
+    return await find_thinking(partial(client.complete, role="probe"), body, task.dialect)
 
 
 def no_layout_error(refused: Mapping[Layout, str]) -> PromptstillError:
@@ -125,5 +159,7 @@ async def try_mode(task: Task, layout: Layout, mode: JsonMode, row: Example, cli
         with_markup = await ask(dialect.apply(plain))
     except RequestRefused as error:
         return Tried(dialect, str(error))
-    ignored = reply.prompt_tokens == with_markup.prompt_tokens > 0
-    return Tried(dialect, "the endpoint ignores chat_template" if ignored else None)
+    if reply.prompt_tokens == with_markup.prompt_tokens > 0:
+        return Tried(dialect, "the endpoint ignores chat_template")
+    all_thoughts = dialect.thinking_tokens and reply.reasoning and not reply.text.strip()
+    return Tried(dialect, "all of the reply counts as thoughts there" if all_thoughts else None)

@@ -30,6 +30,7 @@ PAGES = [
 OTHERS_OPTIONS = {  # vLLM's, and a script's
     *("--trust-request-chat-template", "--max-num-seqs", "--max-model-len", "--dtype"),
     *("--tensor-parallel-size", "--data-parallel-size", "--dry-run"),
+    *("--reasoning-parser", "--default-chat-template-kwargs"),
 }
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ids = [str(page.relative_to(ROOT)) for page in PAGES]

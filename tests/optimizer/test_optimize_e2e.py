@@ -56,5 +56,5 @@ def test_optimize_on_the_real_engine(engine: Engine, tmp_path: Path) -> None:
     trials = [
         json.loads(line) for line in (next((tmp_path / "runs").iterdir()) / "trials.jsonl").read_text().splitlines()
     ]
-    plain = [t for t in trials if "reason" not in t["candidate"]["demos"]]
+    plain = [t for t in trials if t["candidate"]["reasoning"] == "off"]
     assert plain and all(trial["unparsed"] == 0 for trial in plain), "a Literal output never leaves its labels"

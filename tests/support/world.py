@@ -123,7 +123,8 @@ def prompt_parts() -> dict[str, tuple[str, ...]]:
     for chosen in product(*task.space.choices.values()):
         params = dict(zip(task.space.choices, chosen, strict=True))
         prompt = task.prompt(Candidate.from_params(params))
-        found.setdefault(request_text(prompt), tuple(f"{name} {value}" for name, value in params.items()))
+        parts = tuple(f"{name} {value}" for name, value in params.items() if name != "reasoning")  # it has one value
+        found.setdefault(request_text(prompt), parts)
     return found
 
 

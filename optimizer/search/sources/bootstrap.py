@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from optimizer.search.candidate import FIELD
 from optimizer.search.sources.given import spread
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, DemoSet, Space, to_demo
@@ -24,7 +25,7 @@ BOOTSTRAPPED_SETS = 4
 BOOTSTRAP_ROWS = 48
 REASONED_ROWS = 16  # fewer, since a reasoned reply costs ten plain ones
 BOOTSTRAP_DEMOS = 4
-REASONED, NONE_REASONED = "reasoned", "none-reasoned"
+REASONED = "reasoned"  # the set whose demos have their reasoning
 
 
 class BootstrapSource:
@@ -46,11 +47,12 @@ class BootstrapSource:
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         train, seed = self.context.train, self.context.seed
-        layout: Layout = "raw" if "raw" in space.layouts else space.layouts[0]
+        text: Layout = "chat" if space.dialect.thinking_tokens else "raw"
+        layout = text if text in space.layouts else space.layouts[0]
         rows = random.Random(f"{seed}-bootstrap").sample(train, min(BOOTSTRAP_ROWS, len(train)))
         # Plain first: where a limit ends the run, its sets are the more useful.
         sets = await self._plain(space, layout, rows, client)
-        if self.context.task.can_reason:
+        if FIELD in space.reasonings:
             sets |= await self._reasoned(space, layout, rows[:REASONED_ROWS], client)
         return Addition(demo_sets=sets)
 
@@ -70,10 +72,9 @@ class BootstrapSource:
     async def _reasoned(
         self, space: Space, layout: Layout, rows: Sequence[Example], client: Client
     ) -> dict[str, DemoSet]:
-        """Reasoning without demos, and with demos whose reasoning led to the best answers."""
+        """Demos whose reasoning led to the best answers."""
         task = self.context.task
         prompt = build_prompt(task, layout, task.signature.instructions, reasoning=True)
         best = best_answers(await score_rows(prompt, rows, self.context.metric, client))
         demos = [to_demo(one.example, as_text((one.outputs or {}).get(REASONING, ""))) for one in best]
-        sets = {NONE_REASONED: DemoSet(reasoning=True)}
-        return sets | ({REASONED: DemoSet(space.cut(demos), reasoning=True)} if demos else {})
+        return {REASONED: DemoSet(space.cut(demos))} if demos else {}

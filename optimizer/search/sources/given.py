@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import mean
 
+from optimizer.search.candidate import FIELD, LONG, MODEL, OFF, SHORT, Reasoning
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import (
     BYTES_PER_TOKEN,
@@ -65,10 +66,11 @@ def empty_space(
     layouts: tuple[Layout, ...],
     structured: bool,
     dialect: Dialect = VLLM,
+    reasonings: tuple[Reasoning, ...] = (OFF,),
 ) -> Space:
     """The space before any source was asked: the pool, and the numbers of demos that fit into `context` tokens.
 
-    layouts, structured, dialect: what the endpoint can do.
+    layouts, structured, dialect: what the endpoint can do. reasonings: see `reasoning_choices`.
     """
     return Space(
         pool=demo_pool(train),
@@ -78,7 +80,17 @@ def empty_space(
         layouts=layouts,
         structured=structured,
         dialect=dialect,
+        reasonings=reasonings,
     )
+
+
+def reasoning_choices(task: Task, thinking: Collection[str] = ()) -> tuple[Reasoning, ...]:
+    """How a candidate may reason: as a model that thinks does by itself or can be told to (`thinking`), else not at all
+    or in a field of ours. A `dspy.ChainOfThought` has that field whatever the model does."""
+    thinks = task.dialect.thinking_tokens > 0
+    has_field = task.can_reason and (not thinks or (task.own is not None and task.own.reasons))
+    told = [way for way in (OFF, SHORT, LONG) if way in thinking]
+    return (MODEL if thinks else OFF, *told, *((FIELD,) if has_field else ()))
 
 
 def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
@@ -91,7 +103,7 @@ def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
 def own_set(task: Task) -> dict[str, DemoSet]:
     """What the predictor that stood where the signature does shows of itself; nothing where that is no demo."""
     own = task.own
-    return {OWN_DEMOS: DemoSet(own.demos, reasoning=own.reasons)} if own and (own.demos or own.reasons) else {}
+    return {OWN_DEMOS: DemoSet(own.demos)} if own and own.demos else {}
 
 
 def nearest_sets(task: Task) -> dict[str, DemoSet]:

@@ -21,4 +21,6 @@ LAYOUTS: dict[Layout, str] = {  # each one's module, in the order of probing; th
     "dspy-chat": "dspy_chat",
     "json": "dspy_json",
 }
+# That can show a demo without its reasoning: DSPy's adapters write that a field is not supplied.
+SHOW_PARTIAL_DEMOS: tuple[Layout, ...] = ("dspy-chat", "json")
 OWN: Layout = "own"  # of a prompt that the user wrote whole (promptstill/prompt/own); no search tries it as a layout

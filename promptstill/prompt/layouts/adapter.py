@@ -31,7 +31,8 @@ def build_with_adapter(
     *fixed, user = [Message.model_validate(message) for message in adapter.format(signature, fixed_demos, inputs)]
     nearest = None
     if isinstance(demos, NearestDemos):
-        _, *turns, _ = adapter.format(signature, [sentinels], inputs)
+        shown = {name: mark for name, mark in sentinels.items() if all(name in row for row in demos.pool)}
+        _, *turns, _ = adapter.format(signature, [shown], inputs)
         templates = [Message(role=m["role"], content=to_template(m["content"], sentinels)) for m in turns]
         nearest = to_nearest(demos, k, templates, inside=False)
     return to_prompt(task, layout, instruction, fixed, to_template(user.content, sentinels), nearest, reply)

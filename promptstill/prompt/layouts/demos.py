@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from promptstill.errors import ReplyError, UserError
-from promptstill.prompt.fields import Field
+from promptstill.prompt.fields import REASONING, Field
 from promptstill.prompt.prompt import Message, Prompt
 from promptstill.prompt.reply import read_markers
 from promptstill.prompt.template import slots
 
 DSPY_LAYOUTS = ("dspy-chat", "json")  # their inputs stand under DSPy's markers
+NOT_SUPPLIED = "Not supplied for this particular example."  # what DSPy writes for a field that a demo lacks
 
 
 def read_demos(prompt: Prompt) -> list[dict[str, Any]]:
@@ -29,13 +30,19 @@ def read_demos(prompt: Prompt) -> list[dict[str, Any]]:
     turns = [message for message in prompt.fixed if message.role != "system"]
     try:
         demos = read_turns(prompt, turns) if turns else read_message(prompt)
-        return [{field.name: field.accept(demo[field.name]) for field in fields_of(prompt)} for demo in demos]
+        return [read_values(prompt, demo) for demo in demos]
     except (ReplyError, KeyError, ValueError) as error:
         raise UserError(
             "The demos of this prompt cannot be read back from its messages.",
             f"{type(error).__name__}: {error}",
             "Search again with DSPy's own layout: --layout dspy-chat",
         ) from error
+
+
+def read_values(prompt: Prompt, demo: Mapping[str, Any]) -> dict[str, Any]:
+    """A demo's values, each of its field's type; without a reasoning that it does not have."""
+    lacking = {REASONING} if str(demo.get(REASONING)).strip() == NOT_SUPPLIED else set()
+    return {field.name: field.accept(demo[field.name]) for field in fields_of(prompt) if field.name not in lacking}
 
 
 def fields_of(prompt: Prompt) -> list[Field]:

@@ -107,7 +107,13 @@ def trials(decides: str) -> list[Trial]:
     ]
 
 
-SPACE: Choices = {"layout": ("chat", "raw", "json"), "demos": ("none", "near"), "k": (1, 2), "instruction": (0,)}
+SPACE: Choices = {
+    "layout": ("chat", "raw", "json"),
+    "demos": ("none", "near"),
+    "k": (1, 2),
+    "instruction": (0,),
+    "reasoning": ("off", "field"),
+}
 
 
 @pytest.mark.parametrize("decides", ["layout", "demos"])

@@ -30,6 +30,7 @@ from promptstill.scoring.evaluate import ScoredRow
 from tests.support.world import ADD_UP, TRAIN_FROM, CappedWorld, Dying, World, run_search, world_row, world_task
 
 START = Candidate("chat", "none", 1, 0)
+ONE: Choices = {"instruction": (0,), "reasoning": ("off",)}
 
 
 def trial(slot: int, scores: list[float], tokens: float) -> Trial:
@@ -237,7 +238,7 @@ def test_the_pareto_front_holds_what_nothing_beats_in_score_and_tokens() -> None
 
 @pytest.mark.parametrize(("tried", "free"), [(3, 2), (16, 4)])
 def test_most_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed(tried: int, free: int) -> None:
-    space: Choices = {"layout": ("chat", "raw", "json"), "demos": ("a", "b"), "k": (1, 2), "instruction": (0,)}
+    space: Choices = {**ONE, "layout": ("chat", "raw", "json"), "demos": ("a", "b"), "k": (1, 2)}
     layouts = [str(space["layout"][n % 3]) for n in range(tried)]
     values = {"chat": 0.1, "raw": 0.5, "json": 0.2}
     history = [
@@ -251,7 +252,7 @@ def test_most_suggestions_stay_with_the_best_layout_and_all_repeat_for_a_seed(tr
 
 
 def test_with_eight_trials_of_the_best_layout_its_demos_are_drawn_from_them_alone() -> None:
-    space: Choices = {"layout": ("chat", "raw"), "demos": tuple("abcdefgh"), "k": (1, 2), "instruction": (0,)}
+    space: Choices = {**ONE, "layout": ("chat", "raw"), "demos": tuple("abcdefgh"), "k": (1, 2)}
     tried = [("raw", demos) for demos in "abcdefgh"] + [("chat", demos) for demos in "cdefghcdefgh"]
     values = [
         0.9 if one == ("raw", "a") else 0.1 if one[0] == "raw" else 0.8 for one in tried

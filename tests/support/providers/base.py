@@ -48,17 +48,24 @@ class ConformanceEndpoint(FakeEndpoint):
 
 
 class ThinkingEndpoint(ConformanceEndpoint):
-    """A model that thinks before it answers, for `WORDS_OF_THOUGHT` tokens; a shorter limit cuts its thoughts."""
+    """A model that thinks before it answers, for `words` tokens; a shorter limit cuts its thoughts."""
 
-    thoughts = " ".join(["hm"] * WORDS_OF_THOUGHT)
+    def words(self, body: Body) -> int:
+        """How long it thinks about this request, in words of a token each."""
+        return WORDS_OF_THOUGHT
 
-    def thinks(self, body: Body) -> bool:
-        """Whether it thinks about this request."""
-        return True
+    def thoughts(self, body: Body) -> str:
+        """What it thinks, as far as the limit allows."""
+        return " ".join(["hm"] * min(self.words(body), self.limit(body)))
 
     def cuts(self, body: Body) -> bool:
         """Whether the limit is reached within its thoughts."""
-        return self.thinks(body) and self.limit(body) <= WORDS_OF_THOUGHT
+        return self.limit(body) <= self.words(body)
+
+    def usage(self, body: Body, text: str) -> Body:
+        counted = super().usage(body, text)
+        counted["usage"]["completion_tokens"] += min(self.words(body), self.limit(body))
+        return counted
 
     def end(self, body: Body) -> str:
         return "length" if self.cuts(body) else super().end(body)

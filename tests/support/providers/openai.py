@@ -6,10 +6,17 @@ models". Users' reports for the texts of refusals: `max_tokens` by gpt-5.4 (2026
 `temperature` by gpt-5-mini, a limit that thoughts use up. The guide to reasoning models said at first that `n` is
 fixed at 1. Assumed: that it still is, that `n`, `logprobs` and `logit_bias` are refused in the same words, and how
 strict schemas are refused. A reasoning model shows no thoughts, but counts them.
+
+`reasoning_effort`: models before gpt-5.1 think with `medium` where nothing is said, and refuse `none`; gpt-5.1 knows
+`none`, `low`, `medium` and `high`, and takes `temperature` with `none` alone
+(https://learn.microsoft.com/en-us/javascript/api/@azure/ai-projects/reasoningeffort,
+https://github.com/vercel/ai/issues/10932). The refusal's text is a user's report of 2026-06, of a provider that has
+OpenAI's words. Assumed: how long a model thinks with which effort.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -59,7 +66,23 @@ def open_object(schema: Any, place: tuple[str, ...] = ()) -> tuple[str, ...] | N
 class OpenAIReasoning(ThinkingEndpoint, OpenAIChat):
     """A reasoning model, such as gpt-5-mini."""
 
+    efforts: Mapping[str, int] = {"minimal": 4, "low": 12, "medium": WORDS_OF_THOUGHT, "high": 90}
+
+    def words(self, body: Body) -> int:
+        return self.efforts[body.get("reasoning_effort", "medium")]
+
+    def refuse_effort(self, effort: str) -> web.Response:
+        *some, last = (f"'{one}'" for one in self.efforts)
+        text = f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. "
+        text += f"Supported values are: {', '.join(some)}, and {last}."
+        return error(400, text, param="reasoning_effort", code="unsupported_value")
+
+    def takes_temperature(self, body: Body) -> bool:
+        return False
+
     def refuse_value(self, body: Body) -> web.Response | None:
+        if (effort := body.get("reasoning_effort", "medium")) not in self.efforts:
+            return self.refuse_effort(effort)
         if "max_tokens" in body:
             text = "Unsupported parameter: 'max_tokens' is not supported with this model. "
             text += "Use 'max_completion_tokens' instead."
@@ -68,14 +91,11 @@ class OpenAIReasoning(ThinkingEndpoint, OpenAIChat):
             if name in body:
                 text = f"Unsupported parameter: '{name}' is not supported with this model."
                 return error(400, text, param=name, code="unsupported_parameter")
-        if (heat := body.get("temperature", 1)) != 1:
-            text = f"Unsupported value: 'temperature' does not support {heat} with this model. "
-            text += "Only the default (1) value is supported."
-            return error(400, text, param="temperature", code="unsupported_value")
-        if body.get("n", 1) != 1:
-            text = f"Unsupported value: 'n' does not support {body['n']} with this model. "
-            text += "Only the default (1) value is supported."
-            return error(400, text, param="n", code="unsupported_value")
+        for name in ("n",) if self.takes_temperature(body) else ("temperature", "n"):
+            if (value := body.get(name, 1)) != 1:
+                text = f"Unsupported value: '{name}' does not support {value} with this model. "
+                text += "Only the default (1) value is supported."
+                return error(400, text, param=name, code="unsupported_value")
         if self.cuts(body):
             text = "Could not finish the message because max_tokens or model output limit was reached. "
             return error(400, text + "Please try again with higher max_tokens.")
@@ -83,7 +103,15 @@ class OpenAIReasoning(ThinkingEndpoint, OpenAIChat):
 
     def usage(self, body: Body, text: str) -> Body:
         counted = super().usage(body, text)
-        thoughts = min(WORDS_OF_THOUGHT, self.limit(body))
-        counted["usage"]["completion_tokens"] += thoughts
-        counted["usage"]["completion_tokens_details"] = {"reasoning_tokens": thoughts}
+        counted["usage"]["completion_tokens_details"] = {"reasoning_tokens": min(self.words(body), self.limit(body))}
         return counted
+
+
+class OpenAIWithoutThinking(OpenAIReasoning):
+    """As gpt-5.1, which can be told not to think, and then takes a temperature. That it thinks where nothing is said is
+    assumed: gpt-5.1 itself does not."""
+
+    efforts: Mapping[str, int] = {"none": 0, "low": 12, "medium": WORDS_OF_THOUGHT, "high": 90}
+
+    def takes_temperature(self, body: Body) -> bool:
+        return body.get("reasoning_effort") == "none"

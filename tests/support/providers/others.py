@@ -4,7 +4,8 @@ Sources, looked up on 2026-11-30. Mistral: users' reports of status 422 with `ex
 https://docs.mistral.ai/resources/cookbooks/mistral-reasoning for replies that are lists of blocks. Ollama: the fields
 listed at https://docs.ollama.com/api/openai-compatibility. LM Studio:
 https://lmstudio.ai/docs/advanced/structured-output. vLLM:
-https://docs.vllm.ai/en/v0.26.0/features/reasoning_outputs/ (thoughts in `reasoning`; before, `reasoning_content`).
+https://docs.vllm.ai/en/v0.26.0/features/reasoning_outputs/ (thoughts in `reasoning`; before, `reasoning_content`), and
+the code of vLLM 0.32 for `chat_template_kwargs`, `reasoning_effort` and `thinking_token_budget`.
 Assumed: that Ollama and LM Studio ignore fields that they do not list, and which fields Mistral knows besides.
 """
 
@@ -14,7 +15,12 @@ from aiohttp import web
 
 from tests.support.providers.base import CHAT_FIELDS, Body, ConformanceEndpoint, ThinkingEndpoint
 
-VLLM_FIELDS = frozenset({"structured_outputs", "chat_template", "add_special_tokens", "min_tokens"})
+VLLM_FIELDS = frozenset(
+    {
+        *("structured_outputs", "chat_template", "add_special_tokens", "min_tokens"),
+        *("chat_template_kwargs", "thinking_token_budget"),
+    }
+)
 
 
 class Mistral(ConformanceEndpoint):
@@ -49,19 +55,32 @@ class StrippingGateway(Ollama):
 
 
 class ThinkingVLLM(ThinkingEndpoint):
-    """vLLM with `--reasoning-parser`: thoughts stand apart, and a grammar begins after them."""
+    """vLLM with `--reasoning-parser`: thoughts stand apart, and a grammar begins after them.
+
+    An effort of `none` sets `enable_thinking` for the template too; other efforts change nothing in Qwen3's.
+    """
 
     fields = CHAT_FIELDS | VLLM_FIELDS
     place = "reasoning"
 
+    def words(self, body: Body) -> int:
+        thinks = (body.get("chat_template_kwargs") or {}).get("enable_thinking", body.get("reasoning_effort") != "none")
+        most = super().words(body)
+        return min(most, body.get("thinking_token_budget", most)) if thinks else 0
+
     def message(self, body: Body, text: str) -> Body:
-        return {"content": None if self.cuts(body) else f"\n\n{text}", self.place: self.thoughts}
+        thoughts = self.thoughts(body) or None
+        return {"content": None if self.cuts(body) else f"\n\n{text}" if thoughts else text, self.place: thoughts}
 
 
 class OlderThinkingVLLM(ThinkingVLLM):
-    """The same before the field was renamed."""
+    """The same before the field was renamed, and before there were budgets and an effort of `none`."""
 
     place = "reasoning_content"
+
+    def words(self, body: Body) -> int:
+        newer = ("reasoning_effort", "thinking_token_budget")
+        return super().words({name: value for name, value in body.items() if name not in newer})
 
 
 class InlineThinking(ThinkingEndpoint):
@@ -75,7 +94,7 @@ class InlineThinking(ThinkingEndpoint):
     begin = "<think>\n"
 
     def message(self, body: Body, text: str) -> Body:
-        thoughts = f"{self.begin}{self.thoughts}"
+        thoughts = f"{self.begin}{self.thoughts(body)}"
         return {"content": thoughts[: self.limit(body)] if self.cuts(body) else f"{thoughts}\n</think>\n\n{text}"}
 
 
@@ -89,5 +108,5 @@ class Magistral(ThinkingEndpoint, Mistral):
     """Mistral's thinking models: the content is a list of blocks."""
 
     def message(self, body: Body, text: str) -> Body:
-        thoughts = {"type": "thinking", "thinking": [{"type": "text", "text": self.thoughts}]}
+        thoughts = {"type": "thinking", "thinking": [{"type": "text", "text": self.thoughts(body)}]}
         return {"content": [thoughts, *([] if self.cuts(body) else [{"type": "text", "text": text}])]}

@@ -71,9 +71,13 @@ class Asked:
     most: dict[int, int] = field(default_factory=dict)
 
 
+def new_space() -> Space:
+    return empty_space(TRAIN, 8192, tuple(LAYOUTS), structured=True, reasonings=("off", "field"))
+
+
 async def first_space(context: SourceContext, client: Client) -> Space:
     """The space before the first race."""
-    space = empty_space(TRAIN, 8192, tuple(LAYOUTS), structured=True)
+    space = new_space()
     for source in (make(context) for make in SOURCES.values()):
         if count := source.count(BEFORE_FIRST_RACE):
             space = space.grow(await source.propose(space, (), (), count, client))
@@ -92,7 +96,7 @@ def ask(name: str, fake: FakeEndpoint, folder: Path, limits: Limits | None = Non
             if not (count := source.count(number)):
                 continue
             assert source.describe(count).strip()
-            space = empty_space(TRAIN, 8192, tuple(LAYOUTS), structured=True) if first else asked.space
+            space = new_space() if first else asked.space
             history, feedback = ([], []) if first else (HISTORY, FEEDBACK)
             addition = await source.propose(space, history, feedback, count, client)
             asked.additions.append(addition)
@@ -125,8 +129,11 @@ def test_what_a_source_adds_becomes_a_prompt_in_every_layout(name: str, tmp_path
         asked = ask(name, fake, tmp_path / "a")
     space, sets = asked.space, [key for one in asked.additions for key in one.demo_sets] or ["none"]
     task = SearchTask(TASK, space, TRAIN, DEV, METRIC, 0, 8)
-    for layout, demos, k, number in product(LAYOUTS, sets, space.sizes, range(len(space.instructions))):
-        messages = task.prompt(Candidate(layout, demos, k, number)).messages(DEV[0].inputs)
+    for layout, demos, k, number, reasoning in product(
+        LAYOUTS, sets, space.sizes, range(len(space.instructions)), space.reasonings
+    ):
+        candidate = space.allowed(Candidate(layout, demos, k, number, reasoning))
+        messages = task.prompt(candidate).messages(DEV[0].inputs)
         assert space.instructions[number] in json.dumps(messages, ensure_ascii=False)
     added = {text for one in asked.additions for text in one.instructions}
     assert added <= set(space.instructions), "an instruction is neither empty nor edged with white space"

@@ -10,12 +10,13 @@ from dspy.adapters import ChatAdapter
 from pydantic import BaseModel
 
 from promptstill import UserError
-from promptstill.prompt.layouts import LAYOUTS
+from promptstill.prompt.fields import REASONING
+from promptstill.prompt.layouts import LAYOUTS, SHOW_PARTIAL_DEMOS
 from promptstill.prompt.layouts.build import build_prompt
-from promptstill.prompt.layouts.demos import read_demos
+from promptstill.prompt.layouts.demos import NOT_SUPPLIED, read_demos
 from promptstill.prompt.layouts.export import to_signature
 from promptstill.prompt.layouts.task import Task
-from tests.support.tasks import ANSWER, ANSWER_DEMOS, DEMO_POLICIES, SORT, SORT_OUTPUTS, Sort
+from tests.support.tasks import ANSWER, ANSWER_DEMOS, ANSWER_INPUTS, DEMO_POLICIES, SORT, SORT_OUTPUTS, Sort
 
 SORT_DEMOS = [
     {"text": "two\nlines", **SORT_OUTPUTS},
@@ -80,3 +81,19 @@ def test_a_demo_that_reads_like_two_is_refused(layout: str) -> None:
     row = {"context": "c\n\nContext: d\nQuestion: e\nAnswer: f", "question": "q", "answer": "a"}
     with pytest.raises(UserError, match="cannot be read back"):
         read_demos(build_prompt(ANSWER, layout, "Answer.", [row], k=1))
+
+
+@pytest.mark.parametrize("layout", SHOW_PARTIAL_DEMOS)
+def test_a_demo_without_its_reasoning_says_so_and_is_read_back_without_it(layout: str) -> None:
+    reasoned = {**ANSWER_DEMOS[1], REASONING: "It says so."}
+    for demos in (ANSWER_DEMOS[:1], (reasoned,), (ANSWER_DEMOS[0], reasoned)):
+        prompt = build_prompt(ANSWER, layout, "Answer.", demos, k=2, reasoning=True)
+        assert read_demos(prompt) == list(demos)
+    assert NOT_SUPPLIED in "".join(message["content"] for message in prompt.preview())
+    picked = build_prompt(ANSWER, layout, "Answer.", DEMO_POLICIES["nearest"], k=1, reasoning=True)
+    _, _, reply, _ = picked.messages(ANSWER_INPUTS)
+    assert picked.parse(reply["content"])[REASONING] == NOT_SUPPLIED
+    if layout == "dspy-chat":
+        predictor = prompt.to_dspy()
+        sent = ChatAdapter().format(predictor.signature, predictor.demos, ANSWER_INPUTS)
+        assert sent[1:] == prompt.messages(ANSWER_INPUTS)[1:]
