@@ -99,7 +99,7 @@ def search_ours(case: Case, caps: Sequence[int]) -> list[Point]:
             limited = replace(settings, limits=Limits(calls=cap))
             result = optimize(limited, resume=run, runs=folder, output=None)
             run = result.run.path
-            ended = RunFolder(run).record["search"]["stopped"] != "calls"
+            ended = RunFolder(run).record["search"]["stopped"] is None
             points.append(to_point(endpoint, cap, prompt_texts(endpoint.world, run), endpoint.spent, ended=ended))
     return points
 

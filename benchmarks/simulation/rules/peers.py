@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -76,13 +77,11 @@ def one_search(case: Case, caps: Sequence[int]) -> list[Point]:
         random.Random(world.spec.seed).shuffle(train)
         notes = Notes(endpoint, to_program(dspy.Predict(LabelNote)))
         watch = Watch(notes, {id(row) for row in dev})
-        common: dict[str, Any] = {"num_threads": 1, "max_errors": 1_000_000, "callbacks": [watch]}
+        common: dict[str, Any] = {"num_threads": 1, "max_errors": 1_000_000, "callbacks": [watch], "disable_history": True}
         final: Program | None = None
         with dspy.context(lm=to_lm(endpoint, MODEL), adapter=dspy.ChatAdapter(), **common):
-            try:
+            with contextlib.suppress(CapReached):
                 final = to_program(compile_program(case.contestant, endpoint, caps[-1], train, dev))
-            except CapReached:
-                pass
         return [read_point(notes, cap, final) for cap in caps]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from tests.support.fake import Body
 
 MARKER = re.compile(r"`\[\[ ## (\w+) ## \]\]`")
+MODULES = re.compile(r"\[\[ ## module_names ## \]\]\s*(\[[^\]]*\])")
 NAME = re.compile(r"`(\w+)`")
 ASKED = "Respond with the corresponding output fields"
 ASKED_JSON = "Respond with a JSON object in the following order of fields"
@@ -72,7 +73,8 @@ def write_label(body: Body, text: str, label: str) -> str:
 
 def write_instruction(text: str, instruction: str) -> str:
     """An instruction in the form that a proposer is asked for; advice to modules is for each that is named."""
-    modules = re.findall(r'"(\w+)"', text.split("[[ ## module_names ## ]]")[-1].split("\n\n")[0])
+    named = MODULES.findall(text)
+    modules = re.findall(r'"(\w+)"', named[-1]) if named else []
 
     def value(name: str) -> Any:
         return dict.fromkeys(modules or ["self"], instruction) if name == "module_advice" else instruction

@@ -117,7 +117,9 @@ class RulesWorld:
         """The rows of a text, each with what stands behind it up to the next row."""
         marks = list(ROW.finditer(text))
         ends = [*(mark.start() for mark in marks[1:]), len(text)]
-        return [(self.row(int(mark[1])), text[mark.end() : end]) for mark, end in zip(marks, ends, strict=False)]  # no mark, but an end, where there is no row
+        return [
+            (self.row(int(mark[1])), text[mark.end() : end]) for mark, end in zip(marks, ends, strict=False)
+        ]  # no mark, but an end, where there is no row
 
     def _held(self, prompt: str) -> Held:
         """The rules that a prompt holds: those that it states, and those that its demos teach.
