@@ -113,7 +113,7 @@ def prompt_texts(world: RulesWorld, run: Path) -> list[str]:
 def to_point(endpoint: RulesEndpoint, cap: int, texts: Sequence[str], calls: int, *, ended: bool) -> Point:
     """The point of a prompt, by its requests for the held-out rows."""
     world = endpoint.world
-    return Point(cap, calls, round(world.truth(texts), 5), len(world.stated(texts[0])), ended)
+    return Point(cap, calls, round(world.truth(texts), 5), len(world.stated_rules(texts[0])), ended)
 
 
 def measure(case: Case, caps: Sequence[int]) -> list[dict[str, Any]]:

@@ -65,10 +65,10 @@ class RulesEndpoint(FakeEndpoint):
         def drawn(what: str, rule: int) -> float:
             return world.uniform(what, text, rule, draw)
 
-        stated = world.stated(text)
+        stated = world.stated_rules(text)
         kept = {rule for rule in stated if drawn("keep", rule) < skill.keep}
-        rows = [row for row, behind in world.shown(text) if row.label in behind.lower()]
-        taught = {rule for row in rows for rule in world.taught(row)} - stated
+        rows = [row for row, behind in world.shown_rows(text) if row.label in behind.lower()]
+        taught = {rule for row in rows for rule in world.taught_rules(row)} - stated
         kept |= {rule for rule in taught if drawn("infer", rule) < skill.infer}
         opening = OPENINGS[int(len(OPENINGS) * drawn("opening", 0))]
         return "\n".join([opening, *(world.rules[rule] for rule in sorted(kept))])

@@ -70,7 +70,7 @@ def jobs() -> int:
 
 def measure_all(pool: Executor, todo: Sequence[Case], caps: Sequence[int], folder: Path) -> None:
     """Store the cells of each case as it ends. Where one fails, those that have not begun are left."""
-    running = {pool.submit(measure_timed, case, caps): case for case in todo}
+    running = {pool.submit(time_case, case, caps): case for case in todo}
     try:
         for number, done in enumerate(as_completed(running), 1):
             keep(running[done], *done.result(), folder)
@@ -89,7 +89,7 @@ def keep(case: Case, results: Sequence[dict[str, Any]], seconds: float, folder: 
             cells.store(PART, key(case, result["cap"]), {**result, **about}, seconds, folder=folder)
 
 
-def measure_timed(case: Case, caps: Sequence[int]) -> tuple[list[dict[str, Any]], float]:
+def time_case(case: Case, caps: Sequence[int]) -> tuple[list[dict[str, Any]], float]:
     """A case's results, and the seconds that all of them took together."""
     started = time.perf_counter()
     return measure(case, caps), time.perf_counter() - started

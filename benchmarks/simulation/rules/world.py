@@ -71,7 +71,7 @@ class RulesWorld:
         self.clashes = tuple(zip(paired[::2], paired[1::2], strict=True))
         self._plain = [plain(rule) for rule in self.rules]
         self.row = lru_cache(maxsize=None)(self._row)
-        self.held = lru_cache(maxsize=4096)(self._held)
+        self.held_rules = lru_cache(maxsize=4096)(self._held_rules)
 
     def _row(self, number: int) -> Row:
         """The row of a number."""
@@ -104,16 +104,16 @@ class RulesWorld:
         """A number in (0, 1) that depends on the world and on `what` alone."""
         return (int(digest([self.spec.seed, *what])[:13], 16) + 0.5) / 16**13
 
-    def stated(self, text: str) -> Held:
+    def stated_rules(self, text: str) -> Held:
         """The rules whose sentences stand in a text."""
         found = f" {plain(text)} "
         return frozenset(number for number, rule in enumerate(self._plain) if f" {rule} " in found)
 
-    def taught(self, row: Row) -> list[int]:
+    def taught_rules(self, row: Row) -> list[int]:
         """The rules that a row teaches whoever sees it with its right answer."""
         return [rule for rule in row.needs if self.uniform("teaches", row.number, rule) < self.spec.teaches]
 
-    def shown(self, text: str) -> list[tuple[Row, str]]:
+    def shown_rows(self, text: str) -> list[tuple[Row, str]]:
         """The rows of a text, each with what stands behind it up to the next row."""
         marks = list(ROW.finditer(text))
         ends = [*(mark.start() for mark in marks[1:]), len(text)]
@@ -121,16 +121,16 @@ class RulesWorld:
             (self.row(int(mark[1])), text[mark.end() : end]) for mark, end in zip(marks, ends, strict=False)
         ]  # no mark, but an end, where there is no row
 
-    def _held(self, prompt: str) -> Held:
+    def _held_rules(self, prompt: str) -> Held:
         """The rules that a prompt holds: those that it states, and those that its demos teach.
 
         A demo is a row whose own label is the first label behind it.
         """
-        found = set(self.stated(prompt))
-        for row, behind in self.shown(prompt):
+        found = set(self.stated_rules(prompt))
+        for row, behind in self.shown_rows(prompt):
             label = LABEL.search(behind)
             if label and label[0].lower() == row.label:
-                found |= set(self.taught(row))
+                found |= set(self.taught_rules(row))
         return frozenset(found)
 
     def question(self, text: str) -> Question | None:
@@ -156,7 +156,7 @@ class RulesWorld:
 
     def answer(self, question: Question, draw: int = 0) -> str:
         """The model's label. draw: the number of the sample, 0 for greedy decoding."""
-        row, held = question.row, self.held(question.prompt)
+        row, held = question.row, self.held_rules(question.prompt)
         drawn = self.uniform("answer", question.prompt, row.number, draw)
         return row.label if drawn < self.chance(row, held) else self.wrong_label(row, held)
 
@@ -185,7 +185,7 @@ class RulesWorld:
         prompts: its request's text for each of these rows.
         """
         asked = [self.question(text) for text in prompts]
-        chances = [self.chance(one.row, self.held(one.prompt)) for one in asked if one]
+        chances = [self.chance(one.row, self.held_rules(one.prompt)) for one in asked if one]
         return sum(chances) / len(self.held_out)
 
     def truth_of(self, held: Held) -> float:

@@ -67,30 +67,30 @@ def test_the_proposer_answers_gepa_simba_and_miprov2_in_their_forms(world: Rules
     inputs = {"current_instruction": f"Sort.\n{kept}", "examples_with_feedback": [example]}
     adapter: dspy.Adapter = dspy.JSONAdapter()
     reply = ask(request(adapter, ProposeInstruction, inputs))
-    assert world.stated(adapter.parse(ProposeInstruction, reply)["new_instruction"]) == {3, 7}
+    assert world.stated_rules(adapter.parse(ProposeInstruction, reply)["new_instruction"]) == {3, 7}
     prompt = InstructionProposalSignature.prompt_renderer(
         {"current_instruction_doc": kept, "dataset_with_feedback": [example], "prompt_template": None}
     )
     fenced = InstructionProposalSignature.output_extractor(ask(to_body(str(prompt))))
-    assert world.stated(fenced["new_instruction"]) == {3, 7}
+    assert world.stated_rules(fenced["new_instruction"]) == {3, 7}
     adapter = dspy.ChatAdapter()
     told: dict[str, Any] = {**dict.fromkeys(OfferFeedback.input_fields, kept), "module_names": ["self"]}
     told |= {"worse_reward_value": 0.0, "better_reward_value": 1.0}
     advice = adapter.parse(OfferFeedback, ask(request(adapter, OfferFeedback, told)))["module_advice"]
-    assert list(advice) == ["self"] and world.stated(advice["self"]) == {7}
+    assert list(advice) == ["self"] and world.stated_rules(advice["self"]) == {7}
 
 
 def test_the_proposer_puts_into_words_what_rows_with_their_answer_teach(world: RulesWorld) -> None:
-    row = next(row for row in world.train if world.taught(row))
+    row = next(row for row in world.train if world.taught_rules(row))
     shown = f"text: {row.text}\nlabel: {row.label}"
-    assert world.stated(ask(to_body(shown))) == set(world.taught(row))
-    assert world.stated(ask(to_body(f"text: {row.text}"))) == frozenset()
+    assert world.stated_rules(ask(to_body(shown))) == set(world.taught_rules(row))
+    assert world.stated_rules(ask(to_body(f"text: {row.text}"))) == frozenset()
 
 
 def test_a_proposer_is_as_able_as_its_skill(world: RulesWorld) -> None:
     texts = [f"{number}. {' '.join(world.rules)}" for number in range(100)]
     for skill in SKILLS.values():
-        kept = sum(len(world.stated(ask(to_body(text), skill))) for text in texts)
+        kept = sum(len(world.stated_rules(ask(to_body(text), skill))) for text in texts)
         assert kept / (100 * len(world.rules)) == pytest.approx(skill.keep, abs=0.03)
     junk = {ask(to_body(text), SKILLS["junk"]) for text in texts}
     assert len(junk) > 1 and all(len(text.split()) > 3 for text in junk)

@@ -39,18 +39,18 @@ def test_the_worlds_differ_in_what_they_are_to_differ_in() -> None:
 
 def test_a_rule_is_held_in_whatever_case_and_spacing_it_stands(world: RulesWorld) -> None:
     first, second = world.rules[:2]
-    assert world.held(f"Sort.\n- {first.upper()}\n") == {0}
-    assert world.held(f"Sort. {first.replace(' ', '  ')}{second}") == {0, 1}
-    assert world.held(f'{{"instruction": "Sort.\\n{second}"}}') == {1}, "as JSON escapes a line break"
-    assert world.held(first.replace("note", "letter")) == frozenset()
+    assert world.held_rules(f"Sort.\n- {first.upper()}\n") == {0}
+    assert world.held_rules(f"Sort. {first.replace(' ', '  ')}{second}") == {0, 1}
+    assert world.held_rules(f'{{"instruction": "Sort.\\n{second}"}}') == {1}, "as JSON escapes a line break"
+    assert world.held_rules(first.replace("note", "letter")) == frozenset()
 
 
 def test_a_demo_teaches_only_with_its_right_answer(world: RulesWorld) -> None:
-    row = next(row for row in world.train if world.taught(row))
+    row = next(row for row in world.train if world.taught_rules(row))
     wrong = LABELS[LABELS.index(row.label) - 1]
-    assert world.held(f"Sort.\n{row.text}\nLabel: {row.label}\n") == set(world.taught(row))
-    assert world.held(f"Sort.\n{row.text}\nLabel: {wrong}, not {row.label}\n") == frozenset()
-    share = sum(len(world.taught(row)) for row in world.held_out) / sum(len(row.needs) for row in world.held_out)
+    assert world.held_rules(f"Sort.\n{row.text}\nLabel: {row.label}\n") == set(world.taught_rules(row))
+    assert world.held_rules(f"Sort.\n{row.text}\nLabel: {wrong}, not {row.label}\n") == frozenset()
+    share = sum(len(world.taught_rules(row)) for row in world.held_out) / sum(len(row.needs) for row in world.held_out)
     assert share == pytest.approx(SPEC.teaches, abs=0.04)
 
 
@@ -60,7 +60,7 @@ def test_the_truth_is_how_often_the_model_answers_right(world: RulesWorld) -> No
         asked = [world.question(text) for text in texts]
         right = sum(world.answer(one) == one.row.label for one in asked if one) / len(asked)
         assert right == pytest.approx(world.truth(texts), abs=0.05)
-        assert world.truth(texts) == world.truth_of(world.held(prompt))
+        assert world.truth(texts) == world.truth_of(world.held_rules(prompt))
     assert world.truth_of(frozenset()) < 0.35 < world.truth_of(EVERY) < world.best() <= 1 - SLIP
 
 
@@ -80,7 +80,7 @@ def test_feedback_names_the_missing_rule_as_often_as_the_world_says(world: Rules
     assert sum(named) / len(rows) == pytest.approx(SPEC.names, abs=0.05)
     assert all(row.label in text for row, text in zip(rows, said, strict=True))
     easy = next(row for row in world.held_out if not row.needs)
-    assert not world.stated(world.feedback(easy.number, world.wrong_label(easy, EVERY))), "nothing was missing"
+    assert not world.stated_rules(world.feedback(easy.number, world.wrong_label(easy, EVERY))), "nothing was missing"
     assert world.feedback(easy.number, "cheese") == f"The right label is {easy.label}."
 
 
