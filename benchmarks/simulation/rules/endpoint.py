@@ -1,4 +1,4 @@
-"""A world of rules behind an OpenAI-compatible endpoint. Its model `rules` answers rows, `proposer` writes instructions.
+"""A world of rules as an OpenAI-compatible endpoint. Its model `rules` answers rows, `proposer` writes instructions.
 
 Every answered call counts, whichever model it is for. Beyond the cap a call is refused with 403, which clients do not
 repeat.

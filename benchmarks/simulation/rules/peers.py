@@ -77,11 +77,11 @@ def one_search(case: Case, caps: Sequence[int]) -> list[Point]:
         random.Random(world.spec.seed).shuffle(train)
         notes = Notes(endpoint, to_program(dspy.Predict(LabelNote)))
         watch = Watch(notes, {id(row) for row in dev})
-        common: dict[str, Any] = {"num_threads": 1, "max_errors": 1_000_000, "callbacks": [watch], "disable_history": True}
+        common: dict[str, Any] = {"num_threads": 1, "max_errors": 1_000_000, "disable_history": True}
+        models = {"lm": to_lm(endpoint, MODEL), "adapter": dspy.ChatAdapter(), "callbacks": [watch]}
         final: Program | None = None
-        with dspy.context(lm=to_lm(endpoint, MODEL), adapter=dspy.ChatAdapter(), **common):
-            with contextlib.suppress(CapReached):
-                final = to_program(compile_program(case.contestant, endpoint, caps[-1], train, dev))
+        with contextlib.suppress(CapReached), dspy.context(**models, **common):
+            final = to_program(compile_program(case.contestant, endpoint, caps[-1], train, dev))
         return [read_point(notes, cap, final) for cap in caps]
 
 

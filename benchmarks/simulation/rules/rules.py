@@ -113,14 +113,14 @@ def head(records: Sequence[dict[str, Any]], worlds: int) -> list[str]:
     by_world = {one["key"]["world"]: one["result"] for one in records}
     start, best = (100 * mean(one[name] for one in by_world.values()) for name in ("start", "best"))
     return [
-        f"The true accuracy of what each search ends with, in %, ± 1.96 standard errors over {worlds} worlds: the share",
-        f"of {HELD_OUT:,} held-out rows that the prompt answers right, computed without calls. {TRAIN} train and {DEV} dev",
-        f"rows. The baseline prompt has {start:.1f}, the best prompt there is {best:.1f}. Differences are paired by world.",
-        "A row needs up to three of 5 to 40 hidden rules, which the instruction must state or a demo teach; some rules",
-        "spoil other rows together. At times feedback names a missing rule. MIPROv2 runs with its light sizes up to 1,000",
-        "calls and its medium ones above, SIMBA once for each number of calls, with sizes that end inside it; of GEPA it",
-        "is the best on dev when the calls are used up. A world has no language: it tells what a search makes of a",
-        "proposer, not what a model makes of a prompt.",
+        f"The true accuracy of what each search ends with, in %, ± 1.96 standard errors over {worlds} worlds: the",
+        f"share of {HELD_OUT:,} held-out rows that the prompt answers right, computed without calls. There are {TRAIN}",
+        f"train and {DEV} dev rows. The baseline prompt has {start:.1f}, the best prompt there is {best:.1f}.",
+        "Differences are paired by world. A row needs up to three of 5 to 40 hidden rules, which the instruction must",
+        "state or a demo teach; some rules spoil other rows together. At times feedback names a missing rule. MIPROv2 runs",
+        "with its light sizes up to 1,000 calls and its medium ones above, SIMBA once for each number of calls, with sizes",
+        "that end inside it; of GEPA it is the best on dev when the calls are used up. A world has no language: it",
+        "tells what a search makes of a proposer, not what a model makes of a prompt.",
         "",
     ]
 

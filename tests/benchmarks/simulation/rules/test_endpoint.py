@@ -98,10 +98,10 @@ def test_a_proposer_is_as_able_as_its_skill(world: RulesWorld) -> None:
 
 def test_over_http_samples_differ_a_long_reply_is_cut_and_the_cap_holds(world: RulesWorld) -> None:
     row = next(row for row in world.dev if row.needs)
-    with endpoint() as served:
+    with endpoint() as served, httpx.Client(trust_env=False) as client:
 
         def post(body: Body) -> httpx.Response:
-            return httpx.post(f"{served.base_url}/chat/completions", json=body, trust_env=False)
+            return client.post(f"{served.base_url}/chat/completions", json=body)
 
         def text(body: Body) -> str:
             return str(post(body).json()["choices"][0]["message"]["content"])

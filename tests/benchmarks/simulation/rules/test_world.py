@@ -56,7 +56,7 @@ def test_a_demo_teaches_only_with_its_right_answer(world: RulesWorld) -> None:
 
 def test_the_truth_is_how_often_the_model_answers_right(world: RulesWorld) -> None:
     for prompt in ("Sort.", " ".join(world.rules), " ".join(world.rules[:5])):
-        texts = request_texts(world, lambda text, prompt=prompt: f"{prompt}\n{text}\nLabel:")  # type: ignore[misc]  # mypy reads the default as a second argument
+        texts = request_texts(world, (prompt + "\n{}\nLabel:").format)
         asked = [world.question(text) for text in texts]
         right = sum(world.answer(one) == one.row.label for one in asked if one) / len(asked)
         assert right == pytest.approx(world.truth(texts), abs=0.05)
