@@ -20,6 +20,7 @@ PARTS = {  # each part's module: its `run(fast)` fills cells, its `section(recor
     "contest": "benchmarks.contest.contest",
     "ablations": "benchmarks.contest.ablations",
     "simulated": "benchmarks.simulation.simulated",
+    "rules": "benchmarks.simulation.rules.rules",
     "honesty": "benchmarks.honesty.honesty",
     "few": "benchmarks.few_rows",
     "client": "benchmarks.speed.client",

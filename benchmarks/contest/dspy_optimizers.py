@@ -66,10 +66,10 @@ class DspyMetric:
 
 
 class Recorder(BaseCallback):
-    """Notes every evaluation on dev rows, and none on train rows: GEPA reflects on a few of them, too few to count."""
+    """Notes every evaluation on dev rows by `add`, and none on train rows: GEPA reflects on a few, too few to count."""
 
-    def __init__(self, notes: Notes, dev: set[int]) -> None:
-        self.notes, self.dev = notes, dev
+    def __init__(self, add: Callable[[Program, list[float]], None], dev: set[int]) -> None:
+        self.add, self.dev = add, dev
         self.running: dict[str, Any] = {}
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Recorder(BaseCallback):
     def on_evaluate_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
         program = self.running.pop(call_id, None)
         if program is not None and outputs is not None:
-            self.notes.add(program, [as_score(score) for _, _, score in outputs.results])
+            self.add(program, [as_score(score) for _, _, score in outputs.results])
 
 
 def as_score(value: Any) -> float:
@@ -162,7 +162,7 @@ def search(job: Job) -> None:
     opened = job.files.open(job.model)
     train, dev = shuffled_train(job, opened), [to_example(row) for row in opened.splits.dev]
     notes = Notes(job, {})
-    configure(job, opened, [Recorder(notes, {id(row) for row in dev})])
+    configure(job, opened, [Recorder(notes.add, {id(row) for row in dev})])
     notes.begin(to_program(dspy.Predict(opened.task.signature)))
     compiled = compile_program(job, DspyMetric(opened), train, dev)
     if job.contestant == "simba":  # it scores dev without an evaluation that could be watched
