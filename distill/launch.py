@@ -9,10 +9,9 @@ from distill.artifact import write_result
 from distill.budget import limit_line
 from distill.folder import DistilledFolder
 from distill.pipeline import Steps
-from distill.plan import DistillPlan, plan_distillation
+from distill.plan import DistillPlan, plan_distillation, teacher_name
 from distill.settings import DistillSettings
 from distill.verdict.verdict import DistillVerdict
-from optimizer.run.settings import refuse_unpriced
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.errors import UserError
@@ -50,8 +49,7 @@ def run_distillation(
         DistilledFolder.refuse_occupied(output)
     else:
         raise UserError("Which prompt?", "There are neither settings nor a folder to go on with.", "Give one of them.")
-    settings = settings.at_provider()
-    refuse_unpriced(settings.limits, "", settings.teacher_model or "")
+    settings = settings.at_provider(teacher_name(settings))
     plan = plan_distillation(settings, say)
     refuse_unpriced_judge(settings.limits, plan.metric)
     refuse_unserved_roles(settings, plan, say)

@@ -111,8 +111,7 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     check_hyper(student_model, settings.hyper)
     teacher_artifact = open_teacher(settings, artifact, best)
     teacher = compared_prompt(teacher_artifact, settings.teacher_file or settings.from_prompt)
-    teacher_name = settings.teacher_model or str(teacher_artifact["model"]["name"])
-    teacher_model = settings.teacher_source.find_model(teacher_name, say)
+    teacher_model = settings.teacher_source.find_model(teacher_name(settings), say)
     task = replace(opened.task, model=student_model.name, structured=True, markers=chat_markers(student_model))
     more = read_unlabelled_rows(settings, opened)
     rows, leaks = drop_leaks([*opened.splits.train, *more], opened.splits, drop=settings.drop_leaks)
@@ -120,6 +119,12 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     student = bare_prompt(task, settings.layout)
     final = plan_final(settings, whole, teacher_artifact) if whole.splits.folds else None
     return DistillPlan(artifact, opened, best, teacher, teacher_model, student, student_model, rows, leaks, final)
+
+
+def teacher_name(settings: DistillSettings) -> str:
+    """The name of the model that teaches. Raises `UserError`."""
+    file = settings.teacher_file or settings.from_prompt
+    return settings.teacher_model or str(read_best(Path(file))["model"]["name"])
 
 
 def plan_final(settings: DistillSettings, whole: OpenTask, teacher: dict[str, Any]) -> FinalPlan:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from distill.teach.filter import FilterRules
 from distill.train.hyper import HyperParameters
 from promptstill.endpoint.allowance import JUDGE, Limits
-from promptstill.endpoint.hosted import OWN_KEY, find_hosted, is_hosted, with_table_prices
-from promptstill.endpoint.url import split_model
+from promptstill.endpoint.hosted import OWN_KEY, is_hosted, locate_model, with_table_prices
 from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
 from promptstill.scoring.rivals.embedder import Embedder, to_embedder
@@ -58,17 +58,16 @@ class DistillSettings:
     seed: int = 0
 
     @property
-    def teacher_at(self) -> tuple[str, str] | None:
-        """The teacher's name and address, where it is a model at an endpoint of its own or at a provider."""
-        name, url = split_model(self.teacher or "")
-        if url is None and not name.endswith(".json") and (hosted := find_hosted(name)):
-            url = hosted.url
-        return (name, url) if url else None
+    def teacher_model(self) -> str | None:
+        """The teacher's name, where it is a model at an endpoint of its own or at a provider."""
+        name, url = self.teacher_at
+        return name if url else None
 
     @property
-    def teacher_model(self) -> str | None:
-        """Its name alone."""
-        return self.teacher_at[0] if self.teacher_at else None
+    def teacher_at(self) -> tuple[str, str | None]:
+        """The teacher's name and its address, or a best.json and None."""
+        text = self.teacher or ""
+        return (text, None) if Path(text).is_file() else locate_model(text)
 
     @property
     def teacher_file(self) -> str | None:
@@ -78,22 +77,26 @@ class DistillSettings:
     @property
     def teacher_source(self) -> ModelSource:
         """Where the teacher is asked."""
-        if self.teacher_at is None:
-            return replace(self.source, api_key_env=self.teacher_key_env or self.source.api_key_env)
         _, url = self.teacher_at
-        key = self.teacher_key_env or (OWN_KEY if is_hosted(url) else self.source.api_key_env)
-        return replace(self.source, base_url=url, api_key_env=key, vllm_args="", gpu_memory=None)
-
-    def at_provider(self) -> DistillSettings:
-        """The settings with the prices of providers' models that are not given."""
-        teacher = self.teacher_model if is_hosted(self.teacher_source.base_url or "") else None
-        return replace(self, limits=with_table_prices(self.limits, teacher, self.judges_at_providers))
+        own = OWN_KEY if is_hosted(url or "") else self.source.api_key_env
+        source = replace(self.source, api_key_env=self.teacher_key_env or own)
+        return replace(source, base_url=url, vllm_args="", gpu_memory=None) if url else source
 
     @property
     def judges_at_providers(self) -> dict[str, str]:
         """The judge's name under its role, where a provider serves it."""
         judge = self.judge_at
         return {JUDGE: judge.model} if judge and is_hosted(judge.base_url or "") else {}
+
+    def at_provider(self, name: str) -> DistillSettings:
+        """The settings with the provider's address of a teacher's best.json, and the prices that are not given.
+
+        name: of the teacher's model. Raises `UserError` for `--max-usd` without prices.
+        """
+        source = self.source if self.teacher_model else self.source.of_model(name)
+        asked = self.teacher_source.base_url if self.teacher_model else source.base_url
+        names = {"": name} if is_hosted(asked or "") else {}
+        return replace(self, source=source, limits=with_table_prices(self.limits, names | self.judges_at_providers))
 
     @property
     def judge_at(self) -> JudgeAt | None:

@@ -45,7 +45,8 @@ CODES = (
     ("3", "--gate: the prompt dropped"),
     ("130, 143", "stopped by Ctrl-C, by SIGTERM"),
 )
-OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "resume")  # what is no new search
+OTHERS = ("new", "rows", "like", "show", "report", "gate", "check", "plan", "resume")  # what is no new search
+ALONE = ("tour", "compare", "measure", "label_next", "new", "show", "report", "gate")  # what goes without another
 PLACES = ("resume", "runs", "output", "check", "plan")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
@@ -69,6 +70,7 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     options |= options["keys"]
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     refuse_without_engine(options["base_url"], chosen)
+    refuse_two(chosen & {*ALONE, "check", "plan"})
     if options["tour"]:
         instead.tour(spelled(chosen - {"tour"}))
     elif options["compare"]:
@@ -79,6 +81,14 @@ def optimize(context: click.Context, /, **options: Any) -> None:
         instead.label_next(options, chosen, spelled(chosen - instead.WITH_LABELS))
     else:
         take_recipe(options | {"recipe": to_recipe(options["targets"])}, chosen)
+
+
+def refuse_two(chosen: set[str]) -> None:
+    """Refuse two options that each stand in place of a search. Raises `UserError`."""
+    if len(chosen) > 1:
+        raise UserError(
+            f"{' and '.join(spelled(chosen))} do not go together.", "Each is a command of its own.", "Give one."
+        )
 
 
 def take_recipe(options: dict[str, Any], chosen: set[str]) -> None:

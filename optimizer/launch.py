@@ -19,7 +19,8 @@ from optimizer.search.search import GENERATION, NothingToChoose
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import served_models
-from promptstill.endpoint.hosted import is_hosted
+from promptstill.endpoint.hosted import find_hosted, is_hosted
+from promptstill.endpoint.url import split_model
 from promptstill.engine.models import Model
 from promptstill.engine.source import ModelSource, open_endpoint
 from promptstill.errors import PromptstillError, UserError
@@ -45,7 +46,7 @@ def run_search(
     if settings is None:
         raise UserError("Which recipe?", "There are neither settings nor a run to go on with.", "Give one of them.")
     settings, opened = settle_folds(settings, resume, say)
-    settings = settings.at_provider(opened.recipe.model)
+    settings = with_proposer_found(settings, say).at_provider(opened.recipe.model)
     for hosted in settings.hosted_by_role(opened.recipe.model).values():
         say(hosted.line)
     for line in data_lines(opened):
@@ -99,13 +100,31 @@ def settle_folds(settings: SearchSettings, resume: str | Path | None, say: Say) 
     return replace(settings, folds=folds), opened
 
 
+def with_proposer_found(settings: SearchSettings, say: Say) -> SearchSettings:
+    """The settings with the address of a proposer that is named as a provider's model, where the task's own endpoint
+    does not list that name. Raises as `served_models` does."""
+    name, url = split_model(settings.proposer or "")
+    source = settings.source
+    hosted = find_hosted(name) if url is None and source.base_url and not is_hosted(source.base_url) else None
+    if hosted is None or name in listed_models(source, Model(name, name, None), say):
+        return settings
+    return replace(settings, proposer=f"{name}@{hosted.url}")
+
+
+def listed_models(source: ModelSource, model: Model, say: Say) -> list[str]:
+    """What the user's endpoint lists; nothing of a provider, of which only the key is looked for."""
+    with open_endpoint(source, model, Path(), say) as (endpoint, _):
+        if is_hosted(endpoint.base_url):
+            return []
+        return [str(entry.get("id")) for entry in run_async(served_models(endpoint))]
+
+
 def refuse_unserved(source: ModelSource, model: Model, say: Say, option: str = "--model") -> None:
     """Ask the user's endpoint for its models; of a provider only the key is looked for. Raises as `served_models` does,
     and where it lists others alone."""
     if source.base_url is None:
         return
-    with open_endpoint(source, model, Path(), say) as (endpoint, _):
-        names = [] if is_hosted(source.base_url) else [str(one.get("id")) for one in run_async(served_models(endpoint))]
+    names = listed_models(source, model, say)
     if names and model.name not in names:
         raise UserError(
             f"The endpoint does not serve {model.name}.",

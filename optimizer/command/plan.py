@@ -18,12 +18,12 @@ from optimizer.search.sources.given import empty_space, labeled_sets, nearest_se
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
-from promptstill.endpoint.allowance import Limits
-from promptstill.endpoint.hosted import find_hosted, is_hosted
+from promptstill.endpoint.allowance import PROPOSER, Limits, Price
 from promptstill.endpoint.store import Total
 from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import LAYOUTS
+from promptstill.task.metrics import is_judge
 from promptstill.task.open import OpenTask
 from promptstill.text import duration
 
@@ -33,18 +33,25 @@ REPLY_TOKENS = 4  # beside the answer itself: its form
 
 @dataclass(frozen=True)
 class Plan:
-    """Of one run. calls: at most. prompt_tokens, reply_tokens: of a call, about."""
+    """Of one run. calls: at most, proposing of them to the proposer; a judge's are not among them. prompt_tokens,
+    reply_tokens: of a call, about."""
 
     model: str
     calls: int
     on_dev: int
+    proposing: int
     prompt_tokens: float
     reply_tokens: float
     limits: Limits
 
+    def total(self, calls: int) -> Total:
+        """The tokens of so many calls."""
+        return Total(calls, round(calls * self.prompt_tokens), round(calls * self.reply_tokens))
+
     @property
-    def total(self) -> Total:
-        return Total(self.calls, round(self.calls * self.prompt_tokens), round(self.calls * self.reply_tokens))
+    def usd(self) -> float:
+        proposing = self.limits.cost(self.total(self.proposing), PROPOSER)
+        return self.limits.cost(self.total(self.calls - self.proposing)) + proposing
 
 
 def plan_lines(settings: SearchSettings, opened: OpenTask, runs: Path) -> Iterator[str]:
@@ -54,9 +61,12 @@ def plan_lines(settings: SearchSettings, opened: OpenTask, runs: Path) -> Iterat
     yield f"plan of a search on {plan.model}; nothing was asked"
     yield f"calls   at most {plan.calls:,}; racing usually saves half of the {plan.on_dev:,} on dev"
     each = f"{plan.prompt_tokens:,.0f} of a prompt and {plan.reply_tokens:,.0f} of a reply"
-    yield f"tokens  at most about {plan.total.tokens:,}: {each} in the mean, at {BYTES_PER_TOKEN} bytes a token"
+    tokens = plan.total(plan.calls).tokens
+    yield f"tokens  at most about {tokens:,}: {each} in the mean, at {BYTES_PER_TOKEN} bytes a token"
     yield f"money   {money_line(settings, plan)}"
     yield f"time    {time_line(plan, runs)}"
+    if is_judge(opened.recipe.metric):
+        yield "        the judge's calls come besides: one for each different answer, as a rule"
     for limit in settings.limits.each():
         yield f"        {limit} ends it earlier where that is less"
 
@@ -66,17 +76,18 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     splits, searches = opened.splits, len(opened.splits.folds) + 1
     dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
     on_dev = settings.trials * dev * searches
-    growth = sum(most_calls(settings, opened)) * searches
+    sources = dict(most_calls(settings, opened))
+    growth, proposing = sum(sources.values()) * searches, sources["grounded"] * searches
     calls = on_dev + growth + MAX_CONTENDERS * dev * searches + max_test_calls(test, dspy=settings.dspy)
     prompt, reply = mean_tokens(settings, opened)
-    return Plan(settings.model or opened.recipe.model, calls, on_dev, prompt, reply, settings.limits)
+    return Plan(settings.model or opened.recipe.model, calls, on_dev, proposing, prompt, reply, settings.limits)
 
 
-def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[int]:
-    """The calls of each source of candidates at most."""
-    for make in SOURCES.values():
+def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str, int]]:
+    """The sources of candidates, and the calls of each at most."""
+    for name, make in SOURCES.items():
         source = make(source_context(settings, opened))
-        yield source.max_calls(source.count(BEFORE_FIRST_RACE + 1))
+        yield name, source.max_calls(source.count(BEFORE_FIRST_RACE + 1))
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:
@@ -108,12 +119,21 @@ def size(value: Any) -> int:
 
 def money_line(settings: SearchSettings, plan: Plan) -> str:
     """What the tokens cost, and by which price."""
-    prompt, reply = plan.limits.price
-    if not (prompt or reply):
-        return "not known: give --price PROMPT,COMPLETION" if settings.base_url else "none: the model runs here"
-    hosted = find_hosted(plan.model) if is_hosted(settings.base_url or "") else None
-    source = "LiteLLM's table" if hosted and hosted.price == plan.limits.price else "--price"
-    return f"at most about {plan.limits.cost(plan.total):,.2f} USD, at {prompt:g} and {reply:g} a million ({source})"
+    prices = {"": plan.limits.price, **plan.limits.role_prices}
+    paid = [price_text(settings, role, price, plan.model) for role, price in prices.items() if any(price)]
+    if not any(plan.limits.price) and settings.base_url:
+        paid.append("the task's price is not known: give --price PROMPT,COMPLETION")
+    if not paid:
+        return "none: the model runs here"
+    return f"at most about {plan.usd:,.2f} USD; {', '.join(paid)}"
+
+
+def price_text(settings: SearchSettings, role: str, price: Price, default: str) -> str:
+    """A role's price, and where it is from."""
+    hosted = settings.hosted_by_role(default).get(role)
+    source = "LiteLLM's table" if hosted and hosted.price == price else "--price"
+    whose = f"{role} " if role else ""
+    return f"{whose}{price[0]:g} and {price[1]:g} a million ({source})"
 
 
 def time_line(plan: Plan, runs: Path) -> str:
@@ -122,7 +142,8 @@ def time_line(plan: Plan, runs: Path) -> str:
     if not paces:
         return f"not known: no run of {plan.model} is in {runs}"
     _, pace, path = max(paces)
-    return f"at most about {duration(plan.total.tokens / pace)}, at {pace:,.0f} tokens a second as in {path.parent}"
+    tokens = plan.total(plan.calls).tokens
+    return f"at most about {duration(tokens / pace)}, at {pace:,.0f} tokens a second as in {path.parent}"
 
 
 def pace_of(path: Path, model: str) -> tuple[str, float, Path] | None:

@@ -79,6 +79,7 @@ def list_rows(
     Raises `UserError` and `InfrastructureError`.
     """
     opened = settings.open_task()
+    settings = settings.at_provider(opened.recipe.model)
     refuse_program(opened)
     run.refuse_changes(opened.recipe_file, opened.splits)
     refuse_filled(output, [field.name for field in opened.task.outputs])

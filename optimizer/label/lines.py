@@ -10,6 +10,7 @@ from optimizer.label.disagreement import Answer, normalized
 from optimizer.label.label import AskedRow, LabelList
 from optimizer.label.rows import names_split
 from optimizer.run.settings import SearchSettings
+from promptstill.endpoint.hosted import is_hosted
 from promptstill.prompt.fields import as_text
 from promptstill.shell import command_line, short_path
 from promptstill.text import plural
@@ -88,5 +89,5 @@ def search_again(settings: SearchSettings) -> str:
     for name, value in settings.parameters.items():
         words += ["-p", f"{name}={value}"]
     words += ["--model", settings.model] if settings.model else []
-    words += ["--base-url", settings.base_url] if settings.base_url else []
+    words += ["--base-url", settings.base_url] if settings.base_url and not is_hosted(settings.base_url) else []
     return command_line("optimize", *words)

@@ -20,10 +20,11 @@ from optimizer.measure.subject import ProgramSubject, Subject
 from optimizer.run.folder import MEASURE, RunFolder
 from promptstill.command.exits import run_async
 from promptstill.dialect import VLLM, Dialect
-from promptstill.endpoint.allowance import Allowance, Limit, LimitReached
+from promptstill.endpoint.allowance import Allowance, Limit, LimitReached, Limits
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import find_dialect, plain_request
 from promptstill.endpoint.endpoint import Endpoint
+from promptstill.endpoint.hosted import is_hosted, with_table_prices
 from promptstill.endpoint.rate_notice import RateNotice
 from promptstill.endpoint.store import CallStore, Completion
 from promptstill.endpoint.stores import open_calls
@@ -52,6 +53,7 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
         opened = open_task(settings.recipe, settings.parameters, split_seed=split_seed)
     subjects, test = open_subjects(settings.files, opened, runs), opened.splits.test
     models = [as_found(at, subjects) for at in settings.models_at(opened.recipe.model)]
+    limits = priced_limits(settings.limits, models)
     calls = sum(subject.most_calls(test) for subject in subjects) * len(models)
     refuse_small_limit(settings.limits.calls, calls)
     found = [(at, at.find(say)) for at in models]
@@ -68,9 +70,18 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     say(
         f"measuring on test: {plural(len(subjects), 'prompt')} on {plural(len(models), 'model')}, {most}{calls:,} calls"
     )
-    allowance = Allowance(settings.limits)
+    allowance = Allowance(limits)
     with closing(open_calls(folder.calls_url)) as store:
         return Bench(opened, subjects, folder, store, allowance, say, settings).run(found)
+
+
+def priced_limits(limits: Limits, models: Sequence[ModelAt]) -> Limits:
+    """The limits with the price of the one model, where that is a provider's; of several only `--price` tells one.
+
+    Raises `UserError` for `--max-usd` without it.
+    """
+    alone = models[0] if len(models) == 1 and is_hosted(models[0].source.base_url or "") else None
+    return with_table_prices(limits, {"": alone.name} if alone else {})
 
 
 def as_found(at: ModelAt, subjects: Sequence[Subject]) -> ModelAt:

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
-from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, with_table_prices
+from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, locate_model, with_table_prices
 from promptstill.endpoint.url import split_model
 from promptstill.engine.arguments import check_engine
 from promptstill.engine.models import Model
@@ -34,8 +34,8 @@ class SearchSettings:
     `gpu_memory` as its share of each GPU (None: what is needed).
 
     dspy: whether test has a row of DSPy's default.
-    proposer: `MODEL` at the same endpoint or `MODEL@URL`; None is the model itself, `none` proposes nothing. Its key is
-    the model's where proposer_key_env names no other.
+    proposer: `MODEL` at the same endpoint, `MODEL@URL`, or a provider's; None is the model itself, `none` proposes
+    nothing. Its key is the model's where proposer_key_env names no other, but for another provider's.
     judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
     rivals: whether test has rows of what needs no language model. embeddings: `MODEL@URL` for one more of these.
     drop_leaks: whether train rows that nearly equal a dev or test row are left out. folds: of a cross-validation, 0 for
@@ -96,10 +96,10 @@ class SearchSettings:
     def proposer_at(self) -> tuple[str, ModelSource] | None:
         """The proposer's name and endpoint, where it has one of its own."""
         name, url = split_model(self.proposer or "")
-        if url is None and (hosted := find_hosted(name)):
-            url, own = hosted.url, OWN_KEY
-        else:
-            own = self.api_key_env
+        if url is None and (self.base_url is None or is_hosted(self.base_url)):
+            name, url = locate_model(name)
+        others = is_hosted(url or "") and url != self.source.of_model(self.model or "").base_url
+        own = OWN_KEY if others else self.api_key_env
         return (name, ModelSource(url, self.proposer_key_env or own, self.window, self.patience)) if url else None
 
     def at_provider(self, default: str) -> SearchSettings:
@@ -109,19 +109,18 @@ class SearchSettings:
         without prices.
         """
         names = {role: model.name for role, model in self.hosted_by_role(default).items()}
-        task = names.pop("", None)
-        limits = with_table_prices(self.limits, task, names)
-        for role, name in {"": task or "", **names}.items():
-            refuse_unpriced(limits, role, name)
-        return replace(self, base_url=self.source.of_model(task).base_url if task else self.base_url, limits=limits)
+        base_url = self.source.of_model(self.model or default).base_url
+        if base_url and not is_hosted(base_url):
+            self.limits.check()  # what another role's provider costs does not make the task's calls free
+        return replace(self, base_url=base_url, limits=with_table_prices(self.limits, names))
 
     def hosted_by_role(self, default: str) -> dict[str, HostedModel]:
         """The models that providers serve, by role; the task's is under an empty name. default: as in `at_provider`."""
-        source, proposer = self.source.of_model(self.model or default), self.proposer_at
-        asked = {"": (self.model or default, source), **({PROPOSER: proposer} if proposer else {})}
+        name = self.model or default
+        asked = {"": (name, self.source.of_model(name)), **({PROPOSER: at} if (at := self.proposer_at) else {})}
         if judge := self.judge_at:
             asked[JUDGE] = judge.model, ModelSource(judge.base_url)
-        found = {role: find_hosted(name) for role, (name, at) in asked.items() if is_hosted(at.base_url or "")}
+        found = {role: find_hosted(name) for role, (name, source) in asked.items() if is_hosted(source.base_url or "")}
         return {role: model for role, model in found.items() if model}
 
     @property
@@ -160,22 +159,6 @@ class SearchSettings:
         check_engine(self.vllm_args, self.gpu_memory)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
-
-
-def refuse_unpriced(limits: Limits, role: str, hosted: str) -> None:
-    """Refuse a limit of money that would not see what a role costs. role: empty is the task's, which costs nothing only
-    where another role has a price. hosted: the name of its model, where that is a provider's. Raises `UserError`.
-    """
-    if limits.usd is None:
-        return
-    if role in limits.role_prices or (not role and (any(limits.price) or (limits.role_prices and not hosted))):
-        return
-    option = f"--price {role}=PROMPT,COMPLETION" if role else "--price PROMPT,COMPLETION"
-    raise UserError(
-        f"--max-usd needs the price of {hosted}." if hosted else "--max-usd needs prices.",
-        "LiteLLM's table has none." if hosted else "Without them no call costs anything.",
-        f"Add {option} in USD per million tokens, such as {option.replace('PROMPT,COMPLETION', '0.15,0.60')}.",
-    )
 
 
 def changed_error(names: list[str]) -> UserError:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from promptstill.endpoint.store import Total
+from promptstill.errors import UserError
 
 Kind = Literal["calls", "tokens", "usd", "minutes"]
 JUDGE, PROPOSER = "judge", "proposer"  # roles that may be another model, with a price of its own
@@ -71,6 +72,15 @@ class Limits:
         """Those that are set."""
         kinds: tuple[Kind, ...] = ("calls", "tokens", "usd", "minutes")
         return [Limit(kind, value) for kind in kinds if (value := getattr(self, kind)) is not None]
+
+    def check(self) -> None:
+        """Refuse a limit of money where nothing has a price. Raises `UserError`."""
+        if self.usd is not None and not any(self.price) and not self.role_prices:
+            raise UserError(
+                "--max-usd needs prices.",
+                "Without them no call costs anything.",
+                "Add --price PROMPT,COMPLETION in USD per million tokens, such as --price 0.15,0.60.",
+            )
 
     def split(self, parts: int) -> Limits:
         """What each of so many equal parts may spend. Minutes are the same for all: they work side by side."""

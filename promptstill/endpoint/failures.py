@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from promptstill.endpoint.answers import AttemptFailed, TooManyRequests, error_code, error_message, wait_asked
 from promptstill.endpoint.endpoint import Endpoint
+from promptstill.endpoint.hosted import is_hosted
 from promptstill.errors import InfrastructureError, RequestRefused, UserError
 from promptstill.text import duration
 
@@ -31,7 +32,8 @@ def raise_for_status(endpoint: Endpoint, status: int, text: str, headers: Mappin
     if status == 404 and NO_CHAT in error_message(text):
         raise UserError("The model is not one to chat with.", answer, "Name a chat model.")
     if status == 404:
-        raise UserError("The endpoint does not know that model or path.", answer, "Check --model and --base-url.")
+        where = "" if is_hosted(endpoint.base_url) else " and --base-url"
+        raise UserError("The endpoint does not know that model or path.", answer, f"Check --model{where}.")
     if status in REFUSED_STATUSES:
         raise RequestRefused(answer)
     if status == 429 or (status in BUSY_STATUSES and wait_asked(headers) is not None):
@@ -51,8 +53,10 @@ def too_slow_error(endpoint: Endpoint, refusal: TooManyRequests) -> Infrastructu
 
 def without_key(endpoint: Endpoint, message: str) -> str:
     """An endpoint's message, without the key that it may repeat: messages are printed, and stored with a row."""
-    key = endpoint.api_key or ""
-    return message.replace(key, f"${endpoint.key_name}") if len(key) >= MIN_KEY else message
+    for secret in (endpoint.api_key or "", *endpoint.secrets):
+        if len(secret) >= MIN_KEY:
+            message = message.replace(secret, f"${endpoint.key_name}")
+    return message
 
 
 def no_answer_error(endpoint: Endpoint, error: BaseException | None) -> InfrastructureError:

@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.endpoint.allowance import NO_PRICE, Limits, Price
+from promptstill.endpoint.url import split_model
 from promptstill.errors import UserError
 
 SCHEME = "litellm://"
@@ -30,6 +32,8 @@ KEY_NAMES = {  # of providers that are entered otherwise than by PROVIDER_API_KE
     "sagemaker": "AWS_ACCESS_KEY_ID",
     "vertex_ai": "GOOGLE_APPLICATION_CREDENTIALS",
 }
+KEYLESS = ("ollama", "ollama_chat", "lm_studio", "vllm", "hosted_vllm")
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 OWN_KEY = "OPENAI_API_KEY"  # the default of --api-key-env; a provider's own variable stands instead of it
 
 
@@ -105,12 +109,35 @@ def similar_names(name: str) -> list[str]:
     return difflib.get_close_matches(name, names, n=3, cutoff=0.85)
 
 
-def with_table_prices(limits: Limits, task: str | None, roles: Mapping[str, str]) -> Limits:
-    """The limits with the table's prices where none are given. task, roles: names of models that a provider serves."""
-    found = {role: model.price for role, name in roles.items() if (model := find_hosted(name)) and model.price}
-    hosted = find_hosted(task) if task and limits.price == NO_PRICE else None
-    price = (hosted and hosted.price) or limits.price
-    return replace(limits, price=price, role_prices={**found, **limits.role_prices})
+def locate_model(text: str) -> tuple[str, str | None]:
+    """A model's name, and the address that `@http` or its provider's name gives it; None where neither does."""
+    name, url = split_model(text)
+    hosted = None if url else find_hosted(name)
+    return name, hosted.url if hosted else url
+
+
+def with_table_prices(limits: Limits, names: Mapping[str, str]) -> Limits:
+    """The limits with the table's prices where none are given.
+
+    names: of models that a provider serves, by role; that of the task or the teacher is under an empty name. Raises
+    `UserError` for a limit of money that would not see what one of them costs.
+    """
+    found = {role: model.price for role, name in names.items() if (model := find_hosted(name)) and model.price}
+    of_table = found.pop("", NO_PRICE)
+    own = of_table if limits.price == NO_PRICE else limits.price
+    priced = replace(limits, price=own, role_prices={**found, **limits.role_prices})
+    for role, name in names.items():
+        if limits.usd is not None and role not in priced.role_prices and (role or own == NO_PRICE):
+            raise unpriced_error(role, name)
+    priced.check()
+    return priced
+
+
+def unpriced_error(role: str, name: str) -> UserError:
+    """The refusal to limit money without the price of a role's model."""
+    price = f"--price {role}=0.15,0.60" if role else "--price 0.15,0.60"
+    do = f"Add it in USD per million prompt and reply tokens, such as {price}."
+    return UserError(f"--max-usd needs the price of {name}.", "LiteLLM's table has none.", do)
 
 
 def is_hosted(url: str) -> bool:
@@ -130,30 +157,49 @@ def require_access(name: str, url: str, key_name: str) -> None:
     """Raise `UserError` where the provider's package or key is missing. No request is sent."""
     provider = url.removeprefix(SCHEME)
     package = PACKAGES.get(provider)
-    if package and importlib.util.find_spec(package.partition(".")[0]) is None:
+    if package and not is_installed(package):
         pip = package.replace(".", "-")
         raise UserError(f"{name} needs the package {pip}, which is not installed.", "", f"pip install {pip}")
-    missing = missing_variables(name) if key_name == OWN_KEY else unset([key_name])
+    missing = missing_variables(name)
+    if key_name != OWN_KEY:  # it stands for the provider's own variable, but not for an address
+        missing = [one for one in missing if not one.endswith("_KEY")] + empty_variables([key_name])
     if missing:
         raise UserError(
-            f"There is no key for {name}.",
+            f"There is no key for {name}." if missing[-1].endswith("_KEY") else f"{name} has no address.",
             f"Not set: {', '.join(missing)}.",
-            f"export {missing[-1]}=…, or name another variable: --api-key-env NAME",
+            f"export {missing[-1]}=…; another variable with the key is named by --api-key-env [ROLE=]NAME",
         )
 
 
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; that a namespace is there does not say so."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def missing_variables(name: str) -> list[str]:
-    """The environment variables that the provider's access needs and that are not set, as LiteLLM knows them."""
+    """The environment variables that the provider's access needs and that are empty, as far as LiteLLM knows them."""
     provider = name.partition("/")[0]
     if provider in PACKAGES:  # roles, profiles and files besides, which only a request finds out
         return []
     from promptstill.endpoint.litellm_client import load_litellm
 
     known = load_litellm().validate_environment(name)
+    own = KEY_NAMES.get(provider, f"{provider.upper()}_API_KEY")
     left_out = {"AZURE_API_VERSION", *(["AZURE_API_KEY"] if "AZURE_AD_TOKEN" in os.environ else [])}  # has a default
-    return [] if known["keys_in_environment"] else unset([one for one in known["missing_keys"] if one not in left_out])
+    if known["keys_in_environment"]:
+        return [own] if os.environ.get(own) == "" else []
+    wanted = known["missing_keys"] or ([own] if provider not in KEYLESS else [])
+    return empty_variables([one for one in wanted if one not in left_out])
 
 
-def unset(variables: list[str]) -> list[str]:
-    """Those of the environment variables that are not set."""
-    return [name for name in variables if not os.environ.get(name)]
+def empty_variables(names: list[str]) -> list[str]:
+    """Those of the environment variables that are not set, or are empty."""
+    return [name for name in names if not os.environ.get(name)]
+
+
+def secrets() -> tuple[str, ...]:
+    """The values of all environment variables that look like keys, for messages to leave out."""
+    return tuple(value for name, value in os.environ.items() if SECRET.search(name))

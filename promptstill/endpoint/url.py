@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
+
+MODEL_AT = re.compile(r"(?P<name>.*)@(?P<url>(?:https?|litellm)://.*)", re.DOTALL)
 
 
 def split_model(text: str) -> tuple[str, str | None]:
-    """`MODEL@URL` as name and URL, split at the last `@http`: a name may have an @ of its own."""
-    name, at, rest = text.rpartition("@http")
-    return (name, f"http{rest}") if at and rest.startswith(("://", "s://")) else (text, None)
+    """`MODEL@URL` as name and URL, split at the last `@http` or `@litellm`: a name may have an @ of its own."""
+    found = MODEL_AT.fullmatch(text)
+    return (found["name"], found["url"]) if found else (text, None)
 
 
 def on_this_machine(url: str) -> bool:

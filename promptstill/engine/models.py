@@ -17,7 +17,7 @@ import io
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def find_model(name: str, say: Say, *, download: bool = True) -> Model:
         raise _hosted_error(hosted)
     hub_id = name.removeprefix(HUB)
     if looks_like_hub_id(hub_id):
-        return _hub_model(hub_id, say) if download else Model(name, hub_id, None)
+        return replace(_hub_model(hub_id, say), name=name) if download else Model(name, hub_id, None)
     raise _unknown_model(name, folder)
 
 
@@ -85,8 +85,8 @@ def cache_root() -> Path:
 
 def _unknown_model(name: str, folder: Path) -> UserError:
     if similar := similar_names(name):
-        ask = one_of(f"--model {one}" for one in similar)
-        return UserError(f"Unknown model '{name}'.", "A provider's model is named with the provider.", f"Try: {ask}")
+        do = f"Did you mean {one_of(similar)}?"
+        return UserError(f"Unknown model '{name}'.", "A provider's model is named with its provider.", do)
     if "/" in name:
         return UserError(f"No model at {folder}.", "The folder does not exist.", "Give a model folder or a hub id.")
     near = difflib.get_close_matches(name.lower(), [EMBEDDED, "smollm2"], n=1, cutoff=0.5)

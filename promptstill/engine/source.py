@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.endpoint.endpoint import PATIENCE_S, Endpoint
-from promptstill.endpoint.hosted import find_hosted, hosted_key, is_hosted, require_access
+from promptstill.endpoint.hosted import find_hosted, hosted_key, is_hosted, require_access, secrets
 from promptstill.engine.arguments import recorded_arguments
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions, running_engine
+from promptstill.errors import UserError
 from promptstill.events import Say
 from promptstill.files import digest
 
@@ -50,12 +51,21 @@ class ModelSource:
         key, name = os.environ.get(self.api_key_env), self.api_key_env
         if is_hosted(url):
             key, name = hosted_key(url, name)
-        return Endpoint(url, identity, key, name, self.window, patience_s=self.patience)
+        hidden = secrets() if is_hosted(url) else ()
+        return Endpoint(url, identity, key, name, self.window, patience_s=self.patience, secrets=hidden)
 
     def of_model(self, name: str) -> ModelSource:
-        """The source of a model: its provider where the name is of one, unless an endpoint is named. Raises `UserError`
-        for a model that is not for chats."""
-        hosted = None if self.base_url else find_hosted(name)
+        """The source of a model: its provider where the name is of one, unless an endpoint or a folder is named.
+
+        Raises `UserError` for a model that is not for chats, and for what only a vLLM of our own takes.
+        """
+        hosted = None if self.base_url or Path(name).expanduser().is_dir() else find_hosted(name)
+        if hosted and (self.vllm_args or self.gpu_memory):
+            raise UserError(
+                "--vllm-args and --gpu-memory are for a vLLM that is started here.",
+                f"{name} is asked at its provider.",
+                "Leave them out.",
+            )
         return replace(self, base_url=hosted.url) if hosted else self
 
     def as_recorded(self, model: Mapping[str, Any], where: str) -> ModelSource:

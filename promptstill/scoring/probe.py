@@ -75,10 +75,11 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
 def no_layout_error(refused: Mapping[Layout, str]) -> PromptstillError:
     """The error for an endpoint that takes no layout, by what it says of them."""
     why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-    if TOO_LONG.search(why):
+    first = refused.get(FIRST, why)
+    if TOO_LONG.search(first):
         do = "Ask a model with a longer context (of vLLM --max-model-len, of Ollama num_ctx), or shorten the rows."
         return UserError("The model's context is too small for one row.", why, do)
-    if NO_TEMPLATE.search(why):
+    if NO_TEMPLATE.search(first):
         do = "Ask its instruction-tuned version, or give the server a template: of vLLM --chat-template FILE."
         return UserError("The model has no chat template, so it cannot be asked by messages.", why, do)
     do = "Check the model's name and its context length."

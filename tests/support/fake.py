@@ -109,11 +109,10 @@ class FakeEndpoint:
         number = seen.get("n", 1)
         self.calls[json.dumps({key: body[key] for key in body if key != "n"}, sort_keys=True)] += number
         lost = self.loses(self.requests)
-        text = "" if lost else self.answer(seen)
-        return web.json_response(self.completion(seen, text, lost=lost))
+        return web.json_response(self.completion(seen, "" if lost else self.answer(seen), lost=lost))
 
     def completion(self, body: Body, text: str, *, lost: bool) -> Body:
-        """The answer that holds a reply, as often as it is asked for."""
+        """The answer that holds a reply, as often as is asked."""
         number = body.get("n", 1)
         message = {"role": "assistant", **self.message(body, text)}
         choices = [{"index": n, "message": message, "finish_reason": self.end(body)} for n in range(number)]

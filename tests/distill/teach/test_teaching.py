@@ -94,7 +94,7 @@ def test_a_provider_teaches_at_the_prices_of_its_table(
     with make(lambda body: "hot") as fake:
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)
-        settings = replace(settings, teacher=fake.name, k=2).at_provider()
+        settings = replace(settings, teacher=fake.name, k=2).at_provider(fake.name)
         plan = plan_distillation(settings, print)
         folder, allowance = DistilledFolder.create(Path("distilled"), settings), Allowance(settings.limits)
         with closing(open_calls(folder.calls_url)) as store:

@@ -26,7 +26,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def told(*words: str) -> str:
+def plan_text(*words: str) -> str:
     with loopback_only(), patch.dict(os.environ, {"ANTHROPIC_API_KEY": ""}):
         done = CliRunner().invoke(command, [*words, "--plan"], catch_exceptions=False)
     assert done.exit_code == 0
@@ -34,8 +34,8 @@ def told(*words: str) -> str:
 
 
 def test_a_plan_on_a_provider_has_its_price_and_needs_no_key(recipe: Path, tmp_path: Path) -> None:
-    text = told(str(recipe), "--model", "anthropic/claude-haiku-4-5", "--runs", str(tmp_path), "--max-usd", "0.5")
-    assert "at 1 and 5 a million (LiteLLM's table)" in text
+    text = plan_text(str(recipe), "--model", "anthropic/claude-haiku-4-5", "--runs", str(tmp_path), "--max-usd", "0.5")
+    assert "1 and 5 a million (LiteLLM's table)" in text
     assert "not known: no run of anthropic/claude-haiku-4-5" in text
     assert "--max-usd 0.5 ends it earlier" in text
 
@@ -61,9 +61,9 @@ def test_the_pace_is_that_of_the_newest_run_of_the_model(recipe: Path, tmp_path:
         (tmp_path / name / "best.json").write_text(json.dumps(best))
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "best.json").write_text("{")
-    text = told(str(recipe), "--model", "fake", "--base-url", "http://127.0.0.1:9/v1", "--runs", str(tmp_path))
+    text = plan_text(str(recipe), "--model", "fake", "--base-url", "http://127.0.0.1:9/v1", "--runs", str(tmp_path))
     assert f"at 500 tokens a second as in {tmp_path / 'b'}" in text
-    assert "money   not known: give --price" in text
+    assert "the task's price is not known: give --price" in text
 
 
 def test_folds_count_their_searches(recipe: Path) -> None:

@@ -10,8 +10,15 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from aiohttp import web
+from click.testing import CliRunner
 
+from distill.plan import plan_distillation, teacher_name
+from distill.settings import DistillSettings
 from optimizer import SearchSettings, optimize
+from optimizer.cli import optimize as command
+from optimizer.measure.measure import measure
+from optimizer.measure.settings import MeasureSettings
 from optimizer.run.regression import check_regression
 from promptstill.dialect import Dialect
 from promptstill.endpoint.allowance import Limits
@@ -94,10 +101,13 @@ def test_a_deployment_needs_a_price_where_money_is_limited(tmp_path: Path) -> No
 def test_a_refused_key_ends_the_run_at_once(make: type[HostedEndpoint], tmp_path: Path) -> None:
     with served(make) as server:
         key = next(name for name in server.environment if name.endswith("_KEY"))
-        with patch.dict(os.environ, {key: "expired"}), pytest.raises(UserError, match="refused the API key") as raised:
+        with (
+            patch.dict(os.environ, {key: "expired-key"}),
+            pytest.raises(UserError, match="refused the API key") as raised,
+        ):
             optimize(settings_for(server, tmp_path / "codes.py"), runs=tmp_path / "runs", output=None)
     assert key in raised.value.do
-    assert "expired" not in str(raised.value)
+    assert "expired-key" not in str(raised.value) and f"${key}" in raised.value.why, "the server repeats the key"
 
 
 def test_a_missing_key_is_found_before_anything_is_asked(tmp_path: Path) -> None:
@@ -128,3 +138,56 @@ def test_a_provider_proposes_for_a_model_elsewhere(tmp_path: Path) -> None:
     spent = (result.best or {})["search"]["spent"]
     assert server.requests and spent["roles"]["proposer"]["calls"]
     assert spent["usd"] == pytest.approx(spent["usd_by_role"]["proposer"]) and spent["usd"] > 0
+
+
+def test_a_bare_proposer_is_the_tasks_endpoints_where_that_lists_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "codes.py"
+    recipe.write_text(RECIPE)
+
+    class Gateway(FakeEndpoint):
+        """Lists two models under the names that providers have."""
+
+        async def _models(self, request: web.Request) -> web.Response:
+            return web.json_response({"data": [{"id": "fake"}, {"id": Claude.name}]})
+
+    with Gateway(knows_with_demos) as fake, served(Claude) as server:
+        usual: dict[str, Any] = {"proposals": 1, "trials": 12, "dspy": False, "rivals": False}
+        settings = SearchSettings(recipe=str(recipe), base_url=fake.base_url, proposer=Claude.name, **usual)
+        optimize(settings, runs=tmp_path / "runs", output=None)
+    assert server.requests == 0
+    assert any(body["model"] == Claude.name for body in fake.bodies)
+
+
+def test_two_models_are_planned_by_neither_a_search_nor_a_call(tmp_path: Path) -> None:
+    recipe = tmp_path / "codes.py"
+    recipe.write_text(RECIPE)
+    with served(Claude) as server:
+        done = CliRunner().invoke(command, [str(recipe), "--model", Claude.name, "--model", Gemini.name, "--plan"])
+        both = CliRunner().invoke(command, [str(recipe), "--measure", "--plan"])
+    assert isinstance(done.exception, UserError) and "one --model" in str(done.exception.what)
+    assert isinstance(both.exception, UserError) and "do not go together" in str(both.exception.what)
+    assert server.requests == 0
+
+
+def test_a_measurement_knows_the_price_too(tmp_path: Path) -> None:
+    recipe = tmp_path / "codes.py"
+    recipe.write_text(RECIPE)
+    with served(Claude) as server:
+        (tmp_path / "mine.md").write_text("Say the code of the word {{word}}, nothing else.")
+        files, models = (str(tmp_path / "mine.md"),), (server.name,)
+        found = measure(
+            MeasureSettings(recipe=str(recipe), files=files, models=models, rivals=False), tmp_path / "runs"
+        )
+    assert found.allowance.usd > 0
+
+
+def test_distill_asks_a_prompts_provider_and_knows_its_price(tmp_path: Path) -> None:
+    recipe, output = tmp_path / "codes.py", tmp_path / "best.json"
+    with served(Claude) as server:
+        optimize(settings_for(server, recipe, trials=4), runs=tmp_path / "runs", output=output)
+        settings = DistillSettings(from_prompt=str(output), student="smollm2-135m")
+        settings = settings.at_provider(teacher_name(settings))
+        plan = plan_distillation(settings, lambda line: None)
+    assert plan.teacher_model.name == server.name and plan.teacher_model.sha256 is None
+    assert settings.teacher_source.base_url == "litellm://anthropic" and settings.asks_best_there
+    assert settings.limits.price == (1.0, 5.0)

@@ -65,12 +65,11 @@ def test_looking_a_name_up_imports_no_litellm() -> None:
 
 
 def test_the_tables_price_stands_where_none_is_given() -> None:
-    known = with_table_prices(Limits(), CLAUDE, {"proposer": "openai/gpt-5-mini"})
+    known = with_table_prices(Limits(), {"": CLAUDE, "proposer": "openai/gpt-5-mini"})
     assert known.price == (1.0, 5.0)
     assert known.role_prices == {"proposer": (0.25, 2.0)}
-    given = with_table_prices(
-        Limits(price=(9.0, 9.0), role_prices={"proposer": NO_PRICE}), CLAUDE, {"proposer": CLAUDE}
-    )
+    own = Limits(price=(9.0, 9.0), role_prices={"proposer": NO_PRICE})
+    given = with_table_prices(own, {"": CLAUDE, "proposer": CLAUDE})
     assert given.price == (9.0, 9.0)
     assert given.role_prices == {"proposer": NO_PRICE}
 

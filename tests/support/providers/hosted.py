@@ -23,6 +23,7 @@ CLAUDE_FIELDS = frozenset(
         *("metadata", "tools", "tool_choice", "thinking", "output_format", "output_config"),
     }
 )
+RIGHT = "the-right-key"
 GEMINI_CONFIG = frozenset(
     {
         *("temperature", "topP", "topK", "maxOutputTokens", "stopSequences", "candidateCount", "seed"),
@@ -50,10 +51,11 @@ class HostedEndpoint(ConformanceEndpoint):
         return app
 
     def _refuse(self, request: web.Request) -> web.Response | None:
-        given = request.headers.get(self.key_header)
-        return None if given == "right" else self.refuse_key()
+        given = request.headers.get(self.key_header, "")
+        return None if given == RIGHT else self.refuse_key(given)
 
-    def refuse_key(self) -> web.Response:
+    def refuse_key(self, given: str) -> web.Response:
+        """A refusal, which repeats the key, as some gateways do."""
         raise NotImplementedError
 
 
@@ -67,10 +69,10 @@ class Claude(HostedEndpoint):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"ANTHROPIC_API_BASE": f"http://127.0.0.1:{self.port}", "ANTHROPIC_API_KEY": "right"}
+        return {"ANTHROPIC_API_BASE": f"http://127.0.0.1:{self.port}", "ANTHROPIC_API_KEY": RIGHT}
 
-    def refuse_key(self) -> web.Response:
-        return claude_error(401, "invalid x-api-key", "authentication_error")
+    def refuse_key(self, given: str) -> web.Response:
+        return claude_error(401, f"invalid x-api-key {given}", "authentication_error")
 
     def refuse_field(self, name: str) -> web.Response:
         return claude_error(400, f"{name}: Extra inputs are not permitted")
@@ -90,8 +92,14 @@ class Claude(HostedEndpoint):
     def completion(self, body: Body, text: str, *, lost: bool) -> Body:
         counted = self.usage(body, text)["usage"]
         usage = {"input_tokens": counted["prompt_tokens"], "output_tokens": 0 if lost else counted["completion_tokens"]}
-        told = {"id": "m", "type": "message", "role": "assistant", "model": self.name.partition("/")[2], "usage": usage}
-        return told | {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": None}
+        answer = {
+            "id": "m",
+            "type": "message",
+            "role": "assistant",
+            "model": self.name.partition("/")[2],
+            "usage": usage,
+        }
+        return answer | {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": None}
 
 
 class NewerClaude(Claude):
@@ -123,10 +131,10 @@ class Gemini(ThinkingEndpoint, HostedEndpoint):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"GEMINI_API_BASE": f"http://127.0.0.1:{self.port}", "GEMINI_API_KEY": "right"}
+        return {"GEMINI_API_BASE": f"http://127.0.0.1:{self.port}", "GEMINI_API_KEY": RIGHT}
 
-    def refuse_key(self) -> web.Response:
-        return gemini_error("API key not valid. Please pass a valid API key.")
+    def refuse_key(self, given: str) -> web.Response:
+        return gemini_error(f"API key not valid. Please pass a valid API key. {given}")
 
     def refuse(self, body: Body) -> web.Response | None:
         config = camel(body.get("generationConfig", {}))
@@ -175,10 +183,10 @@ class Azure(HostedEndpoint, OpenAIChat):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"AZURE_API_BASE": f"http://127.0.0.1:{self.port}", "AZURE_API_KEY": "right"}
+        return {"AZURE_API_BASE": f"http://127.0.0.1:{self.port}", "AZURE_API_KEY": RIGHT}
 
-    def refuse_key(self) -> web.Response:
-        message = "Access denied due to invalid subscription key or wrong API endpoint."
+    def refuse_key(self, given: str) -> web.Response:
+        message = f"Access denied due to invalid subscription key {given} or wrong API endpoint."
         return web.json_response({"error": {"code": "401", "message": message}}, status=401)
 
 
