@@ -3,7 +3,7 @@
     ours      `optimize`, ended by its limit at each cap and then gone on with
     alone     the same without a proposer
     gepa      `dspy.GEPA`: one search to the largest cap, which the endpoint ends; what it had best on dev at each cap
-    mipro     `dspy.MIPROv2` with the sizes of its light run up to 1,000 calls, and of its medium run above
+    mipro     `dspy.MIPROv2`: a search for each cap, its light run at 500 calls, medium at 1,000, heavy above
     simba     `dspy.SIMBA`: a search for each cap, of sizes that end inside it
 
 All have the same rows, metric, model and proposer. Each peer runs in this process, asks one call at a time, and is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
@@ -19,7 +19,7 @@ from benchmarks.simulation.rules.world import Row, RulesWorld, request_texts
 from promptstill.files import digest
 
 REPLY_TOKENS, INSTRUCTION_TOKENS = 64, 4_000
-MEDIUM_ABOVE = 1_000  # calls: MIPROv2's light run ends near here
+LIGHT_TO, MEDIUM_TO = 500, 1_000  # calls: MIPROv2's light and medium runs end near these
 CANDIDATES, STEPS, LEAST_BATCH = 4, 8, 16  # of SIMBA: programs a step; the most steps, its default; rows of a step
 
 
@@ -60,12 +60,7 @@ def search_peer(case: Case, caps: Sequence[int]) -> list[Point]:
 
 def searches(peer: str, caps: Sequence[int]) -> list[list[int]]:
     """The caps of each search: a peer whose sizes go by the cap has several."""
-    if peer == "simba":
-        return [[cap] for cap in caps]
-    groups = [list(caps)]
-    if peer == "mipro":
-        groups = [[cap for cap in caps if cap <= MEDIUM_ABOVE], [cap for cap in caps if cap > MEDIUM_ABOVE]]
-    return [group for group in groups if group]
+    return [list(caps)] if peer == "gepa" else [[cap] for cap in caps]
 
 
 def one_search(case: Case, caps: Sequence[int]) -> list[Point]:
@@ -140,12 +135,16 @@ def compile_program(
         simba = dspy.SIMBA(metric=with_feedback, prompt_model=proposer, num_threads=1, **sizes)
         return simba.compile(student, trainset=dev, seed=seed)
     if peer == "mipro":
-        auto = "light" if cap <= MEDIUM_ABOVE else "medium"
-        mipro = dspy.MIPROv2(score, auto=auto, prompt_model=proposer, num_threads=1, seed=seed)
+        mipro = dspy.MIPROv2(score, auto=mipro_run(cap), prompt_model=proposer, num_threads=1, seed=seed)
         return mipro.compile(student, trainset=train, valset=dev)
     # Its own limit is only for replies that DSPy has in memory, which are no calls.
     gepa = dspy.GEPA(with_feedback, max_metric_calls=3 * cap, reflection_lm=proposer, num_threads=1, seed=seed)
     return gepa.compile(student, trainset=train, valset=dev)
+
+
+def mipro_run(cap: int) -> Literal["light", "medium", "heavy"]:
+    """The largest of MIPROv2's runs that has about its end within `cap` calls."""
+    return "light" if cap <= LIGHT_TO else "medium" if cap <= MEDIUM_TO else "heavy"
 
 
 def simba_sizes(cap: int, rows: int) -> SimbaSteps:

@@ -117,10 +117,10 @@ def head(records: Sequence[dict[str, Any]], worlds: int) -> list[str]:
         f"share of {HELD_OUT:,} held-out rows that the prompt answers right, computed without calls. There are {TRAIN}",
         f"train and {DEV} dev rows. The baseline prompt has {start:.1f}, the best prompt there is {best:.1f}.",
         "Differences are paired by world. A row needs up to three of 5 to 40 hidden rules, which the instruction must",
-        "state or a demo teach; some rules spoil other rows together. At times feedback names a missing rule. MIPROv2 runs",
-        "with its light sizes up to 1,000 calls and its medium ones above, SIMBA once for each number of calls, with sizes",
-        "that end inside it; of GEPA it is the best on dev when the calls are used up. A world has no language: it",
-        "tells what a search makes of a proposer, not what a model makes of a prompt.",
+        "state or a demo teach; some rules spoil other rows together. At times feedback names a missing rule. MIPROv2",
+        "and SIMBA search anew for each number of calls: MIPROv2 by its light run at 500, its medium at 1,000, its",
+        "heavy above, SIMBA with sizes that end inside it. Of GEPA it is the best on dev when the calls are used up. A",
+        "world has no language: it tells what a search makes of a proposer, not what a model makes of a prompt.",
         "",
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.simulation.rules.contestants import ALONE, OURS, PEERS, Case, measure, search
-from benchmarks.simulation.rules.peers import CANDIDATES, searches, simba_sizes
+from benchmarks.simulation.rules.peers import CANDIDATES, mipro_run, searches, simba_sizes
 from benchmarks.simulation.rules.world import RulesWorld
 from benchmarks.simulation.rules.worlds import WORLDS
 
@@ -56,5 +56,6 @@ def test_simba_ends_within_its_cap(cap: int) -> None:
 def test_a_peer_whose_sizes_go_by_the_cap_is_run_anew_for_it() -> None:
     caps = (500, 1_000, 2_000)
     assert searches("gepa", caps) == [[500, 1_000, 2_000]]
-    assert searches("mipro", caps) == [[500, 1_000], [2_000]]
+    assert searches("mipro", caps) == [[500], [1_000], [2_000]]
+    assert [mipro_run(cap) for cap in caps] == ["light", "medium", "heavy"]
     assert searches("simba", caps) == [[500], [1_000], [2_000]]
