@@ -62,6 +62,7 @@ def read_completion(text: str, seconds: float) -> Completion:
             seconds=seconds,
             reasoning=beside or inline,
             reasoning_tokens=int(of_reply.get("reasoning_tokens") or 0),
+            log_probs=read_log_probs(choice.get("logprobs")),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise AttemptFailed(f"the reply is no chat completion: {text[:200]!r}") from error
@@ -69,6 +70,15 @@ def read_completion(text: str, seconds: float) -> Completion:
     if nothing and completion.finish_reason in ("", "stop"):
         raise EmptyReply(completion)
     return completion
+
+
+def read_log_probs(given: Any) -> list[dict[str, float]] | None:
+    """A choice's `logprobs`, as `Completion` has them; None where it has none of this form."""
+    try:
+        tokens = [(token, *(token.get("top_logprobs") or ())) for token in given["content"]]
+        return [{one["token"]: float(one["logprob"]) for one in token} for token in tokens] or None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def read_content(content: Any) -> tuple[str, str]:
