@@ -118,9 +118,8 @@ class Calibrator:
     async def _tokenize(self, model: str, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of texts, each asked for once. Raises `NoCalibration`."""
         new = [text for text in texts if (model, text) not in self._tokens]
-        for text, tokens in zip(
-            new, await gather_or_cancel(tokenize(self.client, model, one) for one in new), strict=True
-        ):
+        found = await gather_or_cancel(tokenize(self.client, model, text) for text in new)
+        for text, tokens in zip(new, found, strict=True):
             if tokens is None:
                 raise NoCalibration("the endpoint does not say how it splits texts into tokens")
             self._tokens[model, text] = tokens
@@ -133,7 +132,7 @@ class Calibrator:
         rows = self.rows if fork == reader.first else self.rows[:LATER_ROWS]
         for count in (FEWEST_ROWS, len(rows)):  # a few first: where none of them tells anything, none will
             read = known(await reader.read(fork, rows[:count]))
-            if len(read) < min(FEWEST_ROWS, len(rows)) / 2:
+            if not len(read) or len(read) < min(count, len(rows)) / 4:
                 raise NoCalibration("its replies do not write the labels by the tokens expected")
         bias = mean_bias(read, [len(branch.labels) for branch in fork.branches])
         return Correction(tuple(float(one) for one in -STRENGTHS[kind] * bias))
