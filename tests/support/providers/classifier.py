@@ -1,7 +1,7 @@
 """vLLM with a model that classifies and likes one label best: log-probabilities, `logit_bias` and /tokenize.
 
-As in vllm 0.32 (vllm/v1/sample/sampler.py): the grammar masks tokens before log-probabilities are taken, and the bias is
-added after; `logprob_token_ids` names the tokens whose log-probabilities are given besides the reply's own.
+As in vllm 0.32 (vllm/v1/sample/sampler.py): the grammar masks tokens before log-probabilities are taken, and the bias
+is added after; `logprob_token_ids` names the tokens whose log-probabilities are given besides the reply's own.
 """
 
 from __future__ import annotations

@@ -170,9 +170,8 @@ def test_probabilities_of_a_calibrated_prompt_can_be_believed(tmp_path: Path) ->
         found = [await calibrator.find(prompt, kind) for kind in ("none", "full", "fitted")]
         read = [await calibrator.probabilities(prompt, one, DEV) for one in found]
         assert all(np.allclose(one.sum(axis=1), 1.0) for one in read)
-        right = [[float(LABELS[place] == row.outputs["feel"]) for place, row in zip(one.argmax(axis=1), DEV, strict=True)]
-                 for one in read]  # fmt: skip
-        return [expected_calibration_error(one.max(axis=1), hits) for one, hits in zip(read, right, strict=True)]
+        gold = [LABELS.index(row.outputs["feel"]) for row in DEV]
+        return [expected_calibration_error(one.max(axis=1), one.argmax(axis=1) == gold) for one in read]
 
     none, full, fitted = at(model(), tmp_path, errors)
     assert none > 0.4 and fitted < full < 0.35
@@ -181,7 +180,7 @@ def test_probabilities_of_a_calibrated_prompt_can_be_believed(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("make", "prompt", "reason"),
     [
-        (Classifier, build_prompt(Task(TASK.signature, "fake", 8, structured=False), "chat", "?"), "nothing constrains"),
+        (Classifier, build_prompt(Task(TASK.signature, "fake", 8, structured=False), "chat", "?"), "nothing constrain"),
         (Classifier, build_prompt(TASK, "chat", "?", reasoning=True), "reasoning is not one of 2 to 128 labels"),
         (Classifier, build_prompt(Task(TASK.signature, "fake", 8, dialect=Dialect(thinking_tokens=9)), "chat", "?"),
          "the model thinks before it answers"),
