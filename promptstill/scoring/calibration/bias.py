@@ -31,7 +31,7 @@ class Correction:
 
     def probabilities(self, log_probs: np.ndarray) -> np.ndarray:
         """The calibrated probabilities of the branches, of the shape of `log_probs`."""
-        return np.exp(log_softmax(self.scale * (log_probs + np.array(self.values))))
+        return np.asarray(np.exp(log_softmax(self.scale * (log_probs + np.array(self.values)))))
 
 
 def fit(log_probs: np.ndarray, gold: np.ndarray, prior: np.ndarray) -> Correction:

@@ -180,7 +180,7 @@ class ForkReader:
 
 def known(read: np.ndarray) -> np.ndarray:
     """The rows without NaN."""
-    return read[~np.isnan(read).any(axis=1)]
+    return np.asarray(read[~np.isnan(read).any(axis=1)])
 
 
 def gold_places(prompt: Prompt, reply: LabelReply, rows: Sequence[Example]) -> dict[int, int]:

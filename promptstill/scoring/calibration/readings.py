@@ -6,7 +6,7 @@ sampler.py, `raw_logprobs`), so they are the model's own even where a bias leads
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ MOST_TOP = 20  # what OpenAI's API and vLLM give, where `logprob_token_ids` is n
 LEAST = -30.0  # beside the likeliest label's; less says no more
 FORBIDDEN = -1_000.0  # vLLM writes -9999 for a token that the grammar forbids
 TOKEN = "token_id:"  # how vLLM names a token by its id
-ASKED: Mapping[str, Any] = {"logprobs": True, "top_logprobs": MOST_TOP, "return_tokens_as_token_ids": True}
+ASKED: dict[str, Any] = {"logprobs": True, "top_logprobs": MOST_TOP, "return_tokens_as_token_ids": True}
 
 
 async def read_fork(fork: Fork, first: Fork, questions: Sequence[Question], client: Client) -> np.ndarray:

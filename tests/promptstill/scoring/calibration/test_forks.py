@@ -20,7 +20,7 @@ def ids(*parts: str) -> tuple[int, ...]:
 
 
 def branch(part: str, *labels: int) -> Branch:
-    return Branch(*ids(part), labels)
+    return Branch(ids(part)[0], labels)
 
 
 def test_labels_of_different_first_tokens_part_there() -> None:
