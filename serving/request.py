@@ -21,7 +21,8 @@ from serving.variants import Variant
 INT64 = 2**63 - 1
 INLINE_BYTES = 16 * 1024  # the largest body that is read without a thread: a fraction of a millisecond
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
-DECODING_FIELDS = ("temperature", "stop", "structured_outputs", "response_format")  # may be repeated, not changed
+# What a client may repeat, but not change.
+DECODING_FIELDS = ("temperature", "stop", "structured_outputs", "response_format", "logit_bias")
 Check = Callable[[Any], bool]
 Form = Literal["text", "raw", "parsed"]
 

@@ -69,8 +69,16 @@ def read_choice(choice: Mapping[str, Any], seconds: float) -> Completion:
     content, parts = read_content(message.get("content") or "")
     inline, answer = split_thoughts(content)
     beside = message.get("reasoning") or message.get("reasoning_content") or parts
-    text = answer.lstrip() if beside else answer
-    return Completion(text, choice.get("finish_reason") or "", 0, 0, 0, seconds, reasoning=beside or inline)
+    return Completion(
+        text=answer.lstrip() if beside else answer,
+        finish_reason=choice.get("finish_reason") or "",
+        prompt_tokens=0,
+        cached_tokens=0,
+        completion_tokens=0,
+        seconds=seconds,
+        reasoning=beside or inline,
+        log_probs=read_log_probs(choice.get("logprobs")),
+    )
 
 
 def share_usage(found: Sequence[Completion], usage: Mapping[str, Any]) -> list[Completion]:
@@ -98,6 +106,15 @@ def is_lost(completion: Completion) -> bool:
     """Whether a choice has no token at all."""
     nothing = not (completion.text or completion.reasoning or completion.completion_tokens)
     return nothing and completion.finish_reason in ("", "stop")
+
+
+def read_log_probs(given: Any) -> list[dict[str, float]] | None:
+    """A choice's `logprobs`, as `Completion` has them; None where it has none of this form."""
+    try:
+        tokens = [(token, *(token.get("top_logprobs") or ())) for token in given["content"]]
+        return [{one["token"]: float(one["logprob"]) for one in token} for token in tokens] or None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def read_content(content: Any) -> tuple[str, str]:

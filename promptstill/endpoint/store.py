@@ -15,6 +15,8 @@ class Completion:
 
     seconds: how long its call took. reasoning: what the model thought before it answered, which is never read as its
     answer. reasoning_tokens: of these thoughts, where the endpoint counts them apart; completion_tokens has them too.
+    log_probs: where the request asked for them, for each token of the reply the log-probabilities (natural) by token,
+    as the endpoint names tokens; its own is the first. None where there are none.
     """
 
     text: str
@@ -25,6 +27,7 @@ class Completion:
     seconds: float
     reasoning: str = ""
     reasoning_tokens: int = 0
+    log_probs: list[dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,12 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from promptstill.endpoint.client import Client
+from promptstill.endpoint.tokenize import tokenize
 from promptstill.engine.models import Model
 from promptstill.files import read_json
 from promptstill.prompt.template import fewest_markers
 
-TIMEOUT = aiohttp.ClientTimeout(total=10)
 FILES = ("tokenizer.json", "tokenizer_config.json")  # the second has them where there is no fast tokenizer
 # Where no tokenizer can be read: of ChatML and Qwen, Llama, Gemma, Mistral, Phi, DeepSeek, Cohere, Granite, gpt-oss.
 USUAL_MARKERS = (
@@ -81,18 +79,6 @@ def added_tokens(file: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def ask_for_markers(client: Client, model: str) -> tuple[str, ...]:
-    """Those of USUAL_MARKERS that are one token to the endpoint; none where it does not say."""
-    body = {"model": model, "prompt": "\n".join(USUAL_MARKERS), "add_special_tokens": False}
-    tokens = set(await ask_for_tokens(client, body))
-    return tuple(marker for marker in USUAL_MARKERS if marker in tokens)
-
-
-async def ask_for_tokens(client: Client, body: dict[str, Any]) -> list[str]:
-    """The texts of the tokens of a prompt or of messages, by vLLM's /tokenize; none where the endpoint does not say."""
-    url = client.endpoint.base_url.removesuffix("/v1") + "/tokenize"
-    try:
-        async with client.session.post(url, json=body | {"return_token_strs": True}, timeout=TIMEOUT) as response:
-            reply = await response.json(content_type=None)
-        return list(map(str, reply["token_strs"]))
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
-        return []  # other servers have no such route, or answer in another form
+    """Those of USUAL_MARKERS that are one token to the endpoint, by vLLM's /tokenize; none where it does not say."""
+    found = await tokenize(client, model, "\n".join(USUAL_MARKERS))
+    return tuple(marker for marker in USUAL_MARKERS if found and marker in found.strings)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.endpoint.client import Client
-from promptstill.engine.markers import FILES, added_tokens, ask_for_tokens, tokenizer_file
+from promptstill.endpoint.tokenize import tokenize_chat
+from promptstill.engine.markers import FILES, added_tokens, tokenizer_file
 from promptstill.engine.models import Model
 from promptstill.files import read_json
 
@@ -41,8 +42,9 @@ def reasoning_parser(model: Model) -> str | None:
 
 async def begins_thoughts(client: Client, model: str) -> bool:
     """Whether the chat template of a model at a vLLM begins the thoughts; False where the endpoint does not say."""
-    tokens = await ask_for_tokens(client, {"model": model, "messages": GREETING[0]})
-    return BEGIN in tokens[-ENDING:] and END not in tokens[-ENDING:]
+    found = await tokenize_chat(client, model, GREETING[0])
+    last = found.strings[-ENDING:] if found else ()
+    return BEGIN in last and END not in last
 
 
 def chat_template(model: Model) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any
 
 from pydantic import Field as Attribute
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from promptstill.dialect import VLLM, Dialect
 from promptstill.prompt.fields import FrozenModel
@@ -13,7 +14,13 @@ from promptstill.prompt.schema import check_schema
 
 MOST_TOKENS = 2**20
 MOST_CHARACTERS = 2**18  # of a regex
+MOST_BIASED = 1024  # tokens, or label texts
+MOST_BIAS = 100.0  # what OpenAI's API and vLLM take
+NO_BIAS: dict[str, dict[str, float]] = {"logit_bias": {}, "logit_bias_texts": {}}
 Stop = Annotated[str, Attribute(min_length=1, max_length=200)]
+TokenId = Annotated[str, Attribute(pattern=r"^(0|[1-9][0-9]{0,8})$")]
+LabelText = Annotated[str, Attribute(max_length=2000)]
+Bias = Annotated[float, Attribute(ge=-MOST_BIAS, le=MOST_BIAS, allow_inf_nan=False)]
 
 
 class Decoding(FrozenModel):
@@ -22,6 +29,10 @@ class Decoding(FrozenModel):
     A `stop` counts only after `min_tokens`: a small model often begins with a line end, which, as the stop of a
     one-line answer, would leave that answer empty. All of it is as vLLM takes it; `dialect` says what the endpoint
     takes in its place.
+
+    logit_bias: of a calibrated prompt, what is added to the logits of tokens, by their ids in the vocabulary of the
+    prompt's model. logit_bias_texts: what that means for each label, for a reader; it is not sent. Without a bias
+    neither is written.
     """
 
     temperature: float = Attribute(default=0.0, ge=0, le=2)
@@ -32,6 +43,8 @@ class Decoding(FrozenModel):
     structured: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     dialect: Dialect = VLLM
+    logit_bias: dict[TokenId, Bias] = Attribute(default={}, max_length=MOST_BIASED, exclude_if=operator.not_)
+    logit_bias_texts: dict[LabelText, Bias] = Attribute(default={}, max_length=MOST_BIASED, exclude_if=operator.not_)
 
     def cut(self, text: str) -> str:
         """A reply up to the first stop, where the endpoint has not cut it there itself."""
@@ -40,6 +53,12 @@ class Decoding(FrozenModel):
         begin = len(text) - len(text.lstrip()) if self.min_tokens else 0
         places = [place for stop in self.stop if (place := text.find(stop, begin)) >= 0]
         return text[: min(places, default=len(text))]
+
+    @model_validator(mode="after")
+    def _texts_have_a_bias(self) -> Decoding:
+        if self.logit_bias_texts and not self.logit_bias:
+            raise ValueError("there is logit_bias_texts without the logit_bias that it explains")
+        return self
 
     @field_validator("structured")
     @classmethod

@@ -19,7 +19,7 @@ from promptstill.dialect import Dialect
 from promptstill.errors import ReplyError, UserError
 from promptstill.files import digest
 from promptstill.prompt.artifact import problem_of, read_artifact
-from promptstill.prompt.decoding import Decoding
+from promptstill.prompt.decoding import NO_BIAS, Decoding
 from promptstill.prompt.fields import Field, FrozenModel
 from promptstill.prompt.layouts import LAYOUTS, OWN, Layout
 from promptstill.prompt.nearest import NearestIndex
@@ -175,8 +175,12 @@ class Prompt(FrozenModel):
         return other
 
     def asked_of(self, model: str, markers: Sequence[str], dialect: Dialect) -> Prompt:
-        """The same prompt for another model, with its chat markers and what its endpoint takes."""
-        decoding = self.decoding.model_copy(update={"dialect": dialect.in_prompt})
+        """The same prompt for another model, with its chat markers and what its endpoint takes.
+
+        Without the bias of a calibrated prompt, which is this model's own, and names tokens of its vocabulary.
+        """
+        bias = {} if model == self.model else NO_BIAS
+        decoding = self.decoding.model_copy(update={"dialect": dialect.in_prompt, **bias})
         return self.model_copy(update={"model": model, "markers": list(markers), "decoding": decoding})
 
     def request(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +199,8 @@ class Prompt(FrozenModel):
             body["structured_outputs"] = decoding.structured
         if decoding.response_format:
             body["response_format"] = decoding.response_format
+        if decoding.logit_bias:
+            body["logit_bias"] = decoding.logit_bias
         if self.layout == "raw":
             body |= {"chat_template": RAW_TEMPLATE, "add_special_tokens": True}
         return decoding.dialect.apply(body)

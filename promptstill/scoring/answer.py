@@ -1,8 +1,8 @@
 """A prompt's answer to inputs: the one place that renders a prompt, asks a model and reads its reply.
 
 Callers build no request and read no reply. A prompt that is one predictor's of a program answers by way of program.py.
-What stays apart: the probe of layouts and the check of an adapter, which alter the request, and `serve`, which has
-clients of its own.
+What stays apart: the probe of layouts, calibration and the check of an adapter, which alter the request, and `serve`,
+which has clients of its own.
 """
 
 from __future__ import annotations

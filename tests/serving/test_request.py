@@ -215,6 +215,20 @@ def test_the_engine_gets_the_nearest_demos(served: ServedModels, access_log: Pat
     assert "1740" in json.dumps(upstream.bodies)  # of the demo about another mill
 
 
+def test_the_engine_gets_the_bias_of_a_calibrated_prompt(served: ServedModels, access_log: Path) -> None:
+    upstream, body = Upstream(), chat_body("calibrated-prompt", {"thing": "ice"})
+    app, prompt = middleware(served, upstream, access_log), artifacts.calibrated_prompt("fake")
+    bias = prompt.decoding.logit_bias
+    assert post(app, body).status_code == post(app, body | {"logit_bias": bias}).status_code == 200
+    sent = json.dumps(prompt.request({"thing": "ice"}) | {"model": "fake"}, ensure_ascii=False).encode()
+    assert upstream.raw_bodies == [sent] * 2 and b'"logit_bias": {"17": 1.25, "42": -1.25}' in sent
+    for other in ({"17": 1.0}, {}, {**bias, "5": 1.0}):
+        refused = post(app, body | {"logit_bias": other})
+        assert refused.status_code == 400 and "'logit_bias' is fixed for calibrated-prompt" in error_message(refused)
+    refused = post(app, chat_body("feel-prompt", {"thing": "ice"}, logit_bias=bias))
+    assert refused.status_code == 400 and "'logit_bias' is fixed for feel-prompt" in error_message(refused)
+
+
 def test_a_clients_headers_do_not_change_a_variants_request(served: ServedModels, access_log: Path) -> None:
     upstream = Upstream()
     headers = {"X-Vllm-Priority": "5", "X-Session-ID": "a", "X-data-parallel-rank": "1"}

@@ -72,6 +72,13 @@ def feel_prompt(model: str = "smollm2-135m") -> Prompt:
     )
 
 
+def calibrated_prompt(model: str = "smollm2-135m") -> Prompt:
+    """A prompt with a bias between its labels."""
+    prompt = feel_prompt(model)
+    bias = {"logit_bias": {"17": 1.25, "42": -1.25}, "logit_bias_texts": {"hot": -1.25, "cold": 1.25}}
+    return prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update=bias)})
+
+
 def pick_prompt(model: str = "smollm2-135m") -> Prompt:
     return build_prompt(Task(Pick, model, 24), "json", "Pick a number below the limit for each word.")
 
@@ -103,7 +110,7 @@ def prompts(model: str = "smollm2-135m") -> dict[str, Prompt]:
     by_layout = {f"qa_{layout.replace('-', '_')}": qa_prompt(layout, model) for layout in LAYOUTS}
     nearest = {"near_turns": nearest_prompt("chat", model), "near_inside": nearest_prompt("inline", model)}
     typed = {"form": form_prompt(model), "feel": feel_prompt(model), "pick": pick_prompt(model)}
-    return by_layout | nearest | typed
+    return by_layout | nearest | typed | {"calibrated": calibrated_prompt(model)}
 
 
 def artifact(name: str, prompt: Prompt, sha256: str | None = None) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def settings_of(prompt: Prompt) -> dict[str, Any]:
     settings: dict[str, Any] = {"temperature": decoding.temperature, "max_tokens": decoding.max_tokens}
     settings |= {"min_tokens": decoding.min_tokens, "stop": decoding.stop}
     settings |= {"response_format": decoding.response_format, "structured_outputs": decoding.structured}
+    settings |= {"logit_bias": decoding.logit_bias}
     settings |= {"raw": prompt.layout == "raw", "prefix": reply.prefix}
     if reply.style == "pattern":
         settings["pattern"] = reply.pattern

@@ -24,7 +24,7 @@ MARKDOWN, JSON, TEXT = (".md", ".markdown"), (".json",), (".txt", ".j2", ".jinja
 MAX_BYTES = 2**20
 HEADING = re.compile(r"^#[ \t]+(system|user|assistant)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 SETTINGS = (
-    *("temperature", "max_tokens", "min_tokens", "stop", "response_format", "structured_outputs"),
+    *("temperature", "max_tokens", "min_tokens", "stop", "response_format", "structured_outputs", "logit_bias"),
     *("raw", "reply", "prefix", "pattern", "path"),
 )
 IGNORED = ("model",)  # the run names the model that is asked

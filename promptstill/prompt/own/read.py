@@ -159,6 +159,7 @@ def decoding_settings(
     decoding["stop"] = [stop] if isinstance(stop, str) else stop
     form = settings.get("response_format")
     decoding["response_format"] = None if form == {"type": "text"} else form
+    decoding["logit_bias"] = settings.get("logit_bias") or {}
     return decoding | {"structured": settings.get("structured_outputs")}
 
 

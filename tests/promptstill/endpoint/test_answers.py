@@ -99,6 +99,22 @@ def test_thoughts_in_the_content_are_told_from_the_answer(content: str, thoughts
     assert split_thoughts(content) == (thoughts, answer)
 
 
+def test_log_probabilities_are_kept_by_token_the_replys_own_first() -> None:
+    top = [{"token": "token_id:7", "logprob": -0.1}, {"token": "token_id:3", "logprob": -9999.0}]
+    content = [{"token": "token_id:3", "logprob": -9999.0, "top_logprobs": top}, {"token": "a", "logprob": -1}]
+    body = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop", "logprobs": {"content": content}}]}
+    found = read_completions(json.dumps(body), 0.1)[0].log_probs
+    assert found == [{"token_id:3": -9999.0, "token_id:7": -0.1}, {"a": -1.0}] and next(iter(found[0])) == "token_id:3"
+
+
+@pytest.mark.parametrize(
+    "given", [None, {}, [], "x", {"content": None}, {"content": []}, {"content": [{"token": "a"}]}, {"tokens": ["a"]}]
+)
+def test_log_probabilities_of_another_form_are_none(given: object) -> None:
+    body = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop", "logprobs": given}]}
+    assert read_completions(json.dumps(body), 0.1)[0].log_probs is None
+
+
 @pytest.mark.parametrize("place", ["reasoning", "reasoning_content"])
 def test_thoughts_beside_the_content_are_kept(place: str) -> None:
     message = {"content": None, place: "hm"}

@@ -21,7 +21,9 @@ from promptstill.endpoint.store import Completion, Total
 from promptstill.endpoint.stores import STORES, open_calls
 from promptstill.errors import UserError
 
-COMPLETION = Completion('ein "Text" 🙂\n\x00', "length", 10, 4, 2, 0.125)
+COMPLETION = Completion(
+    'ein "Text" 🙂\n\x00', "length", 10, 4, 2, 0.125, log_probs=[{"ü": -0.5, "a": -1.5}, {"b": 0.0}]
+)
 BODY = {"model": "m", "messages": [{"role": "user", "content": "{ü}"}]}
 WRITE = """
 import os

@@ -14,6 +14,7 @@ import dspy
 import pytest
 
 from promptstill import Prompt, UserError
+from promptstill.dialect import VLLM
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.layouts import LAYOUTS, Layout
 from promptstill.prompt.layouts.build import build_prompt
@@ -77,6 +78,12 @@ def test_wrong_inputs_are_named() -> None:
         ({"decoding": {"structured": {"choice": []}}}, "is none of one regex, one choice of texts and one"),
         ({"decoding": {"structured": {"json": {"$ref": "http://x/"}}}}, "a type may not refer to http://x/"),
         ({"decoding": {"response_format": {"type": "structural_tag"}}}, "is neither json_object nor a named"),
+        ({"decoding": {"logit_bias": {"5": 101}}}, "decoding.logit_bias.5: Input should be less than or equal to 100"),
+        ({"decoding": {"logit_bias": {"-5": 1}}}, "decoding.logit_bias.-5.[key]: String should match pattern"),
+        ({"decoding": {"logit_bias": {str(one): 1 for one in range(1025)}}}, "at most 1024 items"),
+        ({"decoding": {"logit_bias": {"5": "much"}}}, "decoding.logit_bias.5: Input should be a valid number"),
+        ({"decoding": {"logit_bias_texts": {"red": 1}}}, "logit_bias_texts without the logit_bias that it explains"),
+        ({"decoding": {"logit_bias": {"5": 1}, "logit_bias_texts": {"x" * 2001: 1}}}, "at most 2000 characters"),
         ({"user": "{question}" * 5 + "{context}"}, "the template names {question} 5 times, more than 4"),
         ({"outputs": [{"name": "question", "type": {"type": "string"}}]}, "two fields have one name"),
         ({"inputs": []}, "inputs: List should have at least 1 item"),
@@ -98,6 +105,39 @@ def test_a_prompt_out_of_bounds_is_refused_by_place(change: dict[str, Any], mess
     with pytest.raises(UserError) as caught:
         Prompt.load(path)
     assert caught.value.what == f"{path} holds no valid prompt." and message in caught.value.why
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
+def test_a_bias_that_is_no_number_is_refused(value: str, tmp_path: Path) -> None:
+    path = write_artifact(tmp_path / "best.json", biased(build_prompt(ANSWER, "chat", "I"), {"5": 1.5}))
+    path.write_text(path.read_text().replace("1.5", value, 1))
+    with pytest.raises(UserError):
+        Prompt.load(path)
+
+
+def biased(prompt: Prompt, bias: dict[str, float]) -> Prompt:
+    """The prompt with a bias, and text for a reader beside it."""
+    both = {"logit_bias": bias, "logit_bias_texts": dict.fromkeys(["red"], 1.5) if bias else {}}
+    return prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update=both)})
+
+
+def test_only_a_calibrated_prompt_has_a_bias(tmp_path: Path) -> None:
+    prompt = build_prompt(ANSWER, "raw", "I")
+    inputs = {"context": "c", "question": "q"}
+    assert "logit_bias" not in json.dumps([prompt.model_dump(mode="json"), prompt.request(inputs)])
+    assert "logit_bias" not in prompt.model_dump_json() and biased(prompt, {}).id == prompt.id
+    calibrated = biased(prompt, {"5": 1.5, "70": -2.0})
+    assert calibrated.id != prompt.id
+    assert calibrated.request(inputs) == prompt.request(inputs) | {"logit_bias": {"5": 1.5, "70": -2.0}}
+    loaded = Prompt.load(write_artifact(tmp_path / "best.json", calibrated))
+    assert loaded == calibrated and json.dumps(loaded.request(inputs)) == json.dumps(calibrated.request(inputs))
+
+
+def test_a_bias_stays_with_the_model_whose_tokens_it_names() -> None:
+    prompt = build_prompt(ANSWER, "chat", "I")
+    calibrated = biased(prompt, {"5": 1.5})
+    assert calibrated.asked_of("m", (), VLLM) == calibrated
+    assert calibrated.asked_of("other", (), VLLM) == prompt.asked_of("other", (), VLLM)
 
 
 def test_inputs_that_are_nested_too_deeply_are_named() -> None:

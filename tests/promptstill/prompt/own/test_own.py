@@ -14,6 +14,7 @@ from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.task.open import read_own_of
+from tests.support import artifacts
 from tests.support.tasks import ANSWER, ANSWER_DEMOS, ANSWER_INPUTS, DEMO_POLICIES
 
 PRODUCTION = """\
@@ -164,6 +165,15 @@ def test_a_prompt_of_any_layout_as_a_file_sends_the_same_requests(
     again = own(tmp_path, prompt.to_own(form), f"x.{form}", ANSWER)
     assert again.request(ANSWER_INPUTS) == prompt.request(ANSWER_INPUTS) and again.reply == prompt.reply
     assert again.to_own(form) == (tmp_path / f"x.{form}").read_text()
+
+
+@pytest.mark.parametrize("form", ["md", "json"])
+def test_the_bias_of_a_calibrated_prompt_goes_into_the_file(form: Literal["md", "json"], tmp_path: Path) -> None:
+    prompt, task = artifacts.calibrated_prompt("m"), Task(artifacts.Feel, "m", 8)
+    again = own(tmp_path, prompt.to_own(form), f"x.{form}", task)
+    assert again.request({"thing": "ice"}) == prompt.request({"thing": "ice"})
+    assert again.decoding.logit_bias == {"17": 1.25, "42": -1.25}
+    assert "decoding.logit_bias" in refusal(tmp_path, "---\nlogit_bias: much\n---\n{{ticket}}")
 
 
 def test_demos_that_are_picked_by_input_are_no_file() -> None:

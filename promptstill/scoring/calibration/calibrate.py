@@ -1,0 +1,195 @@
+"""Calibrates prompts: measures the bias of each, and gives the prompt with the `logit_bias` that takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.tokenize import Tokens, tokenize
+from promptstill.prompt.decoding import MOST_BIAS
+from promptstill.prompt.fields import as_text
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.answer import Question
+from promptstill.scoring.calibration import NoCalibration
+from promptstill.scoring.calibration.bias import Correction, fit, mean_bias
+from promptstill.scoring.calibration.forks import Fork, find_forks
+from promptstill.scoring.calibration.readings import read_fork
+from promptstill.scoring.calibration.reply import LabelReply, find_label_reply
+from promptstill.scoring.evaluate import gather_or_cancel
+from promptstill.task.examples import Example
+
+Kind = Literal["none", "half", "full", "fitted"]
+KINDS: tuple[Kind, ...] = ("none", "half", "full", "fitted")
+STRENGTHS: Mapping[Kind, float] = {"none": 0.0, "half": 0.5, "full": 1.0, "fitted": 1.0}  # share of the bias taken back
+MOST_ROWS = 96  # a bias changes little beyond
+LATER_ROWS = 24  # of them, at each place but the first where labels part
+FEWEST_ROWS = 8  # readings of a fork, below which its mean says nothing
+LIFT = 30.0  # logits that all labels' tokens get where the label is the whole reply
+DIGITS = 4  # of a bias in a request
+PromptFor = Callable[[Example], Prompt]
+
+
+@dataclass(frozen=True)
+class ForkCorrection:
+    """A fork, and what is added to the logits of its branches."""
+
+    fork: Fork
+    correction: Correction
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What takes a prompt's bias back.
+
+    labels: their texts. forks: where they part, with a correction for each. lift: what the tokens of all labels get
+    besides, so that the reply keeps to the tokens that were measured: others may spell the same label.
+    """
+
+    labels: tuple[str, ...]
+    forks: tuple[ForkCorrection, ...]
+    lift: float = 0.0
+
+    @property
+    def logit_bias(self) -> dict[str, float]:
+        """For a request: values by token ids as text."""
+        found = {}
+        for one in self.forks:
+            for branch, value in zip(one.fork.branches, one.correction.values, strict=True):
+                found[str(branch.token)] = rounded(value + self.lift)
+        return found
+
+    @property
+    def logit_bias_texts(self) -> dict[str, float]:
+        """The corrections by label, without the lift, which all share; those of several forks are added up."""
+        total = dict.fromkeys(self.labels, 0.0)
+        for one in self.forks:
+            for branch, value in zip(one.fork.branches, one.correction.values, strict=True):
+                for label in branch.labels:
+                    total[self.labels[label]] += value
+        return {label: rounded(value) for label, value in total.items()}
+
+    def apply(self, prompt: Prompt) -> Prompt:
+        """The prompt with this bias; it sends no token more."""
+        bias = {"logit_bias": self.logit_bias, "logit_bias_texts": self.logit_bias_texts}
+        return prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update=bias)})
+
+
+class Calibrator:
+    """Calibrates the prompts of one search at one endpoint.
+
+    rows: train inputs, labelled or not; the first `MOST_ROWS` are asked. labelled: rows with gold labels for the fitted
+    kind, none of them dev; those that are among `rows` too cost no second call. All calls are stored, so that a prompt
+    which is calibrated again costs none.
+    """
+
+    def __init__(self, client: Client, rows: Sequence[Example], labelled: Sequence[Example] = ()) -> None:
+        self.client, self.rows = client, rows[:MOST_ROWS]
+        self.labelled = [row for row in labelled if row.outputs]
+        self._tokens: dict[tuple[str, str], Tokens] = {}
+
+    async def calibrate(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Prompt:
+        """The prompt with its calibration; as it is for the kind `none`. Raises as `find` does."""
+        return prompt if kind == "none" else (await self.find(prompt, kind, prompt_for)).apply(prompt)
+
+    async def find(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Calibration:
+        """The calibration of a prompt.
+
+        prompt_for: what a row is asked, such as the prompt without the row's own group among its demos; the prompt
+        itself where it is None. Raises `NoCalibration`, and what `Client.complete` raises but for `RequestRefused`.
+        """
+        if not self.rows:
+            raise NoCalibration("there are no train rows to measure it on")
+        asked = prompt_for or (lambda row: prompt)
+        reply = await find_label_reply(asked(self.rows[0]), self.rows[0].inputs, self.client)
+        forks = find_forks(await self._tokenize(prompt.model, reply.beginnings), alone=reply.alone)
+        reader = ForkReader(self.client, asked, forks[0])
+        found = []
+        for fork in forks:
+            correction = await self._measure(fork, reader, kind)
+            if kind == "fitted":
+                correction = await self._fit(fork, reader, correction, gold_places(prompt, reply, self.labelled))
+            found.append(ForkCorrection(fork, correction))
+        return Calibration(reply.labels, tuple(found), LIFT if reply.alone else 0.0)
+
+    async def _tokenize(self, model: str, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of texts, each asked for once. Raises `NoCalibration`."""
+        new = [text for text in texts if (model, text) not in self._tokens]
+        found = await gather_or_cancel(tokenize(self.client, model, text) for text in new)
+        for text, tokens in zip(new, found, strict=True):
+            if tokens is None:
+                raise NoCalibration("the endpoint does not say how it splits texts into tokens")
+            self._tokens[model, text] = tokens
+        return [self._tokens[model, text] for text in texts]
+
+    async def _measure(self, fork: Fork, reader: ForkReader, kind: Kind) -> Correction:
+        """What takes the bias back that the rows show, at the strength of the kind."""
+        if not fork.parts:
+            return Correction((0.0,))
+        rows = self.rows if fork == reader.first else self.rows[:LATER_ROWS]
+        for count in (FEWEST_ROWS, len(rows)):  # a few first: where none of them tells anything, none will
+            read = known(await reader.read(fork, rows[:count]))
+            if not len(read) or len(read) < min(count, len(rows)) / 4:
+                raise NoCalibration("its replies do not write the labels by the tokens expected")
+        bias = mean_bias(read, [len(branch.labels) for branch in fork.branches])
+        return Correction(tuple(float(one) for one in -STRENGTHS[kind] * bias))
+
+    async def _fit(self, fork: Fork, reader: ForkReader, prior: Correction, gold: Mapping[int, int]) -> Correction:
+        """The correction that the labelled rows behind a fork ask for. gold: the label of each of `labelled`."""
+        branch = {label: place for place, one in enumerate(fork.branches) for label in one.labels}
+        places = [place for place, label in gold.items() if label in branch]
+        if not fork.parts or not places:
+            return prior
+        read = await reader.read(fork, [self.labelled[place] for place in places])
+        kept = ~np.isnan(read).any(axis=1)
+        wanted = np.array([branch[gold[place]] for place in places])
+        return fit(read[kept], wanted[kept], np.array(prior.values))
+
+    async def probabilities(
+        self, prompt: Prompt, calibration: Calibration, rows: Sequence[Example], prompt_for: PromptFor | None = None
+    ) -> np.ndarray:
+        """The probability of each label on rows, (rows, labels), in the order of the calibration's labels; NaN for a
+        row whose reply does not tell. It asks each row once at each place where labels part, and raises as `find`.
+        """
+        reader = ForkReader(self.client, prompt_for or (lambda row: prompt), calibration.forks[0].fork)
+        product = np.ones((len(rows), len(calibration.labels)))
+        for one in calibration.forks:
+            if one.fork.parts:
+                found = one.correction.probabilities(await reader.read(one.fork, rows))
+                for branch, column in zip(one.fork.branches, found.T, strict=True):
+                    product[:, list(branch.labels)] *= column[:, None]
+        return product
+
+
+@dataclass(frozen=True)
+class ForkReader:
+    """Reads forks of one prompt. first: the first of them."""
+
+    client: Client
+    prompt_for: PromptFor
+    first: Fork
+
+    async def read(self, fork: Fork, rows: Sequence[Example]) -> np.ndarray:
+        """As `read_fork`, for rows."""
+        questions = [Question(self.prompt_for(row), row.inputs) for row in rows]
+        return (await read_fork(fork, self.first, questions, self.client)).reshape(len(rows), len(fork.branches))
+
+
+def known(read: np.ndarray) -> np.ndarray:
+    """The rows without NaN."""
+    return np.asarray(read[~np.isnan(read).any(axis=1)])
+
+
+def gold_places(prompt: Prompt, reply: LabelReply, rows: Sequence[Example]) -> dict[int, int]:
+    """The place of the gold label among the labels, by the row's place; without rows whose gold is none of them."""
+    name = prompt.outputs[0].name
+    gold = {place: as_text(row.outputs.get(name)) for place, row in enumerate(rows)}
+    return {place: reply.labels.index(text) for place, text in gold.items() if text in reply.labels}
+
+
+def rounded(value: float) -> float:
+    """A bias as a request has it."""
+    return round(min(max(value, -MOST_BIAS), MOST_BIAS), DIGITS)
