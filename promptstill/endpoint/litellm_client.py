@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +30,11 @@ def load_litellm() -> Any:
     """The package, with its own tables, and without the lines that it prints about itself."""
     for name in LOCAL_TABLES:
         os.environ.setdefault(name, "True")
-    import litellm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pydantic, about LiteLLM's own types, when the first answer is made
+        import litellm
 
+        litellm.ModelResponse()
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)  # it warns of each new event loop
     litellm.suppress_debug_info = True
     litellm.telemetry = False

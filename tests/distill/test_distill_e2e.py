@@ -18,7 +18,9 @@ import pytest
 from promptstill import Prompt
 from promptstill.engine.models import EMBEDDED, find_model
 from tests.support import ROOT, server
+from tests.support.fake import Body
 from tests.support.feel import write_best_json
+from tests.support.providers.hosted import NewerClaude
 
 
 def kill_when(argv: list[str], folder: Path, ready: Callable[[], bool]) -> None:
@@ -69,6 +71,35 @@ def test_distill_on_the_real_engine_through_two_kills(tmp_path: Path, monkeypatc
     check_result(tmp_path / "distilled", done.stdout)
     assert "serve distilled/merged" in done.stdout
     check_merged(tmp_path)
+
+
+HOT = ("fire", "lava", "sun", "oven", "stove", "kettle", "torch", "ember", "furnace", "steam", "magma", "bonfire")
+
+
+def feel(body: Body) -> str:
+    """The right answer to the last message."""
+    question = str(body["messages"][-1]["content"])
+    return "hot" if any(word in question for word in HOT) else "cold"
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_distill_with_a_teacher_at_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_best_json(tmp_path, find_model(EMBEDDED, print))
+    with NewerClaude(feel) as provider:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), **provider.environment}
+        words = ["--teacher", provider.name, "-k", "0", "--epochs", "2", "--no-gold-arm", "--max-usd", "1"]
+        command = [sys.executable, "-m", "distill", "--from-prompt", "best.json", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads((tmp_path / "distilled" / "verdict.json").read_text())
+    assert verdict["arms"]["student + bare prompt"]["score"]["mean"] > 0.8
+    assert 60 <= provider.requests < 80, "each row once, and what finds out how it is asked"
+    assert all("temperature" not in body for body in provider.bodies)
+    assert "USD in all (teacher" in done.stderr + done.stdout
+    assert provider.name in (tmp_path / "distilled" / "README.md").read_text()
 
 
 def check_result(folder: Path, printed: str) -> None:

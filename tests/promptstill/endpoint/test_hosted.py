@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +17,16 @@ from promptstill.endpoint.hosted import (
     PACKAGES,
     find_hosted,
     hosted_key,
+    is_installed,
     require_access,
     similar_names,
     with_table_prices,
 )
-from promptstill.endpoint.litellm_client import raise_as_answer
+from promptstill.endpoint.litellm_client import ask_provider, raise_as_answer
 from promptstill.engine.models import find_model
+from promptstill.engine.source import ModelSource
 from promptstill.errors import UserError
+from tests.support.providers.hosted import Claude
 
 CLAUDE = "anthropic/claude-haiku-4-5"
 ENDPOINT = Endpoint("litellm://openai", "weights", key_name="OPENAI_API_KEY")
@@ -132,3 +137,41 @@ def test_a_rate_limit_keeps_what_the_answer_asks_to_wait() -> None:
         raise_as_answer(ENDPOINT, Raised(429, gemini))
     assert raised.value.wait_s == 34.5
     assert wait_asked({}, "no delay here") is None
+
+
+def test_a_folder_here_comes_before_a_deployment_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ModelSource().of_model("azure/mine").base_url == "litellm://azure"
+    (tmp_path / "azure" / "mine").mkdir(parents=True)
+    assert ModelSource().of_model("azure/mine").base_url is None
+
+
+def test_what_only_a_vllm_takes_is_refused_for_a_provider() -> None:
+    with pytest.raises(UserError, match="--vllm-args and --gpu-memory"):
+        ModelSource(vllm_args="--max-num-seqs 4").of_model(CLAUDE)
+
+
+def test_a_namespace_without_the_package_is_no_package() -> None:
+    assert is_installed("json.decoder") and not is_installed("json.no_such") and not is_installed("no_such.package")
+
+
+def test_an_empty_key_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "")
+    with pytest.raises(UserError, match="no key for"):
+        require_access(CLAUDE, "litellm://anthropic", "OPENAI_API_KEY")
+
+
+def test_a_key_that_litellm_misses_itself_is_said_at_once() -> None:
+    with pytest.raises(UserError, match="refused the API key"):
+        raise_as_answer(ENDPOINT, Raised(500, "Missing credentials. Please pass an api_key"))
+
+
+def test_two_event_loops_print_no_warning(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Claude(lambda body: "yes") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        endpoint = Endpoint("litellm://anthropic", "weights")
+        body = {"model": server.name, "messages": [{"role": "user", "content": "?"}], "max_tokens": 4}
+        for _ in range(3):
+            assert "yes" in asyncio.run(ask_provider(endpoint, body, 20))
+    assert "WARNING" not in capfd.readouterr().err
