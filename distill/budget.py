@@ -7,10 +7,11 @@ test counts nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from distill.folder import TIMING
 from distill.plan import DistillPlan
 from distill.settings import DistillSettings
 from distill.teach.teacher import TEACHER, shown_rows
@@ -39,17 +40,17 @@ class UncountedCalls(Allowance):
 
 
 def open_allowance(
-    plan: DistillPlan, settings: DistillSettings, store: CallStore, judge_cost: Total | None
+    plan: DistillPlan, settings: DistillSettings, store: CallStore, unstored: Mapping[str, Total]
 ) -> Allowance:
-    """The ledger, with what earlier parts of the distillation spent. judge_cost: of its judge, which `store` has not.
+    """The ledger, with what earlier parts of the distillation spent. unstored: by roles whose calls `store` has not.
 
     Set aside are the test rows, and those of dev by which it is timed, where the prompt to beat is asked at the
-    teacher's endpoint.
+    teacher's endpoint; not what is answered already.
     """
-    spent = {role: total for role, total in store.totals().items() if role != HERE}
-    spent |= {JUDGE: judge_cost} if judge_cost else {}
+    spent = {role: total for role, total in store.totals().items() if role != HERE} | dict(unstored)
     splits = plan.opened.splits
-    held = len(splits.test) + len(splits.dev) if settings.asks_best_there else 0
+    wanted = len(splits.test) + len(splits.dev) if settings.asks_best_there else 0
+    held = max(wanted - sum(spent.get(role, Total()).calls for role in ("test", TIMING)), 0)
     return Allowance(settings.limits, spent, held=held, seconds=store.working_seconds(TEACHER))
 
 
@@ -61,19 +62,23 @@ def teacher_calls(plan: DistillPlan, settings: DistillSettings) -> int:
     return (settings.k + 1) * rows
 
 
-def forecast_lines(plan: DistillPlan, settings: DistillSettings, calls: int) -> Iterator[str]:
-    """What asking the teacher costs at most, before it is asked; a line each. calls: that it takes at most."""
+def forecast_lines(plan: DistillPlan, settings: DistillSettings, calls: int, held: int = 0) -> Iterator[str]:
+    """What asking the teacher costs at most, before it is asked; a line each.
+
+    calls: that it takes at most. held: that are set aside for the prompt to beat.
+    """
     limits, each = settings.limits, measured_tokens(plan)
-    known = ""
+    known, most = "", calls + held
     if each:
-        total = Total(calls, round(calls * each.prompt_tokens), round(calls * each.completion_tokens))
+        total = Total(most, round(most * each.prompt_tokens), round(most * each.completion_tokens))
         usd = limits.cost(total)
         money = f", {usd:.2f} USD" if usd else ""
         known = f", some {total.tokens:,} tokens{money} by what best.json measured on test"
-    yield f"forecast: at most {calls:,} calls to the teacher{known}"
+    besides = f" and {held:,} for the prompt to beat" if held else ""
+    yield f"forecast: at most {calls:,} calls to the teacher{besides}{known}"
     if is_judge(plan.metric):
         yield "besides, the judge marks each different answer, those of dev after each epoch, and each arm's on test"
-    if limits.calls is not None and limits.calls < calls:
+    if limits.calls is not None and limits.calls < most:
         yield f"--max-calls {limits.calls} may end it before; then --resume goes on with a higher limit"
 
 

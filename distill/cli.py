@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -100,8 +101,10 @@ def work(options: dict[str, Any], chosen: set[str]) -> None:
     with terminal_listener(Console(stderr=True, highlight=False)) as listener:
         try:
             done = run_distillation(settings, options["resume"], options["output"], listener)
-        except LimitReached:
-            return  # said already, with the way to go on
+        except LimitReached:  # said already, with the way to go on
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                sys.exit(1)  # else the other processes of the launch would wait for this one
+            return
     show(done.folder.path, done.verdict, done.settings.seed, done.best_path)
 
 

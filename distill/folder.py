@@ -31,6 +31,8 @@ from promptstill.task.examples import Example
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 VERSION = "schema_version"
+TIMING = "timing"  # the role of the calls that time a prompt
+UNSTORED = (JUDGE, TIMING)  # roles whose calls are not in calls.db
 SPENT = "spent"  # the step that has what was paid, by role
 
 
@@ -107,10 +109,11 @@ class DistilledFolder:
         path = self.work_dir / f"{name}.json"
         return read_json(path) if path.is_file() else None
 
-    def judge_cost(self) -> Total | None:
-        """What the judge cost in earlier parts; its replies are not in calls.db, but in the user's cache."""
-        cost = (self.read_step(SPENT) or {}).get("roles", {}).get(JUDGE)
-        return Total(**cost) if cost else None
+    def unstored_costs(self) -> dict[str, Total]:
+        """What earlier parts paid for calls that are not in calls.db, by role: a judge's, whose replies are in the
+        user's cache, and those that time a prompt."""
+        roles = (self.read_step(SPENT) or {}).get("roles", {})
+        return {role: Total(**roles[role]) for role in UNSTORED if role in roles}
 
     def write_step(self, name: str, result: Any) -> None:
         """Store a finished step's result, which may hold replies, for a later --resume."""

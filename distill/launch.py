@@ -39,7 +39,7 @@ def run_distillation(
     say = teller(listener)
     if resume is not None:
         folder, begun = DistilledFolder.open(resume)
-        settings = settings or begun
+        settings = settings.at_provider(teacher_name(settings)) if settings else begun
         settings.refuse_changes(begun)
         if folder.finished:  # nothing is measured again: the machine may be in another state
             say(f"{folder.path} is finished; this is its result.")

@@ -54,7 +54,7 @@ class Steps:
     def run(self) -> Distillation:
         with closing(open_calls(self.folder.calls_url)) as store:
             self.folder.write_step("plan", self.plan.page_facts)
-            allowance = open_allowance(self.plan, self.settings, store, self.folder.judge_cost())
+            allowance = open_allowance(self.plan, self.settings, store, self.folder.unstored_costs())
             plan = self.plan.with_metric(within_limits(self.plan.metric, allowance))
             try:
                 # The filter and the dev scores ask a judge outside of any client.

@@ -96,6 +96,8 @@ class DistillSettings:
         source = self.source if self.teacher_model else self.source.of_model(name)
         asked = self.teacher_source.base_url if self.teacher_model else source.base_url
         names = {"": name} if is_hosted(asked or "") else {}
+        if asked and not names:
+            self.limits.check()  # what the judge's provider costs does not make the teacher's calls free
         return replace(self, source=source, limits=with_table_prices(self.limits, names | self.judges_at_providers))
 
     @property
@@ -123,7 +125,7 @@ class DistillSettings:
             **{**value["hyper"], "targets": targets if isinstance(targets, str) else tuple(targets)}
         )
         parts = {"source": ModelSource(**value["source"]), "rules": FilterRules(**value["rules"]), "hyper": hyper}
-        return cls(**{**value, **parts, "limits": Limits.from_json(value["limits"])})
+        return cls(**{**value, **parts, "limits": Limits.from_json(value["limits"]) if "limits" in value else Limits()})
 
     def refuse_changes(self, begun: DistillSettings) -> None:
         """Refuse settings, other than limits, that a distillation did not begin with. Raises `UserError`."""

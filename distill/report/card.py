@@ -13,6 +13,7 @@ from distill.verdict.arms import Arm
 from distill.verdict.verdict import DistillVerdict, paired_gain, verdict_sentence
 from optimizer.command.summary import gain_text
 from promptstill.command.tables import narrow_table
+from promptstill.endpoint.hosted import is_hosted
 from promptstill.scoring.rivals.report import LABELS
 from promptstill.scoring.test_report import cut_note
 from promptstill.stats import Gain
@@ -200,7 +201,7 @@ def model_card(result: Distillation) -> str:
         comparison=markdown_table(("", "prompt engineering", "fine-tuning"), comparison_rows(verdict)),
         teacher=data.prompt_id[:12],
         teacher_model=plan.teacher_model.name
-        + (f" at {url}" if (url := result.settings.teacher_source.base_url) else ""),
+        + (", through LiteLLM" if is_hosted(result.settings.teacher_source.base_url or "") else ""),
         k=result.settings.k,
         temperature=result.settings.temperature,
         asked=len(plan.rows),

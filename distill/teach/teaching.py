@@ -157,7 +157,7 @@ class TeacherSession:
 
         Raises `UserError` where too few rows are left to train on.
         """
-        for line in forecast_lines(self.plan, self.settings, self.most_calls):
+        for line in forecast_lines(self.plan, self.settings, self.most_calls, self.allowance.held):
             self.say(line)
         asked = self.ask_and_measure()
         dataset, final = asked.dataset, asked.final
@@ -201,12 +201,12 @@ class TeacherSession:
             arms |= run_async(self.measure(self.teacher_arms(), endpoint, counted))
         base = {BARE: plan.student_prompt, BEST: plan.base_prompt}
         missing = {name: prompt for name, prompt in base.items() if name not in arms}
-        if missing:
-            log_path = self.folder.logs_dir / "base.log"
-            student, thoughts = plan.student_model, all(prompt.thinks for prompt in missing.values())
-            here = settings.source.here
-            with open_endpoint(here, student, log_path, self.say, thoughts=thoughts) as (endpoint, context):
-                arms |= run_async(self.measure(missing, endpoint, UncountedCalls(self.allowance)))
+        for thoughts in (True, False):  # a parser of thoughts would take all of a reply to a prompt without them
+            part = {name: prompt for name, prompt in missing.items() if prompt.thinks == thoughts}
+            if part:
+                at = (settings.source.here, plan.student_model, self.folder.logs_dir / "base.log", self.say)
+                with open_endpoint(*at, thoughts=thoughts) as (endpoint, context):
+                    arms |= run_async(self.measure(part, endpoint, UncountedCalls(self.allowance)))
         return BaseAnswers(dataset, final, arms, context)
 
     def make_final(self, endpoint: Endpoint, final: FinalPlan) -> Dataset:

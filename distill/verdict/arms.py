@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from distill.budget import HERE, UncountedCalls
+from distill.folder import TIMING
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.endpoint import Endpoint
@@ -136,7 +137,7 @@ async def time_replies(
             replace(endpoint, window=window, first_window=window), store, allowance or Allowance()
         ) as client:
             started = time.perf_counter()
-            answers = await asyncio.gather(*(answer(prompt, row.inputs, client, "timing") for row in rows))
+            answers = await asyncio.gather(*(answer(prompt, row.inputs, client, TIMING) for row in rows))
             seconds = time.perf_counter() - started
     replies = [one.completion for one in answers if one.problem != "refused"]
     if not replies:

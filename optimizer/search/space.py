@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer.search.candidate import FIELD, OFF, Candidate, Choices, Reasoning
 from promptstill.dialect import VLLM, Dialect
+from promptstill.errors import UserError
 from promptstill.files import canonical_json
 from promptstill.prompt.fields import REASONING
 from promptstill.prompt.layouts import SHOW_PARTIAL_DEMOS, Layout
@@ -143,6 +144,13 @@ class Space:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Space:
+        """Raises `UserError` for the space of a version that had no choice of reasoning."""
+        if "reasonings" not in value:
+            raise UserError(
+                "This search was begun by an earlier version of promptstill.",
+                "Its candidates had no choice of reasoning, so its trials cannot be gone on with.",
+                "Search again: optimize RECIPE.py",
+            )
         dialect = Dialect.model_validate(value.get("dialect", {}))
         thinking = {name: Dialect.model_validate(one) for name, one in value.get("thinking", {}).items()}
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}

@@ -82,7 +82,8 @@ def read_choice(choice: Mapping[str, Any], seconds: float) -> Completion:
 
 
 def share_usage(found: Sequence[Completion], usage: Mapping[str, Any]) -> list[Completion]:
-    """The choices with their parts of what the answer counts; the parts add up to it."""
+    """The choices with their parts of what the answer counts; the parts add up to it. The prompt's tokens are those of
+    the first choice that has a token itself, since a lost one is not counted."""
     of_prompt, of_reply = (usage.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
     lengths = [len(one.text) + len(one.reasoning) for one in found]
     replies = share_out(int(usage.get("completion_tokens") or 0), lengths)
@@ -92,7 +93,9 @@ def share_usage(found: Sequence[Completion], usage: Mapping[str, Any]) -> list[C
         for one, tokens, thinking in zip(found, replies, thoughts, strict=True)
     ]
     prompt, cached = int(usage.get("prompt_tokens") or 0), int(of_prompt.get("cached_tokens") or 0)
-    return [replace(counted[0], prompt_tokens=prompt, cached_tokens=cached), *counted[1:]]
+    first = next((number for number, one in enumerate(counted) if not is_lost(one)), 0)
+    counted[first] = replace(counted[first], prompt_tokens=prompt, cached_tokens=cached)
+    return counted
 
 
 def share_out(total: int, weights: Sequence[int]) -> list[int]:

@@ -86,14 +86,19 @@ def response_formats(form: Mapping[str, Any] | None, *, own: bool) -> Iterator[M
 
 
 async def try_form(prompt: Prompt, inputs: Mapping[str, Any], dialect: Dialect, client: Client) -> Dialect:
-    """The dialect in which the endpoint takes the prompt. Raises `RequestRefused`; also where it ignores the template
-    of the layout `raw`, so that a prompt has as many tokens as with chat markup."""
+    """The dialect in which the endpoint takes the prompt.
+
+    Raises `RequestRefused`; for the layout `raw` also where the endpoint ignores its template, so that a prompt has as
+    many tokens as with chat markup, and where a reasoning parser waits for the end of thoughts that never began.
+    """
 
     async def ask(body: dict[str, Any]) -> Completion:
         return await client.complete(body, "probe")
 
     body = prompt.request(inputs) | {"max_tokens": PROBE_TOKENS}
     found, reply = await find_dialect(ask, body, dialect)
+    if "chat_template" in body and reply.reasoning and not reply.text:
+        raise RequestRefused("all of a reply in raw counts as thoughts there")
     if "chat_template" in body:
         plain = {key: value for key, value in body.items() if key != "chat_template"}
         with_markup = await ask(found.apply(plain))

@@ -56,7 +56,7 @@ def test_a_limit_ends_the_asking_and_a_resume_goes_on_with_a_higher_one(settings
         assert fake.requests == 2 * ROWS, "no stored call is repeated"
         with pytest.raises(UserError, match="only its limits may change"):
             distill(replace(settings, k=2), resume="new")
-    assert f"forecast: at most {2 * ROWS} calls to the teacher" in said
+    assert f"forecast: at most {2 * ROWS} calls to the teacher and {TEST + DEV} for the prompt to beat" in said
     assert any(line.startswith("by the first 20 answers, the rest takes about ") for line in said)
     assert DistilledFolder.open(Path("new"))[1].limits == Limits(calls=1000), "a later resume has the last ones"
 
@@ -110,6 +110,9 @@ def test_the_forecast_has_the_tokens_and_the_money_that_best_json_measured(setti
         "forecast: at most 300 calls to the teacher, some 30,600 tokens, 0.03 USD by what best.json measured on test",
         "--max-calls 200 may end it before; then --resume goes on with a higher limit",
     ]
+    assert next(forecast_lines(plan, settings, calls, 54)).startswith(
+        "forecast: at most 300 calls to the teacher and 54 for the prompt to beat, some 36,108 tokens"
+    )
 
 
 def test_prices_of_teacher_and_judge() -> None:

@@ -82,13 +82,13 @@ class Calibrator:
     """Calibrates the prompts of one search at one endpoint.
 
     rows: train inputs, labelled or not; the first `MOST_ROWS` are asked. labelled: rows with gold labels for the fitted
-    kind, none of them dev; those that are among `rows` too cost no second call. All calls are stored, so that a prompt
-    which is calibrated again costs none.
+    kind, likewise, none of them dev; those that are among `rows` too cost no second call. All calls are stored, so that
+    a prompt which is calibrated again costs none.
     """
 
     def __init__(self, client: Client, rows: Sequence[Example], labelled: Sequence[Example] = ()) -> None:
         self.client, self.rows = client, rows[:MOST_ROWS]
-        self.labelled = [row for row in labelled if row.outputs]
+        self.labelled = [row for row in labelled if row.outputs][:MOST_ROWS]
         self._tokens: dict[tuple[str, str], Tokens] = {}
 
     async def calibrate(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Prompt:

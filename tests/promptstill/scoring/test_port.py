@@ -88,3 +88,15 @@ def test_an_own_prompt_that_a_model_continues_is_refused(tmp_path: Path) -> None
         ported(fake, prompt, tmp_path)
     assert caught.value.what == "The endpoint of large takes the prompt in no form."
     assert caught.value.why == "Its layout, raw, needs the field chat_template."
+
+
+def test_raw_is_not_asked_where_all_of_it_counts_as_thoughts(tmp_path: Path) -> None:
+    class WaitsForTheEnd(FakeEndpoint):
+        """A vLLM whose reasoning parser finds no thoughts in `raw`, and takes all of the reply for them."""
+
+        def message(self, body: Body, text: str) -> Body:
+            return {"content": None, "reasoning": text} if "chat_template" in body else {"content": text}
+
+    with WaitsForTheEnd(feels) as fake:
+        ported = run_with_client(fake, tmp_path, lambda client: port_prompt(feel_prompt("raw"), LARGE, ROW, client))
+    assert ported.layout == "inline"
