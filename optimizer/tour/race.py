@@ -34,10 +34,10 @@ def race_table(trials: Sequence[Trial], winner: str, space: Space, dev: int) -> 
 
 
 def demos(candidate: Candidate, space: Space) -> str:
-    """The name of a candidate's demos, their number where it has any, and whether it reasons in a field."""
+    """The name of a candidate's demos, their number where it has any, and a + where it reasons in a field."""
     chosen = space.demo_sets[candidate.demos]
     count = f", {space.demo_count(candidate.demos, candidate.k)}" if chosen.demos or chosen.nearest else ""
-    return candidate.demos + count + (" +field" if candidate.reasoning == FIELD else "")
+    return candidate.demos + count + ("+" if candidate.reasoning == FIELD else "")
 
 
 def fate(trial: Trial, trials: Sequence[Trial], dev: int) -> str:

@@ -23,7 +23,7 @@ from promptstill.events import Listener, silent, teller
 from promptstill.provenance import now, versions
 from promptstill.task.open import OpenTask
 
-NOWHERE = "http://replay.invalid/v1"  # no request gets there: the replies raise before
+NOWHERE = "replay://record"  # no address of a network: what is asked besides replies fails before it connects
 
 
 class RecordedReplies:

@@ -78,7 +78,8 @@ def race_screen(result: RunResult, heard: list[str]) -> Iterator[RenderableType]
     yield from explained(heard)
     yield "\n" + prose(
         "All trials, as report.html shows them too. The score is on dev; ~ marks an estimate, from the rows that a "
-        "dropped trial has answered. The wording is the recipe's instruction, or one that the model proposed."
+        "dropped trial has answered. A + behind the demos: the model reasons in a field before it answers. The wording "
+        "is the recipe's instruction, or one that the model proposed."
     )
     yield race(result)
     yield prose(
