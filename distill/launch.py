@@ -9,7 +9,7 @@ from distill.artifact import write_result
 from distill.budget import limit_line
 from distill.folder import DistilledFolder
 from distill.pipeline import Steps
-from distill.plan import DistillPlan, plan_distillation, teacher_name
+from distill.plan import DistillPlan, plan_distillation, require_packages, teacher_name
 from distill.settings import DistillSettings
 from distill.verdict.verdict import DistillVerdict
 from promptstill.command.exits import run_async
@@ -49,6 +49,7 @@ def run_distillation(
         DistilledFolder.refuse_occupied(output)
     else:
         raise UserError("Which prompt?", "There are neither settings nor a folder to go on with.", "Give one of them.")
+    require_packages()
     settings = settings.at_provider(teacher_name(settings))
     plan = plan_distillation(settings, say)
     refuse_unpriced_judge(settings.limits, plan.metric)

@@ -97,7 +97,7 @@ class DistillPlan:
 
 def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     """Open and check all inputs. Raises `UserError`; no model is asked, but the embedded one may be converted."""
-    require("distill", ("distill",), "torch", "transformers", "peft", "accelerate", "safetensors")
+    require_packages()
     from distill.train.adapter import check_hyper
 
     refuse_parallel_search(settings)
@@ -119,6 +119,11 @@ def plan_distillation(settings: DistillSettings, say: Say) -> DistillPlan:
     student = bare_prompt(task, settings.layout)
     final = plan_final(settings, whole, teacher_artifact) if whole.splits.folds else None
     return DistillPlan(artifact, opened, best, teacher, teacher_model, student, student_model, rows, leaks, final)
+
+
+def require_packages() -> None:
+    """Raise `UserError` where this machine cannot train a student."""
+    require("distill", ("distill",), "torch", "transformers", "peft", "accelerate", "safetensors")
 
 
 def teacher_name(settings: DistillSettings) -> str:

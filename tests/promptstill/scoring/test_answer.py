@@ -17,7 +17,8 @@ from tests.support.tasks import ANSWER, ANSWER_INPUTS
 
 PROMPT = build_prompt(ANSWER, "json", "Answer.")
 ALTER_REQUESTS = {
-    *("promptstill/scoring/probe.py", "optimizer/measure/subject.py"),  # to find out what an endpoint takes
+    # to find out what an endpoint takes
+    *("promptstill/scoring/probe.py", "promptstill/scoring/port.py", "optimizer/measure/subject.py"),
     "promptstill/scoring/calibration/readings.py",  # for log-probabilities
     "distill/verdict/adapter_check.py",
 }
