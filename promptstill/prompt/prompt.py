@@ -7,7 +7,6 @@ a template. This module imports neither DSPy nor torch.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +24,7 @@ from promptstill.prompt.layouts import LAYOUTS, OWN, Layout
 from promptstill.prompt.nearest import NearestIndex
 from promptstill.prompt.reply import ReplyFormat
 from promptstill.prompt.schema import weight_of
-from promptstill.prompt.template import DEMOS_SLOT, check_slots, defuse, fill, marker_pattern, slots
+from promptstill.prompt.template import DEMOS_SLOT, as_jinja, check_slots, defuse, fill, marker_pattern, slots
 from promptstill.prompt.tolerant.read import read_tolerantly
 from promptstill.strict_json import is_too_deep
 
@@ -191,16 +190,9 @@ class Prompt(FrozenModel):
         decoding = self.decoding
         body: dict[str, Any] = {"model": self.model, "messages": messages}
         body |= {"temperature": decoding.temperature, "max_tokens": decoding.max_tokens}
-        if decoding.stop:
-            body["stop"] = decoding.stop
-        if decoding.min_tokens:
-            body["min_tokens"] = decoding.min_tokens
-        if decoding.structured:
-            body["structured_outputs"] = decoding.structured
-        if decoding.response_format:
-            body["response_format"] = decoding.response_format
-        if decoding.logit_bias:
-            body["logit_bias"] = decoding.logit_bias
+        optional = {"stop": decoding.stop, "min_tokens": decoding.min_tokens, "structured_outputs": decoding.structured}
+        optional |= {"response_format": decoding.response_format, "logit_bias": decoding.logit_bias}
+        body |= {name: value for name, value in optional.items() if value}
         if self.layout == "raw":
             body |= {"chat_template": RAW_TEMPLATE, "add_special_tokens": True}
         return decoding.dialect.apply(body)
@@ -265,16 +257,11 @@ class Prompt(FrozenModel):
 
     def to_jinja(self) -> str:
         """A Jinja template of the last user message; nearest demos are its variable `demos`."""
-        parts = []
-        for text, slot in slots(self.user):
-            parts.append("{{ " + json.dumps(text, ensure_ascii=False) + " }}" if re.search(r"[{}]", text) else text)
-            parts.append("" if slot is None else "{{ demos }}" if slot[0] == DEMOS_SLOT else "{{ " + slot[0] + " }}")
-        return "".join(parts)
+        return as_jinja(self.user)
 
     def to_dspy(self) -> Any:
-        """The prompt as a `dspy.Predict` with instruction and demos, which `save` writes. DSPy sends it in its own
-        layout. Raises `UserError` where the demos are picked for each input.
-        """
+        """The prompt as a `dspy.Predict` with instruction and demos, which `save` writes, in DSPy's own layout. Raises
+        `UserError` where the demos are picked for each input."""
         from promptstill.prompt.layouts.export import to_predictor
 
         return to_predictor(self)
@@ -286,9 +273,8 @@ class Prompt(FrozenModel):
             head = [] if self.layout == "raw" else [f"### {message['role']}", ""]
             lines += [*head, "````text", message["content"], "````", ""]
         if self.nearest:
-            by, size = ", ".join(self.nearest.fields), len(self.nearest.pool)
-            nearest = f"the {self.nearest.k} of {size} demos that are nearest by {by}, the nearest last"
-            lines += [f"Before the question stand {nearest}.", ""]
+            by, of = ", ".join(self.nearest.fields), f"{self.nearest.k} of {len(self.nearest.pool)} demos"
+            lines += [f"Before the question stand the {of} that are nearest by {by}, the nearest last.", ""]
         return "\n".join(lines)
 
     def _fixed_turns(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -298,8 +284,8 @@ class Prompt(FrozenModel):
     def _nearest_demos(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
         if self.nearest is None:
             return []
-        picked = self._nearest_index(self.nearest).pick(values, self.nearest.k, self._left_out)
-        rows = [defuse(row, self.markers) for row in picked]
+        index = self._nearest_index(self.nearest)
+        rows = [defuse(row, self.markers) for row in index.pick(values, self.nearest.k, self._left_out)]
         return [{"role": m.role, "content": fill(m.content, row)} for row in rows for m in self.nearest.demo]
 
     def _nearest_index(self, nearest: Nearest) -> NearestIndex:

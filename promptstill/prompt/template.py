@@ -6,6 +6,7 @@ brace is a brace. Attribute access, indexing and format specifications are refus
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -133,3 +134,12 @@ def any_of(kinds: Sequence[Kind]) -> str:
 def escape_braces(text: str) -> str:
     """`text` as a template that renders to itself."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def as_jinja(template: str) -> str:
+    """The same as a Jinja template, which has demos as its variable `demos`."""
+    parts = []
+    for text, slot in slots(template):
+        parts.append("{{ " + json.dumps(text, ensure_ascii=False) + " }}" if re.search(r"[{}]", text) else text)
+        parts.append("" if slot is None else "{{ demos }}" if slot[0] == DEMOS_SLOT else "{{ " + slot[0] + " }}")
+    return "".join(parts)
