@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -98,7 +99,7 @@ def test_distill_with_a_teacher_at_a_provider(tmp_path: Path, monkeypatch: pytes
     assert verdict["arms"]["student + bare prompt"]["score"]["mean"] > 0.8
     assert 60 <= provider.requests < 80, "each row once, and what finds out how it is asked"
     assert all("temperature" not in body for body in provider.bodies)
-    assert "USD in all (teacher" in done.stderr + done.stdout
+    assert re.search(r"USD in all \(.*teacher 0\.0[1-9]\)", done.stderr + done.stdout)
     assert provider.name in (tmp_path / "distilled" / "README.md").read_text()
 
 
