@@ -14,6 +14,7 @@ from distill.settings import DistillSettings
 from distill.verdict.verdict import DistillVerdict
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
+from promptstill.endpoint.hosted import is_hosted
 from promptstill.errors import UserError
 from promptstill.events import Listener, Say, teller
 from promptstill.files import read_json
@@ -79,12 +80,14 @@ def run_distillation(
 
 
 def refuse_unserved_roles(settings: DistillSettings, plan: DistillPlan, say: Say) -> None:
-    """Ask the endpoints of `--teacher MODEL@URL` and `--judge MODEL@URL` for their models. Raises as optimize does."""
-    if settings.teacher_model or settings.judge:
+    """Ask the endpoints of `--teacher MODEL@URL` and `--judge MODEL@URL` for their models, and look for a provider's
+    key. Raises as optimize does."""
+    elsewhere = settings.teacher_model or is_hosted(settings.source.base_url or "")
+    if elsewhere or settings.judge:
         from optimizer.launch import refuse_unserved, refuse_unserved_judge  # they load the search
 
         refuse_unserved_judge(settings.judge_at, say)
-        if settings.teacher_model:
+        if elsewhere:
             refuse_unserved(settings.teacher_source, plan.teacher_model, say, "--teacher")
 
 

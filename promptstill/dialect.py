@@ -72,7 +72,7 @@ class Dialect(BaseModel):
         return {name: value for name, value in fields.items() if value is not None}
 
     @property
-    def told(self) -> str:
+    def control_text(self) -> str:
         """The same for a line of text."""
         return ", ".join(f"{name} {json.dumps(value)}" for name, value in self.controls.items())
 
@@ -92,7 +92,7 @@ class Dialect(BaseModel):
         parts += [] if self.temperature else ["no temperature"]
         parts += [] if self.stop else ["no stop (replies are cut here)"]
         parts += [f"{self.json_mode} in the json layout"] if self.json_mode else []
-        parts += [self.told] if self.controls else []
+        parts += [self.control_text] if self.controls else []
         parts += [f"room for {self.thinking_tokens:,} tokens of thoughts"] if self.thinking_tokens else []
         return ", ".join(parts)
 

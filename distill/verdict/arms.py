@@ -126,16 +126,14 @@ async def time_requests(prompt: Prompt, rows: Sequence[Example], endpoint: Endpo
 
 
 async def time_replies(
-    prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int, allowance: Allowance | None = None
+    prompt: Prompt, rows: Sequence[Example], endpoint: Endpoint, window: int, allowance: Allowance
 ) -> tuple[list[Completion], float]:
     """The replies to `rows` with `window` requests in flight, and the seconds for all. No stored reply is used.
 
     A row that the endpoint refuses has none. Raises `InfrastructureError` where it refuses them all.
     """
     with closing(open_calls(MEMORY)) as store:
-        async with Client(
-            replace(endpoint, window=window, first_window=window), store, allowance or Allowance()
-        ) as client:
+        async with Client(replace(endpoint, window=window, first_window=window), store, allowance) as client:
             started = time.perf_counter()
             answers = await asyncio.gather(*(answer(prompt, row.inputs, client, TIMING) for row in rows))
             seconds = time.perf_counter() - started

@@ -53,8 +53,8 @@ def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
     if spoken := str(able.dialect):
         yield f"requests as the endpoint takes them: {spoken}"
     if able.thinking:
-        told = "; ".join(f"{name} by {dialect.told}" for name, dialect in able.thinking.items())
-        yield f"the model thinks, and can be told how much: {told}"
+        controls = "; ".join(f"{name} by {dialect.control_text}" for name, dialect in able.thinking.items())
+        yield f"the model thinks, and can be told how much: {controls}"
     if not able.dialect.temperature:
         draws = f"the mean of {opened.draws} is its score" if opened.draws > 1 else "--draws N asks each row N times"
         yield f"its replies are samples, so that a row's score differs from call to call: {draws}"

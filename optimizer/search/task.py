@@ -51,9 +51,9 @@ class SearchTask:
         if self.own and candidate.layout == OWN:
             return self.own
         space, name = self.space, candidate.demos
-        told = candidate.reasoning in space.thinking
+        controlled = candidate.reasoning in space.thinking
         return build_prompt(
-            replace(self.task, dialect=space.dialect_of(candidate.reasoning)) if told else self.task,
+            replace(self.task, dialect=space.dialect_of(candidate.reasoning)) if controlled else self.task,
             candidate.layout,
             space.instructions[candidate.instruction],
             space.demos(name) if demos is None else demos,

@@ -12,7 +12,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -46,8 +46,8 @@ class Client:
 
     threads: for work that waits for another model while the requests go on; none starts before there is such work.
     dialects, gives_choices: what the endpoint takes, by model, and whether it gives several choices (choices.py), as
-    far as that has been found out. draws: how often each row is asked
-    where it is scored, for an endpoint whose replies are samples.
+    far as that has been found out. draws: how often each row is asked where it is scored, for an endpoint whose replies
+    are samples.
     """
 
     def __init__(self, endpoint: Endpoint, store: CallStore, allowance: Allowance, *, draws: int = 1) -> None:
@@ -255,19 +255,22 @@ class Client:
         """The endpoint's choices. timeout_s: a shorter time for it than the endpoint's."""
         began = time.monotonic()
         total = min(timeout_s or self.endpoint.timeout_s, self.endpoint.timeout_s)
-        send = ask_provider if is_hosted(self.endpoint.base_url) else self._send
-        choices = read_completions(await send(self.endpoint, body, total), time.monotonic() - began)
+        if is_hosted(self.endpoint.base_url):
+            text = await ask_provider(self.endpoint, body, total)
+        else:
+            text = await self._send(body, total)
+        choices = read_completions(text, time.monotonic() - began)
         self.pacer.answered_at = time.monotonic()
         return choices
 
-    async def _send(self, endpoint: Endpoint, body: Mapping[str, Any], timeout_s: float) -> str:
+    async def _send(self, body: dict[str, Any], timeout_s: float) -> str:
         """The text of an OpenAI-compatible endpoint's answer."""
-        url = f"{endpoint.base_url}/chat/completions"
+        url = f"{self.endpoint.base_url}/chat/completions"
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=10)
         try:
             async with self.session.post(url, json=body, timeout=timeout) as response:
                 text = await response.text()
-                raise_for_status(endpoint, response.status, text, response.headers)
+                raise_for_status(self.endpoint, response.status, text, response.headers)
                 return text
         except (aiohttp.ClientError, TimeoutError) as error:
             raise AttemptFailed(f"{type(error).__name__}: {error}") from error

@@ -54,11 +54,11 @@ class HostedModel:
     @property
     def line(self) -> str:
         """For the beginning of a run."""
-        prompt, reply = self.price or (0, 0)
-        cost = (
-            f"{prompt:g} USD per million prompt tokens, {reply:g} per million of replies" if self.price else "no price"
-        )
-        return f"{self.name} is asked through LiteLLM {version('litellm')}, whose table says: {cost}"
+        asked = f"{self.name} is asked through LiteLLM {version('litellm')}"
+        if self.price is None:
+            return f"{asked}, whose table has no price for it"
+        prompt, reply = self.price
+        return f"{asked}; by its table a million prompt tokens cost {prompt:g} USD, a million of replies {reply:g}"
 
 
 def find_hosted(name: str) -> HostedModel | None:
@@ -88,8 +88,8 @@ def table_entry(key: str, provider: str) -> Mapping[str, Any] | None:
 
 def entry_price(entry: Mapping[str, Any]) -> Price | None:
     """USD per million prompt tokens, and reply tokens."""
-    prices = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
-    return None if None in prices else (float(prices[0]) * 1e6, float(prices[1]) * 1e6)  # type: ignore[arg-type]  # no None
+    prompt, reply = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    return None if prompt is None or reply is None else (float(prompt) * 1e6, float(reply) * 1e6)
 
 
 @functools.cache

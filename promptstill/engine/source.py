@@ -47,11 +47,10 @@ class ModelSource:
         """The user's endpoint, with the key from its environment variable. identity: of the weights that answer."""
         if self.base_url is None:
             raise ValueError("a vLLM of our own has an endpoint only once it is started")
-        url = self.base_url if is_hosted(self.base_url) else self.base_url.rstrip("/")
-        key, name = os.environ.get(self.api_key_env), self.api_key_env
+        url, name, hidden = self.base_url.rstrip("/"), self.api_key_env, tuple[str, ...]()
+        key = os.environ.get(name)
         if is_hosted(url):
-            key, name = hosted_key(url, name)
-        hidden = secrets() if is_hosted(url) else ()
+            (key, name), hidden = hosted_key(url, name), secrets()
         return Endpoint(url, identity, key, name, self.window, patience_s=self.patience, secrets=hidden)
 
     def of_model(self, name: str) -> ModelSource:

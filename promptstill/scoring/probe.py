@@ -66,10 +66,10 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     first = FIRST if FIRST in layouts else layouts[0]
     tried = {first: await try_layout(task, first, row, client, guess=True)}
     spoken = replace(task, dialect=tried[first].dialect)
-    told = {} if tried[first].refusal else await told_to_think(spoken, first, row, client)
-    spoken = replace(spoken, dialect=ended_in_time(spoken.dialect, told))
+    ways = {} if tried[first].refusal else await thinking_dialects(spoken, first, row, client)
+    spoken = replace(spoken, dialect=ended_in_time(spoken.dialect, ways))
     # No chat template begins thoughts there; a reasoning parser would wait for their end.
-    silent = replace(spoken, dialect=told.get("off", spoken.dialect))
+    silent = replace(spoken, dialect=ways.get("off", spoken.dialect))
     others = [layout for layout in layouts if layout != first]
     tasks = {layout: silent if layout == "raw" else spoken for layout in others}
     found = await asyncio.gather(*(try_layout(tasks[layout], layout, row, client) for layout in others))
@@ -78,7 +78,7 @@ async def probe_layouts(task: Task, layouts: Sequence[Layout], row: Example, cli
     json_mode = tried["json"].dialect.json_mode if "json" in tried else None
     dialect = spoken.dialect.model_copy(update={"json_mode": json_mode})
     client.dialects[task.model] = dialect
-    thinking = {name: one.model_copy(update={"json_mode": json_mode}) for name, one in told.items()}
+    thinking = {name: one.model_copy(update={"json_mode": json_mode}) for name, one in ways.items()}
     return Abilities(tuple(one for one in layouts if one not in refused), task.structured, refused, dialect, thinking)
 
 
@@ -90,14 +90,14 @@ def refusals(tried: Mapping[Layout, Tried]) -> dict[Layout, str]:
     return refused
 
 
-def ended_in_time(dialect: Dialect, told: Mapping[str, Dialect]) -> Dialect:
+def ended_in_time(dialect: Dialect, ways: Mapping[str, Dialect]) -> Dialect:
     """The model's own dialect, its thoughts ended where their room ends, if the endpoint can do that: a reply that is
     cut in its thoughts has no answer."""
-    budgets = any(one.thinking_token_budget is not None for one in told.values())
+    budgets = any(one.thinking_token_budget is not None for one in ways.values())
     return dialect.model_copy(update={"thinking_token_budget": dialect.thinking_tokens}) if budgets else dialect
 
 
-async def told_to_think(task: Task, layout: Layout, row: Example, client: Client) -> Mapping[str, Dialect]:
+async def thinking_dialects(task: Task, layout: Layout, row: Example, client: Client) -> Mapping[str, Dialect]:
     """What a model that thinks can be told, by a row in one layout. None for a program, where DSPy asks it."""
     if not task.dialect.thinking_tokens or task.in_program:
         return {}

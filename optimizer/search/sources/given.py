@@ -89,8 +89,8 @@ def reasoning_choices(task: Task, thinking: Collection[str] = ()) -> tuple[Reaso
     or in a field of ours. A `dspy.ChainOfThought` has that field whatever the model does."""
     thinks = task.dialect.thinking_tokens > 0
     has_field = task.can_reason and (not thinks or (task.own is not None and task.own.reasons))
-    told = [way for way in (OFF, SHORT, LONG) if way in thinking]
-    return (MODEL if thinks else OFF, *told, *((FIELD,) if has_field else ()))
+    ways = [way for way in (OFF, SHORT, LONG) if way in thinking]
+    return (MODEL if thinks else OFF, *ways, *((FIELD,) if has_field else ()))
 
 
 def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:

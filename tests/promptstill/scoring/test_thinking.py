@@ -120,7 +120,8 @@ class Templated(FakeEndpoint):
 
     async def tokenize(self, request: web.Request) -> web.Response:
         chat = "messages" in await request.json()
-        return web.json_response({"token_strs": ["<|im_start|>", "assistant", "Ċ", *self.ending] if chat else []})
+        strings = ["<|im_start|>", "assistant", "Ċ", *self.ending] if chat else []
+        return web.json_response({"tokens": [*range(len(strings))], "token_strs": strings})
 
 
 @pytest.mark.parametrize(
