@@ -6,7 +6,6 @@ import os
 import shlex
 import stat
 import sysconfig
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,15 +55,15 @@ class ServePlan:
         )
 
 
-def refuse_mixed_thoughts(served: ServedModels, adapters: Sequence[Path]) -> None:
+def refuse_mixed_thoughts(served: ServedModels) -> None:
     """Refuse a prompt whose thoughts vLLM is to end, beside one that has none: a server has one reasoning parser, which
     that needs, and which takes all of a reply without thoughts for thoughts. Raises `UserError`."""
     prompts = {name: one.prompt for name, one in served.variants.items()}
     ended = [name for name, prompt in prompts.items() if prompt.decoding.dialect.thinking_token_budget is not None]
     others = [name for name, prompt in prompts.items() if not prompt.thinks]
-    if ended and (others or adapters):
+    if ended and others:
         raise UserError(
-            f"{ended[0]} thinks, and {others[0] if others else 'a student'} does not.",
+            f"{ended[0]} thinks, and {others[0]} does not.",
             "Its thoughts are ended by vLLM's reasoning parser, which would take the other's replies for thoughts.",
             "Serve each by a server of its own.",
         )
@@ -82,7 +81,7 @@ def plan_server(settings: ServeSettings, machine: Machine, say: Say, *, download
         settings = replace(settings, api_key=key)
     artifacts, adapters = [Path(path) for path in settings.artifacts], [Path(path) for path in settings.adapters]
     served = replace(load_variants(artifacts, adapters), with_base=settings.with_base)
-    refuse_mixed_thoughts(served, adapters)
+    refuse_mixed_thoughts(served)
     recipes = {variant.recipe for variant in served.variants.values()}
     if settings.log_inputs and len(recipes) > 1:
         raise UserError(

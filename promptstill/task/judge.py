@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import re
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from promptstill.dialect import VLLM
 from promptstill.endpoint.allowance import JUDGE, Allowance
-from promptstill.endpoint.hosted import OWN_KEY, find_hosted, hosted_key, is_hosted
+from promptstill.endpoint.hosted import OWN_KEY, find_hosted, is_hosted
 from promptstill.endpoint.store import Completion, Total
 from promptstill.endpoint.url import split_model
 from promptstill.errors import ReplyError, RequestRefused, UserError
@@ -31,6 +30,7 @@ from promptstill.task.recipe import Metric
 
 Result = TypeVar("Result")
 TRIES = 3
+TIMEOUT_S = 180.0  # for one mark
 THINKING = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
 SCALE = re.compile(r"\(?\b[01]\s*(?:-|–|to)\s*\d+\b\)?")
 NUMBER = r"(?<![\d.])(-?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+))?"
@@ -205,18 +205,15 @@ class JudgeClient:
 
     def __init__(self, judge: Judge) -> None:
         from promptstill.endpoint.client import Client
-        from promptstill.endpoint.endpoint import Endpoint
         from promptstill.endpoint.stores import file_url, open_calls
         from promptstill.engine.models import cache_root
+        from promptstill.engine.source import ModelSource
 
         cache_root().mkdir(parents=True, exist_ok=True)
         self.store = open_calls(file_url(cache_root() / "judge.db"))
         identity = digest(["judge", judge.base_url, judge.model])
-        key, key_name = os.environ.get(judge.api_key_env), judge.api_key_env
-        if is_hosted(judge.base_url):
-            key, key_name = hosted_key(judge.base_url, key_name)
-        endpoint = Endpoint(judge.base_url, identity, key, key_name, window=judge.window, timeout_s=180)
-        self.client = Client(endpoint, self.store, Allowance())
+        endpoint = ModelSource(judge.base_url, judge.api_key_env, judge.window).endpoint(identity)
+        self.client = Client(replace(endpoint, timeout_s=TIMEOUT_S), self.store, Allowance())
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="judge", daemon=True)
         self.thread.start()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from promptstill.dialect import Dialect
 from promptstill.engine.arguments import value_of
 from promptstill.engine.gpus import Gpu
 from promptstill.engine.machine import Machine
@@ -269,3 +270,13 @@ def test_a_prompt_that_leaves_markers_of_its_model_whole_is_told(best: Path, mod
         "qa-prompt leaves 2 chat markers of smollm2-135m in inputs as they are (<|im_end|>, …): clients can write "
         "structure. Write its file again with optimize or distill."
     ]
+
+
+def test_thoughts_that_vllm_ends_are_not_served_beside_a_student(tmp_path: Path, model_dir: Path) -> None:
+    prompt = artifacts.feel_prompt()
+    dialect = Dialect(thinking_tokens=2048, thinking_token_budget=2048)
+    thinking = prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update={"dialect": dialect})})
+    best = artifacts.write_best(tmp_path / "best.json", "feel", thinking)
+    assert make_plan(best, model_dir).vllm_options().thoughts, "alone it has the parser that this needs"
+    with pytest.raises(UserError, match="feel-prompt thinks, and qa-distilled does not"):
+        make_plan(best, model_dir, adapters=(artifacts.sketch_distilled(tmp_path / "d"),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from distill.folder import DistilledFolder
 from distill.plan import plan_distillation
 from distill.settings import DistillSettings
 from distill.teach.teaching import TeacherSession, load_final_data, load_teacher_data
+from promptstill.dialect import Dialect
 from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.stores import open_calls
@@ -85,6 +87,31 @@ def test_a_teacher_at_an_endpoint_of_its_own_is_asked_the_prompt_in_its_dialect(
     assert any("large is asked the prompt without a grammar, max_completion_tokens" in str(event) for event in said)
     assert here == 2 * len(plan.opened.splits.test) and not {"here", "test"} & allowance.spent.keys()
     assert set(data.arms) == {"bare", "best"} and data.context == REPORTED_CONTEXT, "both are asked on this machine"
+
+
+@pytest.mark.usefixtures("fake_vllm")
+def test_a_prompt_that_thinks_and_the_bare_one_have_an_engine_each(
+    settings: DistillSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ANSWERS_VARIABLE, "tests.support.feel:call_it_hot")
+    engines: list[bool] = []
+
+    def open_noted(*at: Any, thoughts: bool = True) -> Any:
+        engines.append(thoughts)
+        return open_endpoint(*at, thoughts=thoughts)
+
+    monkeypatch.setattr("distill.teach.teaching.open_endpoint", open_noted)
+    with FakeEndpoint(lambda body: "hot", model="large") as fake:
+        settings = replace(settings, teacher=f"large@{fake.base_url}", k=0)
+        plan = plan_distillation(settings, print)
+        decoding = plan.best_prompt.decoding.model_copy(update={"dialect": Dialect(thinking_tokens=2048)})
+        thinking = {"decoding": decoding, "model": plan.student_model.name}
+        plan = replace(plan, best_prompt=plan.best_prompt.model_copy(update=thinking))
+        folder = DistilledFolder.create(Path("distilled"), settings)
+        with closing(open_calls(folder.calls_url)) as store:
+            data = TeacherSession(plan, settings, folder, silent, store, Allowance()).run()
+    assert engines[1:] == [True, False], "after the teacher's: with a parser of thoughts, and without"
+    assert set(data.arms) == {"bare", "best"}
 
 
 @pytest.mark.parametrize("make", [Claude, Gemini])
