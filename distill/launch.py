@@ -40,8 +40,9 @@ def run_distillation(
     say = teller(listener)
     if resume is not None:
         folder, begun = DistilledFolder.open(resume)
-        settings = settings.at_provider(teacher_name(settings)) if settings else begun
-        settings.refuse_changes(begun)
+        settings = settings or begun
+        if not settings.is_but_for_limits(begun):  # given anew, they lack a provider's address
+            settings.at_provider(teacher_name(settings)).refuse_changes(begun)
         if folder.finished:  # nothing is measured again: the machine may be in another state
             say(f"{folder.path} is finished; this is its result.")
             verdict = DistillVerdict.from_json(read_json(folder.verdict_path))

@@ -127,9 +127,13 @@ class DistillSettings:
         parts = {"source": ModelSource(**value["source"]), "rules": FilterRules(**value["rules"]), "hyper": hyper}
         return cls(**{**value, **parts, "limits": Limits.from_json(value["limits"]) if "limits" in value else Limits()})
 
+    def is_but_for_limits(self, begun: DistillSettings) -> bool:
+        """Whether these are the settings that a distillation began with, limits aside."""
+        return replace(self, limits=begun.limits) == begun
+
     def refuse_changes(self, begun: DistillSettings) -> None:
         """Refuse settings, other than limits, that a distillation did not begin with. Raises `UserError`."""
-        if replace(self, limits=begun.limits) != begun:
+        if not self.is_but_for_limits(begun):
             raise UserError(
                 "A distillation goes on with the settings that it began with; only its limits may change.",
                 "",

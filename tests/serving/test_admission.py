@@ -30,7 +30,7 @@ def test_a_variant_answers_on_no_other_route(served: ServedModels, access_log: P
 @pytest.mark.parametrize("name", ["nobody", "qa_raw-prompt@0123456789ab", 5, 0, [], ["fake"], {"a": 1}])
 def test_any_other_name_is_not_found(served: ServedModels, access_log: Path, name: Any) -> None:
     refused = post(middleware(served, Upstream(), access_log), chat_body(name, QA), "/v1/completions")
-    assert refused.status_code == 404 and "feel-prompt, pick-prompt, fake" in error_message(refused)
+    assert refused.status_code == 404 and "pick-prompt, calibrated-prompt, fake" in error_message(refused)
 
 
 @pytest.mark.parametrize("body", [{"model": "fake"}, {"prompt": "x"}, {"model": None}, {"model": ""}])
@@ -85,7 +85,7 @@ def test_a_hidden_base_is_an_unknown_model(
     app = middleware(replace(served, with_base=False), upstream, access_log)
     refused = post(app, body | {"prompt": "Hello", "messages": []}, path)
     assert refused.status_code == 404 and refused.json()["error"]["param"] == "model"
-    assert error_message(refused).endswith("feel-prompt, pick-prompt.")
+    assert error_message(refused).endswith("pick-prompt, calibrated-prompt.")
     assert post(app, chat_body("qa_raw-prompt", QA)).status_code == 200
     assert [sent["model"] for sent in upstream.bodies] == ["fake"], "the variant's own request alone"
 

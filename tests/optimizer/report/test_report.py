@@ -93,6 +93,9 @@ def test_the_page_is_renewed_while_the_run_works_and_says_how_to_go_on(tmp_path:
 def test_a_folder_of_another_form_is_refused_by_name(finished_run: RunFolder, tmp_path: Path) -> None:
     mine = copied(finished_run, tmp_path)
     mine.pools_path.write_text('{"instructions": []}')
+    with pytest.raises(UserError, match="earlier version"):
+        read_facts(mine)
+    mine.pools_path.write_text('{"instructions": [], "reasonings": ["off"]}')
     with pytest.raises(UserError, match="cannot be read"):
         read_facts(mine)
 
