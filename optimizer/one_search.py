@@ -9,11 +9,18 @@ from functools import cached_property, partial
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
+from optimizer.search.calibrating import (
+    LABELLED_ROWS,
+    ROWS,
+    CandidateCalibrator,
+    calibration_rows,
+    find_calibration,
+)
 from optimizer.search.forecast import ability_lines, forecast_lines, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
-from optimizer.search.search import Search, SearchProgress
+from optimizer.search.search import Search, SearchProgress, max_other_calls
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
@@ -29,6 +36,7 @@ from promptstill.files import digest
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.calibration import NONE
 from promptstill.scoring.probe import Abilities, probe_layouts, with_dialect
 from promptstill.task.examples import Example
 from promptstill.task.open import OpenTask
@@ -101,11 +109,11 @@ class OneSearch:
         task = replace(task, dialect=able.dialect)
         own = for_model(self.opened.own, task)
         self._bind_study(own)
-        growth = self._growth(task)
-        self._tell_forecast(able, growth)
+        growth, calibrating = self._growth(task), await self._calibrating(task, able)
         ways = reasoning_choices(task, able.thinking)
         space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect, ways)
-        space = replace(space, thinking=able.thinking)
+        space = replace(space, thinking=able.thinking, calibrations=calibrating.kinds if calibrating else (NONE,))
+        self._tell_forecast(able, max_other_calls(settings.trials, growth, calibrating))
         space = await growth.start(space)
         task = replace(task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(
@@ -122,7 +130,7 @@ class OneSearch:
             shared=splits.shared,
         )
         await refuse_unread_baseline(search_task, self.client)
-        search = Search(search_task, self.client, self.study, self._follow, growth)
+        search = Search(search_task, self.client, self.study, self._follow, growth, calibrating)
         if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
             self.say(opening_line(search))
         return search
@@ -149,16 +157,29 @@ class OneSearch:
         subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks, *judge]
         self.study.bind(digest([*subject, *([own.id] if own else [])]))
 
-    def _tell_forecast(self, able: Abilities, growth: SpaceGrowth) -> None:
-        """What the endpoint cannot do, and what the search costs at most. Of several side by side the run tells it."""
+    def _tell_forecast(self, able: Abilities, besides: int) -> None:
+        """What the endpoint cannot do, and what the search costs at most. Of several side by side the run tells it.
+
+        besides: the calls that score no row.
+        """
         settings, opened = self.settings, self.opened
         for line in ability_lines(able, opened):
             self.say(line)
         if not opened.splits.shared:
-            for line in forecast_lines(
-                settings.trials, growth.max_calls(), settings.limits.calls, opened, dspy=settings.dspy
-            ):
+            for line in forecast_lines(settings.trials, besides, settings.limits.calls, opened, dspy=settings.dspy):
                 self.say(line)
+
+    async def _calibrating(self, task: Task, able: Abilities) -> CandidateCalibrator | None:
+        """Who measures the bias of candidates; None where a task or an endpoint has no use of it."""
+        splits, seed = self.opened.splits, self.settings.seed
+        rows = calibration_rows([*splits.train, *splits.unlabelled], ROWS, seed)
+        labelled = [] if splits.shared else calibration_rows(splits.train, LABELLED_ROWS, seed)
+        found = await find_calibration(task, able.layouts, rows, labelled, self.client)
+        if isinstance(found, str):
+            if found:
+                self.say(f"labels stay uncalibrated: {found}")
+            return None
+        return CandidateCalibrator(found, self.study, self.say)
 
     def _growth(self, task: Task) -> SpaceGrowth:
         settings, recipe = self.settings, self.opened.recipe

@@ -11,8 +11,11 @@ from statistics import mean
 from typing import Any
 
 from optimizer.run.settings import SearchSettings
+from optimizer.search.calibrating import LABELLED_ROWS, has_labels
+from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
+from optimizer.search.search import GENERATION
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
@@ -79,6 +82,7 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     sources = dict(most_calls(settings, opened))
     growth, proposing = sum(sources.values()) * searches, sources["grounded"] * searches
     calls = on_dev + growth + MAX_CONTENDERS * dev * searches + max_test_calls(test, dspy=settings.dspy)
+    calls += calibration_calls(settings, opened) * searches
     prompt, reply = mean_tokens(settings, opened)
     return Plan(settings.model or opened.recipe.model, calls, on_dev, proposing, prompt, reply, settings.limits)
 
@@ -88,6 +92,14 @@ def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str
     for name, make in SOURCES.items():
         source = make(source_context(settings, opened))
         yield name, source.max_calls(source.count(BEFORE_FIRST_RACE + 1))
+
+
+def calibration_calls(settings: SearchSettings, opened: OpenTask) -> int:
+    """The calls that calibrating a search's prompts takes at most, where labels part at one place. Of another endpoint
+    than a vLLM of ours it is not known whether it can be done there."""
+    if settings.base_url or not has_labels(opened.task):
+        return 0
+    return (1 + ROWS_MEASURED + LABELLED_ROWS) * max(0, settings.trials - GENERATION)
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:

@@ -25,6 +25,7 @@ from promptstill.report import charts
 from promptstill.report.diff import prompt_text, word_diff
 from promptstill.report.page import count, percent, points, render, signed
 from promptstill.report.row_view import ReportRow, row_views
+from promptstill.scoring.calibration import NONE
 from promptstill.scoring.compare import Marks, difference
 from promptstill.scoring.rivals.report import LABELS
 from promptstill.scoring.rows import ArmReply, TestRow
@@ -39,6 +40,7 @@ COLUMNS = (
     "layout",
     "demos",
     "reasoning",
+    "calibration",
     "dev",
     "baseline",
     "winner",
@@ -50,7 +52,7 @@ COLUMNS = (
     "minutes",
     "best rival",
 )
-FIGURES = slice(5, 12)  # the columns that a terminal of 80 characters holds
+FIGURES = slice(6, 13)  # the columns that a terminal of 80 characters holds
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class ComparedRun:
             str(search["winner"]["layout"]),
             f"{search['winner']['demos']}, {search['winner']['k']}",
             str(search["winner"]["reasoning"]),
+            str(search["winner"].get("calibration", NONE)),
             points(self.dev),
             points(self.test["baseline"]["score"]["mean"]),
             points(score["mean"]),

@@ -64,7 +64,7 @@ def shares(trials: Sequence[Trial], values: Sequence[float], space: Choices) -> 
     dists = distributions(space)
     study = optuna.create_study(direction="maximize")
     for trial, value in zip(trials, values, strict=True):
-        study.add_trial(create_trial(params=trial.candidate.to_params(), distributions=dists, value=value))
+        study.add_trial(create_trial(params=trial.candidate.chosen(space), distributions=dists, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # Where nearly all trials tie, all choices get the same share: that is what there is to tell.
@@ -78,7 +78,7 @@ def tried_values(trials: Sequence[Trial], space: Choices) -> dict[str, list[Trie
     """What was tried of each choice, the best value first."""
     by: Mapping[str, dict[str | int, list[float]]] = {choice: {} for choice in space}
     for trial in trials:
-        for choice, value in trial.candidate.to_params().items():
+        for choice, value in trial.candidate.chosen(space).items():
             by[choice].setdefault(value, []).append(trial.value)
     return {
         choice: sorted((TriedValue(v, len(s), mean(s), max(s)) for v, s in values.items()), key=lambda one: -one.best)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from promptstill.prompt.layouts import Layout
+from promptstill.scoring.calibration import NONE, Kind
 
 Params = dict[str, str | int]  # a candidate as Optuna has it
 Choices = Mapping[str, Sequence[str | int]]  # what each dimension may be
@@ -24,7 +25,8 @@ class Candidate:
 
     demos: the name of a demo set. k: how many of its demos are shown. instruction: its place in the space. reasoning:
     `off`; `field`, an output in which the model reasons before it answers, as `dspy.ChainOfThought` has it; `model`,
-    what a model that thinks does by itself; or `short` or `long`, what it is told to do.
+    what a model that thinks does by itself; or `short` or `long`, what it is told to do. calibration: how much of the
+    prompt's bias for some labels is taken back.
     """
 
     layout: Layout
@@ -32,12 +34,17 @@ class Candidate:
     k: int
     instruction: int
     reasoning: Reasoning = OFF
+    calibration: Kind = NONE
 
     def to_params(self) -> Params:
-        """The scalar form, for Optuna and for files."""
+        """The scalar form, for files."""
         return asdict(self)
+
+    def chosen(self, choices: Choices) -> Params:
+        """The scalar form of what there is a choice of, for Optuna."""
+        return {name: value for name, value in self.to_params().items() if name in choices}
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Candidate:
-        k, instruction = int(params["k"]), int(params["instruction"])
-        return cls(str(params["layout"]), str(params["demos"]), k, instruction, params["reasoning"])
+        k, instruction, calibration = int(params["k"]), int(params["instruction"]), params.get("calibration", NONE)
+        return cls(str(params["layout"]), str(params["demos"]), k, instruction, params["reasoning"], calibration)

@@ -64,17 +64,17 @@ def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
 
 
 def forecast_lines(
-    trials: int, growth_calls: int, allowed: int | None, opened: OpenTask, *, dspy: bool
+    trials: int, other_calls: int, allowed: int | None, opened: OpenTask, *, dspy: bool
 ) -> Iterator[str]:
     """The calls of the whole run at most; a line each.
 
-    growth_calls: what the sources of candidates take at most. allowed: --max-calls. dspy: whether test has its row.
+    other_calls: those that score no row, at most. allowed: --max-calls. dspy: whether test has its row.
     """
     each = opened.calls_per_row
     dev, test = each * len(opened.splits.dev), opened.test_calls
     on_dev = trials * dev
     held = max_test_calls(test, dspy=dspy)
-    most = on_dev + growth_calls + MAX_CONTENDERS * dev + held
+    most = on_dev + other_calls + MAX_CONTENDERS * dev + held
     if allowed is not None and allowed < most:
         yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
     else:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from optimizer.search.calibrating import known_biases
 from optimizer.search.sources.proposals import proposals_line
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, Source
 from optimizer.search.space import Addition, Space
@@ -57,13 +58,14 @@ class SpaceGrowth:
         return self.latest()
 
     def latest(self) -> Space:
-        """The space with all rounds that any process of the study has finished."""
+        """The space with all rounds that any process of the study has finished, and all biases that one measured."""
         if self._first is None:
             raise RuntimeError("start comes first")
         space = self._first
         for additions in self._rounds():
             for addition in additions:
                 space = space.grow(addition)
+        space = replace(space, biases=known_biases(self.study))
         if not self.path.is_file() or read_json(self.path) != json.loads(json.dumps(space.to_json())):
             write_json(self.path, space.to_json(), private=True)
         return space
@@ -137,6 +139,7 @@ def refuse_lesser_endpoint(here: Space, first: Space) -> None:
     """A search goes on only at an endpoint that can do what it began with. Raises `UserError`."""
     lacking = [layout for layout in first.layouts if layout not in here.layouts]
     lacking += ["structured outputs"] if here.structured < first.structured else []
+    lacking += ["what calibration needs"] if len(here.calibrations) < len(first.calibrations) else []
     lacking += ["a way to end thinking"] if "off" in first.thinking and "off" not in here.thinking else []
     way = "Go on at an endpoint like the first, or start a new run without --resume."
     if lacking:

@@ -15,6 +15,7 @@ from promptstill.files import canonical_json
 from promptstill.prompt.layouts import OWN
 from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.calibration.calibrate import with_bias
 from promptstill.task.examples import Example
 
 
@@ -37,7 +38,9 @@ class LeaveOut:
         own, demos = self._inputs.get(row.group, ()), task.space.demo_sets[candidate.demos].demos
         kept = [demo for demo in demos if self._key(demo) not in own]
         k = task.space.demo_count(candidate.demos, candidate.k)
-        return whole if tuple(kept[:k]) == demos[:k] else task.prompt(candidate, kept)
+        if tuple(kept[:k]) == demos[:k]:
+            return whole
+        return with_bias(task.plain_prompt(candidate, kept), whole.decoding.bias)
 
     def _key(self, demo: Mapping[str, object]) -> str:
         return canonical_json({name: demo[name] for name in self._names})

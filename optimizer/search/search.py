@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from optimizer.search.calibrating import CandidateCalibrator, to_calibrate
 from optimizer.search.candidate import Candidate
 from optimizer.search.first_race import calls_by_cost, calls_by_max_calls
 from optimizer.search.growth import SpaceGrowth
@@ -25,6 +26,7 @@ from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.calibration import NONE
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row, score_rows
 from promptstill.task.metrics import is_judge
 
@@ -64,8 +66,10 @@ class Search:
         study: StoredStudy,
         follow: Callable[[SearchTask, SearchProgress], None],
         growth: SpaceGrowth | None = None,
+        calibrating: CandidateCalibrator | None = None,
     ) -> None:
-        self.task, self.client, self.study, self.follow, self.growth = task, client, study, follow, growth
+        self.task, self.client, self.study, self.follow = task, client, study, follow
+        self.growth, self.calibrating = growth, calibrating
         self._left_out = LeaveOut(task) if task.shared else None
 
     async def run(self) -> SearchOutcome:
@@ -95,9 +99,9 @@ class Search:
         return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
 
     def max_calls(self) -> int:
-        """The calls that the search takes at most: all trials on all of dev, and the next round of proposals."""
+        """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
         rows = self.task.trials * len(self.task.dev)
-        return rows * self.client.draws + (self.growth.max_calls() if self.growth else 0)
+        return rows * self.client.draws + max_other_calls(self.task.trials, self.growth, self.calibrating)
 
     async def score_first(self) -> None:
         """Ask the first candidate the first rows of dev; the race finds the replies stored."""
@@ -124,7 +128,8 @@ class Search:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
             besides += self.growth.max_calls() if self.growth else 0
             sizes = range(min(MIN_GENERATION, count), count + 1)
-            need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
+            asked, each = self.client.draws, self.calibrating.max_calls if self.calibrating else 0
+            need = {size: besides + asked * self.task.max_rows(size) + each * size for size in sizes}
             room = self.client.allowance.room(need[sizes.start])
             size = self.study.begin_generation(name, max(size for size in sizes if need[size] <= room))
         return min(size, count)
@@ -152,23 +157,28 @@ class Search:
         mine = self.task.worker
         history = [t for t in self.study.trials() if t.worker != mine or t.slot < slot]
         if not history or mine == 0:
-            starters = self._claim(self.task.starters()[slot:], history, slot, count)
+            starters = await self._claim(self.task.starters()[slot:], history, slot, count)
             if starters:
                 return starters
         if self.growth:
             self.task = replace(self.task, space=await self.growth.grow(history))
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
-        return self._claim(suggested, history, slot, count)
+        return await self._claim([*to_calibrate(self.task.space, history), *suggested], history, slot, count)
 
-    def _claim(
+    async def _claim(
         self, candidates: Sequence[Candidate], history: Sequence[Trial], slot: int, count: int
     ) -> list[RacingTrial]:
-        """The first `count` candidates that are new, claimed for this worker."""
+        """The first `count` candidates that are new, calibrated as they say and claimed for this worker."""
         tried = {trial.prompt_id for trial in history}
         claimed: list[RacingTrial] = []
-        for candidate in map(self.task.space.allowed, candidates):
+        for wanted in map(self.task.space.allowed, candidates):
+            if len(claimed) == count:
+                break
+            candidate = wanted
+            if self.calibrating and wanted.calibration != NONE:
+                self.task, candidate = await self.calibrating.calibrate(self.task, wanted)
             prompt = self.task.prompt(candidate)
-            if len(claimed) < count and prompt.id not in tried and self.study.claim(prompt.id, self.task.worker):
+            if prompt.id not in tried and self.study.claim(prompt.id, self.task.worker):
                 claimed.append(RacingTrial(slot + len(claimed), candidate, prompt))
                 tried.add(prompt.id)
         return claimed
@@ -270,6 +280,13 @@ class Search:
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         evaluated = sum(len(trial.scores) for trial in trials)
         return SearchProgress(len(trials), self.task.trials, best, evaluated, len(trials) * len(self.task.dev))
+
+
+def max_other_calls(trials: int, growth: SpaceGrowth | None, calibrating: CandidateCalibrator | None) -> int:
+    """The calls of a search that score no row, at most: the next round of proposals, and the calibration of the trials
+    after the first race."""
+    later = max(0, trials - GENERATION)
+    return (growth.max_calls() if growth else 0) + (calibrating.max_calls * later if calibrating else 0)
 
 
 def most_rows(trials: Sequence[Trial]) -> list[Trial]:

@@ -15,15 +15,18 @@ from promptstill.dialect import VLLM, Dialect
 from promptstill.errors import UserError
 from promptstill.files import canonical_json
 from promptstill.prompt.fields import REASONING
-from promptstill.prompt.layouts import SHOW_PARTIAL_DEMOS, Layout
+from promptstill.prompt.layouts import OWN, SHOW_PARTIAL_DEMOS, Layout
 from promptstill.prompt.layouts.parts import Demo, NearestDemos
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.calibration import NONE, Kind
+from promptstill.scoring.calibration.calibrate import Bias
 from promptstill.task.examples import Example
 
 NO_DEMOS = "none"
 OWN_DEMOS = "own"  # of a predictor that stood where the signature does
 FIXED_TOKENS = 1536  # of fixed demos; the prefix cache makes them cheap, but not free
 BYTES_PER_TOKEN = 4
-LISTS = ("pool", "sizes", "layouts", "reasonings", "instructions", "refused")  # of a space, in JSON
+LISTS = ("pool", "sizes", "layouts", "reasonings", "calibrations", "instructions", "refused")  # of a space, in JSON
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,9 @@ class Space:
     up to `most_nearest`.
 
     `layouts`, `structured`, `dialect` and `thinking` (the dialects in which a model is told how much to think) are what
-    the endpoint could do when the search began, and `reasonings` what follows for the task; the first of these is what
-    DSPy sends. The first `given` instructions are the recipe's: the signature's and its own. Demos that the model wrote
-    take up to `demo_tokens`.
+    the endpoint could do when the search began, and `reasonings` and `calibrations` what follows for the task; the
+    first reasoning is what DSPy sends. The first `given` instructions are the recipe's: the signature's and its own.
+    Demos that the model wrote take up to `demo_tokens`. `biases`: of calibrated prompts, by `bias_key`.
     """
 
     pool: tuple[Demo, ...]
@@ -79,10 +82,12 @@ class Space:
     dialect: Dialect = VLLM
     thinking: Mapping[str, Dialect] = field(default_factory=dict)
     reasonings: tuple[Reasoning, ...] = (OFF,)
+    calibrations: tuple[Kind, ...] = (NONE,)
     given: int = 1
     demo_tokens: int = FIXED_TOKENS
     instructions: tuple[str, ...] = ()
     demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
+    biases: Mapping[str, Bias] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
 
     def grow(self, addition: Addition) -> Space:
@@ -112,10 +117,17 @@ class Space:
             return len(self.demo_sets[name].demos)
         return min(k, self.most_nearest) if self.demo_sets[name].nearest else k
 
+    def can_calibrate(self, candidate: Candidate) -> bool:
+        """Whether a candidate has the choice: a prompt of the user's own stays as it is, and what reasons before its
+        label has no place where all labels part."""
+        return candidate.layout != OWN and candidate.reasoning == OFF
+
     def allowed(self, candidate: Candidate) -> Candidate:
         """The candidate, without a reasoning field where its demos show no reasoning and its layout cannot say so: what
         the demos leave out, the reply would leave out too. In `raw` no chat template begins thoughts: a model that can
         be told not to think is told so."""
+        if not self.can_calibrate(candidate):
+            candidate = replace(candidate, calibration=NONE)
         layout = candidate.layout
         if layout == "raw" and OFF in self.thinking:
             return replace(candidate, reasoning=OFF)
@@ -129,13 +141,15 @@ class Space:
 
     @property
     def choices(self) -> Choices:
-        """What a candidate chooses from, by dimension."""
+        """What a candidate chooses from, by dimension; calibration only where there is a choice."""
+        calibrations = {"calibration": self.calibrations} if len(self.calibrations) > 1 else {}
         return {
             "layout": self.layouts,
             "demos": list(self.demo_sets),
             "k": self.sizes,
             "instruction": range(len(self.instructions)),
             "reasoning": self.reasonings,
+            **calibrations,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -154,8 +168,13 @@ class Space:
         dialect = Dialect.model_validate(value.get("dialect", {}))
         thinking = {name: Dialect.model_validate(one) for name, one in value.get("thinking", {}).items()}
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
-        lists = {name: tuple(value[name]) for name in LISTS}
+        lists = {name: tuple(value[name]) for name in LISTS if name in value}
         return cls(**{**value, **lists, "demo_sets": sets, "dialect": dialect, "thinking": thinking})
+
+
+def bias_key(prompt: Prompt, kind: Kind) -> str:
+    """By what the space names the bias of a calibrated prompt. prompt: without the bias."""
+    return f"{prompt.id} {kind}"
 
 
 def unique(instructions: Sequence[str]) -> tuple[str, ...]:

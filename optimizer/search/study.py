@@ -113,6 +113,14 @@ class StoredStudy:
         notes = (one.user_attrs for one in self.notes.get_trials(deepcopy=False))
         return next((str(note["value"]) for note in notes if note["topic"] == topic), None)
 
+    def notes_about(self, topic: str) -> dict[str, str]:
+        """The first note on each topic that begins with this one and a space, by the rest of its name."""
+        found: dict[str, str] = {}
+        for note in (one.user_attrs for one in self.notes.get_trials(deepcopy=False)):
+            if note["topic"].startswith(f"{topic} "):
+                found.setdefault(note["topic"].removeprefix(f"{topic} "), str(note["value"]))
+        return found
+
     def bind(self, subject: str) -> None:
         """Tie the study to what its scores are of (rows, recipe, weights), as a hash. Raises `UserError` on another."""
         if self.first_note("subject", subject) != subject:
@@ -155,7 +163,7 @@ class StoredStudy:
         grown = {name: IntDistribution(0, len(choices[name]) - 1) for name in places}
         self.study.add_trial(
             create_trial(
-                params=trial.candidate.to_params() | places,
+                params=trial.candidate.chosen(choices) | places,
                 distributions=distributions(choices) | grown,
                 value=trial.value,
                 intermediate_values=trial.scores,

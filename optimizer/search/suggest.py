@@ -52,7 +52,7 @@ class Tpe:
         self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self.distributions = distributions(choices)
         for trial in history:
-            params = trial.candidate.to_params()
+            params = trial.candidate.chosen(choices)
             self.study.add_trial(create_trial(params=params, distributions=self.distributions, value=trial.value))
 
     def suggest(self, layout: Layout | None = None) -> Candidate:

@@ -8,13 +8,15 @@ from itertools import cycle
 
 from optimizer.search.candidate import FIELD, Candidate, Choices
 from optimizer.search.race import max_rows
-from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space
+from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space, bias_key
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import OWN, Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.calibration import NONE
+from promptstill.scoring.calibration.calibrate import with_bias
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
 
@@ -46,8 +48,15 @@ class SearchTask:
         """The dev rows that a generation of `count` candidates is evaluated on at most, all together."""
         return max_rows(count, len(self.dev)) if self.race else count * len(self.dev)
 
-    def prompt(self, candidate: Candidate, demos: Sequence[Demo] | None = None) -> Prompt:
-        """The prompt that a candidate stands for. demos: instead of those of its set."""
+    def prompt(self, candidate: Candidate) -> Prompt:
+        """The prompt that a candidate stands for, with its bias where it is calibrated, which the space has then."""
+        plain = self.plain_prompt(candidate)
+        if candidate.calibration == NONE:
+            return plain
+        return with_bias(plain, self.space.biases[bias_key(plain, candidate.calibration)])
+
+    def plain_prompt(self, candidate: Candidate, demos: Sequence[Demo] | None = None) -> Prompt:
+        """The candidate's prompt without calibration. demos: instead of those of its set."""
         if self.own and candidate.layout == OWN:
             return self.own
         space, name = self.space, candidate.demos

@@ -46,6 +46,11 @@ class Decoding(FrozenModel):
     logit_bias: dict[TokenId, Bias] = Attribute(default={}, max_length=MOST_BIASED, exclude_if=operator.not_)
     logit_bias_texts: dict[LabelText, Bias] = Attribute(default={}, max_length=MOST_BIASED, exclude_if=operator.not_)
 
+    @property
+    def bias(self) -> dict[str, dict[str, float]]:
+        """What a calibrated prompt has besides; empty mappings for any other."""
+        return {"logit_bias": self.logit_bias, "logit_bias_texts": self.logit_bias_texts}
+
     def cut(self, text: str) -> str:
         """A reply up to the first stop, where the endpoint has not cut it there itself."""
         if not self.dialect.cuts_here:

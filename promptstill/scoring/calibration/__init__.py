@@ -7,6 +7,13 @@ they part, readings.py asks for log-probabilities there, bias.py computes, calib
 finds out whether an endpoint can do it; confidence.py says how far the probabilities can be believed.
 """
 
+from __future__ import annotations
+
+from typing import Literal
+
+Kind = Literal["none", "half", "full", "fitted"]
+NONE: Kind = "none"
+KINDS: tuple[Kind, ...] = (NONE, "half", "full", "fitted")
 ROLE = "calibration"  # what all calls of this package are counted as
 
 

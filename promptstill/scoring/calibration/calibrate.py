@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -14,16 +13,15 @@ from promptstill.prompt.decoding import MOST_BIAS
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.answer import Question
-from promptstill.scoring.calibration import NoCalibration
+from promptstill.scoring.calibration import NONE, Kind, NoCalibration
 from promptstill.scoring.calibration.bias import Correction, fit, mean_bias
-from promptstill.scoring.calibration.forks import Fork, find_forks
+from promptstill.scoring.calibration.forks import MOST_FORKS, Fork, find_forks
 from promptstill.scoring.calibration.readings import read_fork
 from promptstill.scoring.calibration.reply import LabelReply, find_label_reply
 from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.task.examples import Example
+from promptstill.text import plural
 
-Kind = Literal["none", "half", "full", "fitted"]
-KINDS: tuple[Kind, ...] = ("none", "half", "full", "fitted")
 STRENGTHS: Mapping[Kind, float] = {"none": 0.0, "half": 0.5, "full": 1.0, "fitted": 1.0}  # share of the bias taken back
 MOST_ROWS = 96  # a bias changes little beyond
 LATER_ROWS = 24  # of them, at each place but the first where labels part
@@ -31,6 +29,7 @@ FEWEST_ROWS = 8  # readings of a fork, below which its mean says nothing
 LIFT = 30.0  # logits that all labels' tokens get where the label is the whole reply
 DIGITS = 4  # of a bias in a request
 PromptFor = Callable[[Example], Prompt]
+Bias = Mapping[str, Mapping[str, float]]  # `logit_bias` and `logit_bias_texts`, as in `Decoding`
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,11 @@ class Calibration:
     lift: float = 0.0
 
     @property
+    def bias(self) -> Bias:
+        """What a prompt's decoding has of it."""
+        return {"logit_bias": self.logit_bias, "logit_bias_texts": self.logit_bias_texts}
+
+    @property
     def logit_bias(self) -> dict[str, float]:
         """For a request: values by token ids as text."""
         found = {}
@@ -74,26 +78,38 @@ class Calibration:
 
     def apply(self, prompt: Prompt) -> Prompt:
         """The prompt with this bias; it sends no token more."""
-        bias = {"logit_bias": self.logit_bias, "logit_bias_texts": self.logit_bias_texts}
-        return prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update=bias)})
+        return with_bias(prompt, self.bias)
 
 
 class Calibrator:
     """Calibrates the prompts of one search at one endpoint.
 
     rows: train inputs, labelled or not; the first `MOST_ROWS` are asked. labelled: rows with gold labels for the fitted
-    kind, likewise, none of them dev; those that are among `rows` too cost no second call. All calls are stored, so that
-    a prompt which is calibrated again costs none.
+    kind, likewise, none of them dev; those that are among `rows` too cost no second call. most_forks: the places where
+    labels may part. All calls are stored, so that a prompt which is calibrated again costs none.
     """
 
-    def __init__(self, client: Client, rows: Sequence[Example], labelled: Sequence[Example] = ()) -> None:
-        self.client, self.rows = client, rows[:MOST_ROWS]
+    def __init__(
+        self,
+        client: Client,
+        rows: Sequence[Example],
+        labelled: Sequence[Example] = (),
+        most_forks: int = MOST_FORKS,
+    ) -> None:
+        self.client, self.rows, self.most_forks = client, rows[:MOST_ROWS], most_forks
         self.labelled = [row for row in labelled if row.outputs][:MOST_ROWS]
         self._tokens: dict[tuple[str, str], Tokens] = {}
 
+    def max_calls(self, kind: Kind) -> int:
+        """The calls that the calibration of one prompt takes at most: one shows how a reply writes its label."""
+        later = self.most_forks - 1
+        unlabelled = len(self.rows) + later * min(LATER_ROWS, len(self.rows))
+        fitted = self.most_forks * len(self.labelled) if kind == "fitted" else 0
+        return 0 if kind == NONE else 1 + unlabelled + fitted
+
     async def calibrate(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Prompt:
         """The prompt with its calibration; as it is for the kind `none`. Raises as `find` does."""
-        return prompt if kind == "none" else (await self.find(prompt, kind, prompt_for)).apply(prompt)
+        return prompt if kind == NONE else (await self.find(prompt, kind, prompt_for)).apply(prompt)
 
     async def find(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Calibration:
         """The calibration of a prompt.
@@ -104,8 +120,7 @@ class Calibrator:
         if not self.rows:
             raise NoCalibration("there are no train rows to measure it on")
         asked = prompt_for or (lambda row: prompt)
-        reply = await find_label_reply(asked(self.rows[0]), self.rows[0].inputs, self.client)
-        forks = find_forks(await self._tokenize(prompt.model, reply.beginnings), alone=reply.alone)
+        reply, forks = await self.forks(asked(self.rows[0]), self.rows[0])
         reader = ForkReader(self.client, asked, forks[0])
         found = []
         for fork in forks:
@@ -114,6 +129,14 @@ class Calibrator:
                 correction = await self._fit(fork, reader, correction, gold_places(prompt, reply, self.labelled))
             found.append(ForkCorrection(fork, correction))
         return Calibration(reply.labels, tuple(found), LIFT if reply.alone else 0.0)
+
+    async def forks(self, prompt: Prompt, row: Example) -> tuple[LabelReply, list[Fork]]:
+        """How the prompt's replies write the labels, and where these part. Raises `NoCalibration`."""
+        reply = await find_label_reply(prompt, row.inputs, self.client)
+        forks = find_forks(await self._tokenize(prompt.model, reply.beginnings), alone=reply.alone)
+        if sum(fork.parts for fork in forks) > self.most_forks:
+            raise NoCalibration(f"the labels part at more than {plural(self.most_forks, 'place')}")
+        return reply, forks
 
     async def _tokenize(self, model: str, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of texts, each asked for once. Raises `NoCalibration`."""
@@ -176,6 +199,11 @@ class ForkReader:
         """As `read_fork`, for rows."""
         questions = [Question(self.prompt_for(row), row.inputs) for row in rows]
         return (await read_fork(fork, self.first, questions, self.client)).reshape(len(rows), len(fork.branches))
+
+
+def with_bias(prompt: Prompt, bias: Bias) -> Prompt:
+    """The prompt with a bias in its decoding."""
+    return prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update=dict(bias))})
 
 
 def known(read: np.ndarray) -> np.ndarray:

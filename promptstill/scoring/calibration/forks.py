@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from promptstill.endpoint.tokenize import Tokens
 from promptstill.scoring.calibration import NoCalibration
 
-MOST_FORKS = 8  # each is asked for by calls of its own
+MOST_FORKS = 8  # of a prompt, each asked for by calls of its own
 MOST_BEFORE = 48  # tokens of a reply before the label
 
 
@@ -56,8 +56,6 @@ def find_forks(labels: Sequence[Tokens], *, alone: bool) -> list[Fork]:
     forks = list(walk(labels, texts, range(len(labels)), 0))
     if not alone and any(fork.contested for fork in forks):
         raise NoCalibration("the first token of one label also begins another")
-    if sum(fork.parts for fork in forks) > MOST_FORKS:
-        raise NoCalibration(f"the labels part at more than {MOST_FORKS} places")
     if len(forks[0].path) > MOST_BEFORE:
         raise NoCalibration(f"more than {MOST_BEFORE} tokens stand before the label")
     refuse_shared_tokens(forks)

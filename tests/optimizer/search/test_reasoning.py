@@ -107,4 +107,4 @@ def test_a_space_and_a_candidate_keep_their_reasoning_as_json() -> None:
     assert Space.from_json(json.loads(json.dumps(made.to_json()))) == made
     candidate = Candidate("chat", "reasoned", 1, 0, FIELD)
     assert Candidate.from_params(json.loads(json.dumps(candidate.to_params()))) == candidate
-    assert set(candidate.to_params()) == set(made.choices)
+    assert set(candidate.chosen(made.choices)) == set(made.choices)

@@ -15,8 +15,8 @@ from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.calibration import NoCalibration
-from promptstill.scoring.calibration.calibrate import FEWEST_ROWS, KINDS, LIFT, Calibration, Calibrator, Kind
+from promptstill.scoring.calibration import KINDS, Kind, NoCalibration
+from promptstill.scoring.calibration.calibrate import FEWEST_ROWS, LIFT, Calibration, Calibrator
 from promptstill.scoring.calibration.confidence import expected_calibration_error
 from promptstill.scoring.evaluate import mean_score, score_rows
 from promptstill.task.metrics import exact_match

@@ -1,0 +1,125 @@
+"""Calibrated candidates: the bias of each is measured once, and kept in the study for all who share it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optimizer.search.candidate import Candidate
+from optimizer.search.leave_out import LeaveOut
+from optimizer.search.space import Space, bias_key
+from optimizer.search.study import StoredStudy, Trial
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.client import Client
+from promptstill.events import Say
+from promptstill.prompt.layouts import Layout
+from promptstill.prompt.layouts.build import build_prompt
+from promptstill.prompt.layouts.task import Task
+from promptstill.scoring.calibration import KINDS, NONE, Kind, NoCalibration
+from promptstill.scoring.calibration.abilities import find_label_abilities
+from promptstill.scoring.calibration.calibrate import Bias, Calibrator
+from promptstill.task.examples import Example
+
+TOPIC = "calibration"  # of the study's notes of biases
+ROWS = 32  # by which a bias is measured: its mean is known to a fifth of a logit or so
+LABELLED_ROWS = 64  # by which one is fitted
+PARENTS = 3  # of the best trials, whose candidates are calibrated before others
+FIRST_KINDS: tuple[Kind, ...] = ("full", "half")
+
+
+class CandidateCalibrator:
+    """Measures the biases of one search's candidates, each row left out of its own demos.
+
+    say: gets a line for each new reason why a prompt cannot be calibrated.
+    """
+
+    def __init__(self, calibrator: Calibrator, study: StoredStudy, say: Say) -> None:
+        self.calibrator, self.study, self.say = calibrator, study, say
+        self._reasons: set[str] = set()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What a candidate may choose from."""
+        return KINDS if self.calibrator.labelled else tuple(kind for kind in KINDS if kind != "fitted")
+
+    @property
+    def max_calls(self) -> int:
+        """The calls that one candidate takes at most."""
+        return max(map(self.calibrator.max_calls, self.kinds))
+
+    async def calibrate(self, task: SearchTask, candidate: Candidate) -> tuple[SearchTask, Candidate]:
+        """The task with the candidate's bias in its space; where it has none, the candidate is the uncalibrated one."""
+        key = bias_key(task.plain_prompt(candidate), candidate.calibration)
+        if key not in task.space.biases:
+            noted = self.study.note(f"{TOPIC} {key}")
+            if noted is None:
+                measured = json.dumps(await self._measure(task, candidate))
+                noted = self.study.first_note(f"{TOPIC} {key}", measured)
+            bias = json.loads(noted)
+            if bias is None:
+                return task, replace(candidate, calibration=NONE)
+            task = replace(task, space=replace(task.space, biases={**task.space.biases, key: bias}))
+        return task, candidate
+
+    async def _measure(self, task: SearchTask, candidate: Candidate) -> Bias | None:
+        """The bias; None where the prompt cannot be calibrated, which is said."""
+        plain, left_out = task.plain_prompt(candidate), LeaveOut(task)
+        try:
+            found = await self.calibrator.find(
+                plain, candidate.calibration, lambda row: left_out.prompt(task, candidate, plain, row)
+            )
+        except NoCalibration as problem:
+            if str(problem) not in self._reasons:
+                self._reasons.add(str(problem))
+                self.say(f"prompts in the layout {candidate.layout} stay uncalibrated where {problem}")
+            return None
+        return found.bias
+
+
+def known_biases(study: StoredStudy) -> dict[str, Bias]:
+    """All biases that any process of the study has measured, by `bias_key`."""
+    noted = {key: json.loads(value) for key, value in study.notes_about(TOPIC).items()}
+    return {key: bias for key, bias in noted.items() if bias is not None}
+
+
+def to_calibrate(space: Space, history: Sequence[Trial]) -> list[Candidate]:
+    """The candidates of the best trials, calibrated; the best first, none where the space has no choice of it."""
+    kinds = [kind for kind in FIRST_KINDS if kind in space.calibrations]
+    ranked = [trial.candidate for trial in sorted(history, key=lambda trial: -trial.value)]
+    plain = [one for one in ranked if one.calibration == NONE and space.can_calibrate(one)]
+    return [replace(candidate, calibration=kind) for candidate in plain[:PARENTS] for kind in kinds]
+
+
+async def find_calibration(
+    task: Task, layouts: Sequence[Layout], rows: Sequence[Example], labelled: Sequence[Example], client: Client
+) -> Calibrator | str:
+    """What calibrates the prompts of a task, or why none can be; an empty text where its first output is no label.
+
+    rows, labelled: as in `Calibrator`; the prompts are tried in each layout, since labels part at other places there.
+    """
+    if not has_labels(task):
+        return ""
+    able = await find_label_abilities(client, task.model)
+    if not able.can_calibrate:
+        return able.problem
+    calibrator, places, problem = Calibrator(client, rows, labelled), 0, ""
+    for layout in layouts:
+        try:
+            _, forks = await calibrator.forks(build_prompt(task, layout, task.signature.instructions), rows[0])
+        except NoCalibration as one:
+            problem = str(one)
+        else:
+            places = max(places, sum(fork.parts for fork in forks))
+    return Calibrator(client, rows, labelled, places) if places else problem
+
+
+def has_labels(task: Task) -> bool:
+    """Whether the first output is one of a closed set; a program's replies are as DSPy asks for them, in its place."""
+    return not task.in_program and len(task.outputs[0].choices or ()) > 1
+
+
+def calibration_rows(rows: Sequence[Example], most: int, seed: int) -> list[Example]:
+    """So many of the rows, in an order of their own; fewer are the first of more."""
+    return random.Random(f"{seed}-calibration").sample(rows, len(rows))[:most]

@@ -1,0 +1,221 @@
+"""Calibrated candidates in a search: a model that likes one label too much gets a prompt that takes the liking back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import InMemoryStorage
+
+from optimizer.search.calibrating import (
+    CandidateCalibrator,
+    calibration_rows,
+    find_calibration,
+    known_biases,
+    to_calibrate,
+)
+from optimizer.search.candidate import FIELD, Candidate
+from optimizer.search.leave_out import LeaveOut
+from optimizer.search.playoff import SearchOutcome
+from optimizer.search.search import Search, max_other_calls
+from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
+from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space
+from optimizer.search.study import StoredStudy, Trial
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.client import Client
+from promptstill.prompt.layouts import OWN
+from promptstill.scoring.calibration import KINDS
+from promptstill.scoring.calibration.calibrate import Calibrator
+from promptstill.task.metrics import exact_match
+from tests.promptstill.scoring.calibration import feelings
+from tests.promptstill.scoring.calibration.feelings import DEV, LABELLED, TASK, TRAIN, WORDS
+from tests.support.client import run_with_client
+from tests.support.providers.classifier import Classifier, DeafClassifier
+from tests.support.tasks import ANSWER as FREE_TEXT
+
+FIXED = Candidate("raw", "labeled-0", 2, 0)
+STARTERS = 4  # one layout: without demos, fixed ones twice, and the nearest
+
+
+def study() -> StoredStudy:
+    return StoredStudy(InMemoryStorage(), "feelings")
+
+
+def space(**changes: Any) -> Space:
+    empty = empty_space(LABELLED, 2048, ("raw",), structured=True)
+    sets = {NO_DEMOS: DemoSet(), **labeled_sets(LABELLED, 4, 0), **nearest_sets(TASK)}
+    return replace(empty.grow(Addition(("How is the thing?",), sets)), calibrations=KINDS, **changes)
+
+
+def search_task(trials: int = 16) -> SearchTask:
+    return SearchTask(
+        TASK, space(), LABELLED, [*DEV, *(feelings.row(n) for n in range(300, 320))], exact_match("feel"), 0, trials
+    )
+
+
+def with_calibrating(
+    fake: Classifier, folder: Path, notes: StoredStudy, work: Callable[[CandidateCalibrator], Awaitable[Any]]
+) -> Any:
+    async def run(client: Client) -> Any:
+        found = await find_calibration(TASK, ("raw", "chat"), TRAIN[:16], LABELLED, client)
+        assert isinstance(found, Calibrator)
+        return await work(CandidateCalibrator(found, notes, pytest.fail))
+
+    with fake:
+        return run_with_client(fake, folder, run)
+
+
+def classifier(make: type[Classifier] = Classifier) -> Classifier:
+    return make(feelings.logits, WORDS)
+
+
+def test_the_winner_is_calibrated_where_the_model_favours_a_label(tmp_path: Path) -> None:
+    notes, fake = study(), classifier()
+
+    async def search(calibrating: CandidateCalibrator) -> SearchOutcome:
+        client = calibrating.calibrator.client
+        one = Search(search_task(), client, notes, lambda task, progress: None, None, calibrating)
+        outcome = await one.run()
+        assert client.allowance.spent["calibration"].calls <= max_other_calls(16, None, calibrating)
+        sent = one.task.prompt(outcome.winner.candidate).request(DEV[0].inputs)
+        assert sent["logit_bias"] and one.task.prompt(outcome.winner.candidate).id == outcome.winner.prompt_id
+        return outcome
+
+    first = with_calibrating(fake, tmp_path, notes, search)
+    assert first.winner.candidate.calibration != "none" and first.winner.value > 0.9
+    plain = [one.value for one in first.trials if one.candidate.calibration == "none"]
+    assert max(plain) < 0.5, "without it every prompt says what the model likes"
+    assert all(one.candidate.calibration == "none" for one in first.trials if one.slot < STARTERS), (
+        "no bias before a race"
+    )
+    asked = fake.requests
+    fresh = study()  # a run that lost its study and kept its calls
+    second = with_calibrating(fake, tmp_path, fresh, lambda one: again(one, fresh))
+    assert scores(second) == scores(first) and known_biases(fresh) == known_biases(notes)
+    assert fake.requests == asked
+
+
+def scores(outcome: SearchOutcome) -> dict[str, dict[int, float]]:
+    """Of each trial's prompt."""
+    return {trial.prompt_id: trial.scores for trial in outcome.trials}
+
+
+async def again(calibrating: CandidateCalibrator, notes: StoredStudy) -> SearchOutcome:
+    client = calibrating.calibrator.client
+    return await Search(search_task(), client, notes, lambda task, progress: None, None, calibrating).run()
+
+
+def test_a_search_that_failed_while_it_calibrated_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    whole = with_calibrating(classifier(), tmp_path, *in_own_study())
+    fake, notes = classifier(), study()
+    (tmp_path / "failed").mkdir()
+
+    async def fail(calibrating: CandidateCalibrator) -> None:
+        complete, sent = calibrating.calibrator.client.complete, list[asyncio.Task[Any]]()
+
+        async def failing(body: Any, role: str, *rest: Any) -> Any:
+            if role == "calibration":
+                if len(sent) == 20:  # what was sent before is answered and stored
+                    await asyncio.gather(*sent)
+                    raise ConnectionError
+                sent.append(asyncio.create_task(complete(body, role, *rest)))
+                return await sent[-1]
+            return await complete(body, role, *rest)
+
+        calibrating.calibrator.client.complete = failing  # type: ignore[method-assign]  # the wire breaks
+        with pytest.raises(ConnectionError):
+            await again(calibrating, notes)
+
+    with_calibrating(fake, tmp_path / "failed", notes, fail)
+    before = fake.requests
+    done = with_calibrating(fake, tmp_path / "failed", notes, lambda one: again(one, notes))
+    assert scores(done) == scores(whole) and done.winner.prompt_id == whole.winner.prompt_id
+    assert fake.requests > before and max(fake.calls.values()) == 1, "no request went out twice"
+
+
+def in_own_study() -> tuple[StoredStudy, Callable[[CandidateCalibrator], Awaitable[Any]]]:
+    notes = study()
+    return notes, lambda one: again(one, notes)
+
+
+def test_strengths_of_one_prompt_share_their_calls_and_a_note_costs_none(tmp_path: Path) -> None:
+    notes, fake = study(), classifier()
+
+    async def work(one: CandidateCalibrator) -> SearchTask:
+        task, full = await one.calibrate(search_task(), replace(FIXED, calibration="full"))
+        asked = fake.requests
+        task, half = await one.calibrate(task, replace(FIXED, calibration="half"))
+        assert (full.calibration, half.calibration, fake.requests) == ("full", "half", asked)
+        assert {"full", "half"} == {key.split()[1] for key in task.space.biases}
+        return task
+
+    task = with_calibrating(fake, tmp_path, notes, work)
+    assert known_biases(notes) == task.space.biases
+    left_out = LeaveOut(task)
+    for kind, row in (("full", LABELLED[0]), ("half", LABELLED[1])):
+        candidate = replace(FIXED, calibration=kind)  # type: ignore[arg-type]  # a Kind
+        whole = task.prompt(candidate)
+        shown = [demo["thing"] for demo in task.space.demo_sets["labeled-0"].demos[:2]]
+        own = next(one for one in LABELLED if one.inputs["thing"] in shown)
+        assert left_out.prompt(task, candidate, whole, own).decoding.bias == whole.decoding.bias, (
+            "its demo, not its bias"
+        )
+        assert left_out.prompt(task, candidate, whole, row).decoding.logit_bias
+
+
+def test_a_prompt_that_cannot_be_calibrated_is_tried_as_it_is_and_that_is_said_once(tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    async def work(client: Client) -> list[Candidate]:
+        calibrating = CandidateCalibrator(Calibrator(client, []), study(), lines.append)
+        wanted = [replace(FIXED, calibration="full"), Candidate("raw", NO_DEMOS, 1, 0, calibration="full")]
+        return [(await calibrating.calibrate(search_task(), one))[1] for one in wanted]
+
+    with classifier() as fake:
+        found = run_with_client(fake, tmp_path, work)
+    assert [one.calibration for one in found] == ["none", "none"] and found[0] == FIXED
+    assert lines == ["prompts in the layout raw stay uncalibrated where there are no train rows to measure it on"]
+
+
+def test_what_has_no_labels_or_no_log_probabilities_is_left_uncalibrated(tmp_path: Path) -> None:
+    async def work(client: Client) -> list[Any]:
+        return [await find_calibration(task, ("raw",), TRAIN, [], client) for task in (FREE_TEXT, TASK)]
+
+    with classifier(DeafClassifier) as fake:
+        found = run_with_client(fake, tmp_path, work)
+    assert found == ["", "the endpoint ignores logit_bias"]
+
+
+def test_the_best_plain_trials_are_calibrated_before_tpe_chooses() -> None:
+    def trial(candidate: Candidate, value: float) -> Trial:
+        return Trial(0, 0, candidate, "p", value, {0: value}, False, 0, 1.0, 1.0)
+
+    thinking, own = replace(FIXED, reasoning=FIELD), replace(FIXED, layout=OWN)
+    near = Candidate("raw", "nearest", 2, 0)
+    history = [trial(near, 0.3), trial(thinking, 0.9), trial(own, 0.8), trial(replace(FIXED, calibration="full"), 0.7)]
+    due = to_calibrate(space(), [*history, trial(FIXED, 0.6)])
+    assert due == [replace(one, calibration=kind) for one in (FIXED, near) for kind in ("full", "half")]
+    assert to_calibrate(replace(space(), calibrations=("none",)), history) == []
+    assert space().allowed(replace(own, calibration="full")) == own
+
+
+def test_a_choice_of_calibration_stands_in_the_space_only_where_there_is_one() -> None:
+    assert "calibration" not in replace(space(), calibrations=("none",)).choices
+    kept = Space.from_json(
+        space(biases={"a full": {"logit_bias": {"1": 0.5}, "logit_bias_texts": {"hot": 0.5}}}).to_json()
+    )
+    assert kept.calibrations == KINDS and kept.biases["a full"]["logit_bias"] == {"1": 0.5}
+    assert (
+        Candidate.from_params(
+            {"layout": "raw", "demos": "none", "k": 1, "instruction": 0, "reasoning": "off"}
+        ).calibration
+        == "none"
+    )
+
+
+def test_calibration_rows_of_more_begin_with_those_of_fewer() -> None:
+    assert calibration_rows(LABELLED, 20, 3)[:8] == calibration_rows(LABELLED, 8, 3) != LABELLED[:8]
