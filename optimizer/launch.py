@@ -14,8 +14,8 @@ from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.run.state import refuse_storage
 from optimizer.search.forecast import max_test_calls, refuse_small_limit, visible_gain_line
-from optimizer.search.race import blocks
-from optimizer.search.search import GENERATION, NothingToChoose
+from optimizer.search.race import GENERATION, blocks
+from optimizer.search.search import NothingToChoose
 from promptstill.command.exits import run_async
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import served_models

@@ -16,11 +16,11 @@ from optimizer.search.calibrating import (
     calibration_rows,
     find_calibration,
 )
-from optimizer.search.forecast import ability_lines, forecast_lines, refuse_small_limit
+from optimizer.search.forecast import ability_lines, forecast_lines, max_other_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
-from optimizer.search.search import Search, SearchProgress, max_other_calls
+from optimizer.search.search import Search, SearchProgress
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
@@ -47,12 +47,13 @@ Follow = Callable[[SearchTask, SearchProgress], None]
 @dataclass(frozen=True)
 class Found:
     """What a search came to: its task with the whole space, its outcome, and how fast it went. test: rows that it did
-    not see; of a search over all rows, these rows."""
+    not see; of a search over all rows, these rows. calibrating: who calibrated its candidates, if anybody."""
 
     task: SearchTask
     outcome: SearchOutcome
     pace: Pace
     test: Sequence[Example]
+    calibrating: CandidateCalibrator | None
 
     @property
     def baseline(self) -> Prompt:
@@ -113,7 +114,7 @@ class OneSearch:
         ways = reasoning_choices(task, able.thinking)
         space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect, ways)
         space = replace(space, thinking=able.thinking, calibrations=calibrating.kinds if calibrating else (NONE,))
-        self._tell_forecast(able, max_other_calls(settings.trials, growth, calibrating))
+        self._tell_forecast(able, max_other_calls(settings.trials, len(splits.dev), growth, calibrating))
         space = await growth.start(space)
         task = replace(task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(
@@ -141,7 +142,7 @@ class OneSearch:
         task = search.task
         if self.worker == 0:
             outcome = await play_off(task, outcome, self.client, partial(self._tell_play_off, outcome.stopped))
-        return Found(task, outcome, self.pace, self.opened.splits.test)
+        return Found(task, outcome, self.pace, self.opened.splits.test, search.calibrating)
 
     async def describe_task(self) -> Task:
         """What all candidates share at this endpoint."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from optimizer.confidence import confidence
 from optimizer.folds import Folds, open_folds
 from optimizer.one_search import Found, OneSearch
 from optimizer.rivals import add_rivals
@@ -184,7 +185,7 @@ class Steps:
             model=self.search.model,
             prompt=shipped,
             run=folder,
-            dev=await dev_scores(task, outcome, shipped, self.search.client),
+            dev=await dev_scores(task, outcome, shipped, self.search.client) | await confidence(whole),
             verdict=verdict,
             search=search_record(task, outcome, self.search.client, time.monotonic() - began),
         )

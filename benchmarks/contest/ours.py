@@ -18,7 +18,7 @@ from benchmarks.contest.proxy import Proxy
 from benchmarks.contest.tasks import RowScore, score_answer
 from benchmarks.endpoint import score_uncached
 from optimizer.run.folder import RunFolder
-from optimizer.search.search import GENERATION
+from optimizer.search.race import GENERATION
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.prompt import Prompt

@@ -24,7 +24,8 @@ from benchmarks.cells import FAST, RESULTS, cell
 from benchmarks.contest.ours import TRIALS
 from benchmarks.results import table
 from optimizer.search.candidate import Candidate
-from optimizer.search.search import GENERATION, Search
+from optimizer.search.race import GENERATION
+from optimizer.search.search import Search
 from optimizer.search.study import Trial
 from tests.support.world import ADD_UP, ALONE, TRAIN_FROM, CappedWorld, run_search, world_row, world_task
 

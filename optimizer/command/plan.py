@@ -11,11 +11,11 @@ from statistics import mean
 from typing import Any
 
 from optimizer.run.settings import SearchSettings
-from optimizer.search.calibrating import LABELLED_ROWS, has_labels
+from optimizer.search.calibrating import LABELLED_ROWS, LEADERS, has_labels
 from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.search import GENERATION
+from optimizer.search.race import GENERATION
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
@@ -99,7 +99,8 @@ def calibration_calls(settings: SearchSettings, opened: OpenTask) -> int:
     than a vLLM of ours it is not known whether it can be done there."""
     if settings.base_url or not has_labels(opened.task):
         return 0
-    return (1 + ROWS_MEASURED + LABELLED_ROWS) * max(0, settings.trials - GENERATION)
+    later = max(0, settings.trials - GENERATION)
+    return (LEADERS * (1 + ROWS_MEASURED) if later else 0) + (1 + ROWS_MEASURED + LABELLED_ROWS) * later
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:

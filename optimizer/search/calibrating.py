@@ -7,8 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from optimizer.search.candidate import Candidate
 from optimizer.search.leave_out import LeaveOut
+from optimizer.search.race import average
 from optimizer.search.space import Space, bias_key
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.task import SearchTask
@@ -17,16 +20,19 @@ from promptstill.events import Say
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
+from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import KINDS, NONE, Kind, NoCalibration
 from promptstill.scoring.calibration.abilities import find_label_abilities
-from promptstill.scoring.calibration.calibrate import Bias, Calibrator
+from promptstill.scoring.calibration.calibrate import Bias, Calibrator, PromptFor
 from promptstill.task.examples import Example
 
 TOPIC = "calibration"  # of the study's notes of biases
+FIRST_TOPIC = "calibrated first"
 ROWS = 32  # by which a bias is measured: its mean is known to a fifth of a logit or so
 LABELLED_ROWS = 64  # by which one is fitted
-PARENTS = 3  # of the best trials, whose candidates are calibrated before others
-FIRST_KINDS: tuple[Kind, ...] = ("full", "half")
+LEADERS = 5  # candidates of the first race that are calibrated before others
+FIRST_KINDS: tuple[Kind, ...] = (NONE, "full", "half")
+CHOSEN = 6  # of a leader and a kind, by their rank on train rows
 
 
 class CandidateCalibrator:
@@ -43,6 +49,11 @@ class CandidateCalibrator:
     def kinds(self) -> tuple[Kind, ...]:
         """What a candidate may choose from."""
         return KINDS if self.calibrator.labelled else tuple(kind for kind in KINDS if kind != "fitted")
+
+    @property
+    def first_calls(self) -> int:
+        """The calls that `choose_first` takes at most."""
+        return LEADERS * self.calibrator.max_calls("full")
 
     @property
     def max_calls(self) -> int:
@@ -63,19 +74,63 @@ class CandidateCalibrator:
             task = replace(task, space=replace(task.space, biases={**task.space.biases, key: bias}))
         return task, candidate
 
+    async def choose_first(self, task: SearchTask, history: Sequence[Trial]) -> list[Candidate]:
+        """The calibrated candidates that are tried before TPE suggests any, the most promising first. history: of the
+        first race; what was chosen by it stands in the study.
+
+        The rows that measure a leader's bias are labelled, so they also tell how often it would be right with the bias
+        taken back: a call buys both.
+        """
+        noted = self.study.note(FIRST_TOPIC)
+        if noted is None:
+            accuracies = {
+                replace(leader, calibration=kind): await self._accuracy(task, leader, kind)
+                for leader in leaders(task.space, history)
+                for kind in FIRST_KINDS
+            }
+            ranked = sorted(accuracies, key=lambda one: -accuracies[one])[:CHOSEN]
+            chosen = [one.to_params() for one in ranked if one.calibration != NONE]
+            noted = self.study.first_note(FIRST_TOPIC, json.dumps(chosen))
+        return [Candidate.from_params(params) for params in json.loads(noted)]
+
+    async def _accuracy(self, task: SearchTask, candidate: Candidate, kind: Kind) -> float:
+        """Of a candidate's prompt with its bias taken back; below zero where that cannot be."""
+        plain = task.plain_prompt(candidate)
+        try:
+            return await self.calibrator.accuracy(plain, kind, left_out_of(task, candidate, plain))
+        except NoCalibration as problem:
+            self._tell(candidate, problem)
+            return -1.0
+
+    def _tell(self, candidate: Candidate, problem: NoCalibration) -> None:
+        if str(problem) not in self._reasons:
+            self._reasons.add(str(problem))
+            self.say(f"prompts in the layout {candidate.layout} stay uncalibrated where {problem}")
+
     async def _measure(self, task: SearchTask, candidate: Candidate) -> Bias | None:
         """The bias; None where the prompt cannot be calibrated, which is said."""
-        plain, left_out = task.plain_prompt(candidate), LeaveOut(task)
+        plain = task.plain_prompt(candidate)
         try:
-            found = await self.calibrator.find(
-                plain, candidate.calibration, lambda row: left_out.prompt(task, candidate, plain, row)
-            )
+            return (await self.calibrator.find(plain, candidate.calibration, left_out_of(task, candidate, plain))).bias
         except NoCalibration as problem:
-            if str(problem) not in self._reasons:
-                self._reasons.add(str(problem))
-                self.say(f"prompts in the layout {candidate.layout} stay uncalibrated where {problem}")
+            self._tell(candidate, problem)
             return None
-        return found.bias
+
+    async def confidences(self, task: SearchTask, candidate: Candidate) -> np.ndarray:
+        """The probability that a calibrated candidate's prompt gives its replies to dev, by row, 0 to 1; NaN where the
+        endpoint does not tell. What was measured to calibrate it is stored, so only dev is asked: each row once at each
+        place where labels part. Raises `NoCalibration`."""
+        plain = task.plain_prompt(candidate)
+        asked = left_out_of(task, candidate, plain)
+        found = await self.calibrator.find(plain, candidate.calibration, asked)
+        labels = await self.calibrator.probabilities(plain, found, task.dev, asked)
+        return np.asarray(labels.max(axis=1))
+
+
+def left_out_of(task: SearchTask, candidate: Candidate, plain: Prompt) -> PromptFor:
+    """What a row is asked: the candidate's prompt without the demos of the row's own group."""
+    left_out = LeaveOut(task)
+    return lambda row: left_out.prompt(task, candidate, plain, row)
 
 
 def known_biases(study: StoredStudy) -> dict[str, Bias]:
@@ -84,12 +139,17 @@ def known_biases(study: StoredStudy) -> dict[str, Bias]:
     return {key: bias for key, bias in noted.items() if bias is not None}
 
 
-def to_calibrate(space: Space, history: Sequence[Trial]) -> list[Candidate]:
-    """The candidates of the best trials, calibrated; the best first, none where the space has no choice of it."""
-    kinds = [kind for kind in FIRST_KINDS if kind in space.calibrations]
-    ranked = [trial.candidate for trial in sorted(history, key=lambda trial: -trial.value)]
-    plain = [one for one in ranked if one.calibration == NONE and space.can_calibrate(one)]
-    return [replace(candidate, calibration=kind) for candidate in plain[:PARENTS] for kind in kinds]
+def leaders(space: Space, history: Sequence[Trial]) -> list[Candidate]:
+    """Of each layout and kind of demos the best candidate that can be calibrated, the best first: prompts that differ
+    so much have biases of their own, and one that its bias keeps from scoring may be the best without it."""
+    best: dict[tuple[str, str], Candidate] = {}
+    for trial in sorted(history, key=lambda trial: (-trial.value, -average(trial.scores))):
+        candidate = trial.candidate
+        if candidate.calibration == NONE and space.can_calibrate(candidate):
+            chosen = space.demo_sets[candidate.demos]
+            kind = "nearest" if chosen.nearest else "fixed" if chosen.demos else "none"
+            best.setdefault((candidate.layout, kind), candidate)
+    return list(best.values())[:LEADERS]
 
 
 async def find_calibration(

@@ -17,6 +17,7 @@ import optuna
 from optuna.pruners import WilcoxonPruner
 from optuna.trial import TrialState, create_trial
 
+GENERATION = 8  # candidates that race together; the first race has all starters
 P_THRESHOLD = 0.1
 FIRST_BLOCK = 16  # also the rows below which the test drops none; scipy's takes seconds on 9 to 13 with ties
 MIN_FITTED_BLOCK = 8  # rows of a first block that is fitted to few calls

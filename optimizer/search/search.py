@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.search.calibrating import CandidateCalibrator, to_calibrate
+from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
 from optimizer.search.first_race import calls_by_cost, calls_by_max_calls
+from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
 from optimizer.search.race import (
+    GENERATION,
     MIN_FITTED_BLOCK,
     average,
     blocks,
@@ -30,7 +32,6 @@ from promptstill.scoring.calibration import NONE
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row, score_rows
 from promptstill.task.metrics import is_judge
 
-GENERATION = 8
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
 MIN_GENERATION = 2  # candidates in a generation that a limit leaves no more room for
 PLAYOFF_CALLS = 100  # that a later generation leaves to the play-off, at most
@@ -101,7 +102,8 @@ class Search:
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
         rows = self.task.trials * len(self.task.dev)
-        return rows * self.client.draws + max_other_calls(self.task.trials, self.growth, self.calibrating)
+        dev = len(self.task.dev)
+        return rows * self.client.draws + max_other_calls(self.task.trials, dev, self.growth, self.calibrating)
 
     async def score_first(self) -> None:
         """Ask the first candidate the first rows of dev; the race finds the replies stored."""
@@ -128,6 +130,7 @@ class Search:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
             besides += self.growth.max_calls() if self.growth else 0
             sizes = range(min(MIN_GENERATION, count), count + 1)
+            besides += self.calibrating.first_calls if self.calibrating else 0
             asked, each = self.client.draws, self.calibrating.max_calls if self.calibrating else 0
             need = {size: besides + asked * self.task.max_rows(size) + each * size for size in sizes}
             room = self.client.allowance.room(need[sizes.start])
@@ -163,7 +166,9 @@ class Search:
         if self.growth:
             self.task = replace(self.task, space=await self.growth.grow(history))
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
-        return await self._claim([*to_calibrate(self.task.space, history), *suggested], history, slot, count)
+        calibrating = self.calibrating if history else None
+        calibrated = await calibrating.choose_first(self.task, history) if calibrating else []
+        return await self._claim([*calibrated, *suggested], history, slot, count)
 
     async def _claim(
         self, candidates: Sequence[Candidate], history: Sequence[Trial], slot: int, count: int
@@ -280,13 +285,6 @@ class Search:
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         evaluated = sum(len(trial.scores) for trial in trials)
         return SearchProgress(len(trials), self.task.trials, best, evaluated, len(trials) * len(self.task.dev))
-
-
-def max_other_calls(trials: int, growth: SpaceGrowth | None, calibrating: CandidateCalibrator | None) -> int:
-    """The calls of a search that score no row, at most: the next round of proposals, and the calibration of the trials
-    after the first race."""
-    later = max(0, trials - GENERATION)
-    return (growth.max_calls() if growth else 0) + (calibrating.max_calls * later if calibrating else 0)
 
 
 def most_rows(trials: Sequence[Trial]) -> list[Trial]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from optimizer.search.candidate import FIELD, Candidate
-from optimizer.search.race import average, blocks, is_worse, survivors
-from optimizer.search.search import GENERATION
+from optimizer.search.race import GENERATION, average, blocks, is_worse, survivors
 from optimizer.search.space import Space
 from optimizer.search.study import Trial
 from promptstill.command.tables import narrow_table

@@ -20,7 +20,6 @@ from promptstill.scoring.calibration.readings import read_fork
 from promptstill.scoring.calibration.reply import LabelReply, find_label_reply
 from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.task.examples import Example
-from promptstill.text import plural
 
 STRENGTHS: Mapping[Kind, float] = {"none": 0.0, "half": 0.5, "full": 1.0, "fitted": 1.0}  # share of the bias taken back
 MOST_ROWS = 96  # a bias changes little beyond
@@ -130,13 +129,26 @@ class Calibrator:
             found.append(ForkCorrection(fork, correction))
         return Calibration(reply.labels, tuple(found), LIFT if reply.alone else 0.0)
 
+    async def accuracy(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> float:
+        """The share of the rows by which the bias is measured whose gold label is the likeliest one then, 0 to 1; 0.0
+        where none is labelled. It costs no call beside those of `find`, and raises as that does."""
+        found = await self.find(prompt, kind, prompt_for)
+        rows = [row for row in self.rows if row.outputs]
+        rows = rows if len(found.forks) == 1 else [row for row in rows if row in self.rows[:LATER_ROWS]]
+        likeliest = await self.probabilities(prompt, found, rows, prompt_for)
+        name = prompt.outputs[0].name
+        right = [
+            found.labels[int(np.argmax(one))] == as_text(row.outputs[name])
+            for row, one in zip(rows, likeliest, strict=True)
+            if not np.isnan(one).any()
+        ]
+        return sum(right) / len(rows) if rows else 0.0
+
     async def forks(self, prompt: Prompt, row: Example) -> tuple[LabelReply, list[Fork]]:
         """How the prompt's replies write the labels, and where these part. Raises `NoCalibration`."""
         reply = await find_label_reply(prompt, row.inputs, self.client)
-        forks = find_forks(await self._tokenize(prompt.model, reply.beginnings), alone=reply.alone)
-        if sum(fork.parts for fork in forks) > self.most_forks:
-            raise NoCalibration(f"the labels part at more than {plural(self.most_forks, 'place')}")
-        return reply, forks
+        tokens = await self._tokenize(prompt.model, reply.beginnings)
+        return reply, find_forks(tokens, alone=reply.alone, most=self.most_forks)
 
     async def _tokenize(self, model: str, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of texts, each asked for once. Raises `NoCalibration`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from promptstill.endpoint.tokenize import Tokens
 from promptstill.scoring.calibration import NoCalibration
+from promptstill.text import plural
 
 MOST_FORKS = 8  # of a prompt, each asked for by calls of its own
 MOST_BEFORE = 48  # tokens of a reply before the label
@@ -42,11 +43,12 @@ class Fork:
         return tuple(label for branch in self.branches for label in branch.labels)
 
 
-def find_forks(labels: Sequence[Tokens], *, alone: bool) -> list[Fork]:
+def find_forks(labels: Sequence[Tokens], *, alone: bool, most: int = MOST_FORKS) -> list[Fork]:
     """The forks of labels that are written by these tokens, the first one first.
 
-    alone: whether the label is the whole reply, so that a bias can keep it on the tokens of its label. Raises
-    `NoCalibration` where one static bias for each token cannot tell the labels apart.
+    alone: whether the label is the whole reply, so that a bias can keep it on the tokens of its label. most: the places
+    where they may part. Raises `NoCalibration` where they part at more, and where one static bias for each token cannot
+    tell the labels apart.
     """
     texts = ["".join(label.strings) for label in labels]
     if any(one != other and other.startswith(one) for one in texts for other in texts):
@@ -56,6 +58,8 @@ def find_forks(labels: Sequence[Tokens], *, alone: bool) -> list[Fork]:
     forks = list(walk(labels, texts, range(len(labels)), 0))
     if not alone and any(fork.contested for fork in forks):
         raise NoCalibration("the first token of one label also begins another")
+    if sum(fork.parts for fork in forks) > most:
+        raise NoCalibration(f"the labels part at more than {plural(most, 'place')}")
     if len(forks[0].path) > MOST_BEFORE:
         raise NoCalibration(f"more than {MOST_BEFORE} tokens stand before the label")
     refuse_shared_tokens(forks)

@@ -16,12 +16,13 @@ from optimizer.search.calibrating import (
     calibration_rows,
     find_calibration,
     known_biases,
-    to_calibrate,
+    leaders,
 )
 from optimizer.search.candidate import FIELD, Candidate
+from optimizer.search.forecast import max_other_calls
 from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.search import Search, max_other_calls
+from optimizer.search.search import Search
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space
 from optimizer.search.study import StoredStudy, Trial
@@ -80,7 +81,7 @@ def test_the_winner_is_calibrated_where_the_model_favours_a_label(tmp_path: Path
         client = calibrating.calibrator.client
         one = Search(search_task(), client, notes, lambda task, progress: None, None, calibrating)
         outcome = await one.run()
-        assert client.allowance.spent["calibration"].calls <= max_other_calls(16, None, calibrating)
+        assert client.allowance.spent["calibration"].calls <= max_other_calls(16, 0, None, calibrating)
         sent = one.task.prompt(outcome.winner.candidate).request(DEV[0].inputs)
         assert sent["logit_bias"] and one.task.prompt(outcome.winner.candidate).id == outcome.winner.prompt_id
         return outcome
@@ -109,7 +110,9 @@ async def again(calibrating: CandidateCalibrator, notes: StoredStudy) -> SearchO
     return await Search(search_task(), client, notes, lambda task, progress: None, None, calibrating).run()
 
 
-def test_a_search_that_failed_while_it_calibrated_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_search_that_failed_while_it_calibrated_goes_on_to_the_same_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = with_calibrating(classifier(), tmp_path, *in_own_study())
     fake, notes = classifier(), study()
     (tmp_path / "failed").mkdir()
@@ -126,7 +129,7 @@ def test_a_search_that_failed_while_it_calibrated_goes_on_to_the_same_end(tmp_pa
                 return await sent[-1]
             return await complete(body, role, *rest)
 
-        calibrating.calibrator.client.complete = failing  # type: ignore[method-assign]  # the wire breaks
+        monkeypatch.setattr(calibrating.calibrator.client, "complete", failing)
         with pytest.raises(ConnectionError):
             await again(calibrating, notes)
 
@@ -190,17 +193,41 @@ def test_what_has_no_labels_or_no_log_probabilities_is_left_uncalibrated(tmp_pat
     assert found == ["", "the endpoint ignores logit_bias"]
 
 
-def test_the_best_plain_trials_are_calibrated_before_tpe_chooses() -> None:
-    def trial(candidate: Candidate, value: float) -> Trial:
-        return Trial(0, 0, candidate, "p", value, {0: value}, False, 0, 1.0, 1.0)
+def trial(candidate: Candidate, value: float, first: float = 0.0) -> Trial:
+    return Trial(0, 0, candidate, "p", value, {0: first}, False, 0, 1.0, 1.0)
 
+
+def test_the_best_of_each_kind_of_prompt_is_a_leader() -> None:
     thinking, own = replace(FIXED, reasoning=FIELD), replace(FIXED, layout=OWN)
+    near, bare = Candidate("raw", "nearest", 2, 0), Candidate("raw", NO_DEMOS, 2, 0)
+    found = [trial(near, 0.3), trial(thinking, 0.9), trial(own, 0.8), trial(replace(FIXED, calibration="full"), 0.7)]
+    found += [trial(replace(FIXED, k=4), 0.0, 0.1), trial(FIXED, 0.0, 0.2), trial(bare, 0.5)]
+    assert leaders(space(), found) == [bare, near, FIXED], "of two that lost early the one that was right more often"
+
+
+def test_the_first_choice_is_by_train_rows_stands_in_the_study_and_costs_what_measuring_does(tmp_path: Path) -> None:
+    """The model favours a label so much that plain prompts are right for a third of the rows."""
+    notes, fake = study(), classifier()
     near = Candidate("raw", "nearest", 2, 0)
-    history = [trial(near, 0.3), trial(thinking, 0.9), trial(own, 0.8), trial(replace(FIXED, calibration="full"), 0.7)]
-    due = to_calibrate(space(), [*history, trial(FIXED, 0.6)])
-    assert due == [replace(one, calibration=kind) for one in (FIXED, near) for kind in ("full", "half")]
-    assert to_calibrate(replace(space(), calibrations=("none",)), history) == []
-    assert space().allowed(replace(own, calibration="full")) == own
+
+    async def work(one: CandidateCalibrator) -> list[Candidate]:
+        one.calibrator.rows = LABELLED[:16]
+        task = search_task()
+        chosen = await one.choose_first(task, [trial(FIXED, 0.3), trial(near, 0.2)])
+        asked = fake.requests
+        for candidate in chosen:
+            await one.calibrate(task, candidate)
+        assert fake.requests == asked, "what is chosen is measured already"
+        assert await one.choose_first(task, [trial(near, 0.9)]) == chosen, "once for a study"
+        assert one.calibrator.client.allowance.spent["calibration"].calls <= one.first_calls
+        return chosen
+
+    chosen = with_calibrating(fake, tmp_path, notes, work)
+    assert {one.calibration for one in chosen[:2]} == {"full"} and {one.demos for one in chosen[:2]} == {
+        "labeled-0",
+        "nearest",
+    }
+    assert all(one.calibration != "none" for one in chosen) and len(chosen) == 4
 
 
 def test_a_choice_of_calibration_stands_in_the_space_only_where_there_is_one() -> None:

@@ -38,8 +38,11 @@ class Classifier(FakeEndpoint):
         return app
 
     async def _tokenize(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        if "prompt" not in asked:  # it has no chat template
+            return web.json_response({"error": {"message": "no chat template"}}, status=400)
         self.tokenized += 1
-        ids = self.tokens((await request.json())["prompt"])
+        ids = self.tokens(asked["prompt"])
         return web.json_response({"tokens": ids, "token_strs": [self.text(one) for one in ids], "count": len(ids)})
 
     def tokens(self, text: str) -> list[int]:
@@ -64,7 +67,7 @@ class Classifier(FakeEndpoint):
             return {GREETING: 0.0}
         logits = self.logits(body)
         texts = choice or [self.form.format(label) for label in logits]
-        return {text: next(logits[label] for label in logits if label in text) for text in texts}
+        return {text: next((logits[label] for label in logits if label in text), 0.0) for text in texts}
 
     def log_probs(self, body: Body, begun: str) -> dict[int, float]:
         """Of the tokens that the grammar allows next."""
