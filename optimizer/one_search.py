@@ -173,6 +173,8 @@ class OneSearch:
     async def _calibrating(self, task: Task, able: Abilities) -> CandidateCalibrator | None:
         """Who measures the bias of candidates; None where a task or an endpoint has no use of it."""
         splits, seed = self.opened.splits, self.settings.seed
+        if not self.settings.calibrates:
+            return None
         rows = calibration_rows([*splits.train, *splits.unlabelled], ROWS, seed)
         labelled = [] if splits.shared else calibration_rows(splits.train, LABELLED_ROWS, seed)
         found = await find_calibration(task, able.layouts, rows, labelled, self.client)

@@ -25,12 +25,14 @@ VARIANTS: dict[str, Search] = {
     "no-race": partial(ours.search, options=("--no-race",)),
     "dspy-chat": partial(ours.search, options=("--layout", "dspy-chat")),
     "no-proposals": partial(ours.search, options=("--proposer", "none")),
+    "no-calibration": partial(ours.search, options=("--no-calibration",)),
 }
 MEANING = {  # the last two have stored cells alone: no option of `optimize` makes such a search
     WHOLE: "the whole search",
     "no-race": "every trial on all of dev",
     "dspy-chat": "only the layout of `dspy.ChatAdapter`",
     "no-proposals": "no instruction proposed",
+    "no-calibration": "the model's bias for some labels left as it is",
     "no-demos": "instructions and layouts alone",
     "random": "candidates drawn at random, no TPE",
 }

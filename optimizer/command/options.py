@@ -79,6 +79,10 @@ search_options = with_options(
     ),
     option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
     option(
+        SEARCH, "--no-calibration", "calibrates", rare=True, is_flag=True, flag_value=False, default=True,
+        help="Leave the model's bias for some labels as it is.",
+    ),
+    option(
         SEARCH, "--no-dspy", "dspy", rare=True, is_flag=True, flag_value=False, default=True,
         help="Leave DSPy's default out of test.",
     ),

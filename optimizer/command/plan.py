@@ -97,7 +97,7 @@ def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str
 def calibration_calls(settings: SearchSettings, opened: OpenTask) -> int:
     """The calls that calibrating a search's prompts takes at most, where labels part at one place. Of another endpoint
     than a vLLM of ours it is not known whether it can be done there."""
-    if settings.base_url or not has_labels(opened.task):
+    if settings.base_url or not settings.calibrates or not has_labels(opened.task):
         return 0
     later = max(0, settings.trials - GENERATION)
     return (LEADERS * (1 + ROWS_MEASURED) if later else 0) + (1 + ROWS_MEASURED + LABELLED_ROWS) * later

@@ -33,7 +33,7 @@ class SearchSettings:
     """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments and
     `gpu_memory` as its share of each GPU (None: what is needed).
 
-    dspy: whether test has a row of DSPy's default.
+    dspy: whether test has a row of DSPy's default. calibrates: whether the bias of prompts for some labels is a choice.
     proposer: `MODEL` at the same endpoint, `MODEL@URL`, or a provider's; None is the model itself, `none` proposes
     nothing. Its key is the model's where proposer_key_env names no other, but for another provider's.
     judge: `MODEL` or `MODEL@URL` in place of the recipe's judge; its key likewise is that of judge_key_env.
@@ -64,6 +64,7 @@ class SearchSettings:
     vllm_args: str = ""
     gpu_memory: float | None = None
     race: bool = True
+    calibrates: bool = True
     dspy: bool = True
     rivals: bool = True
     embeddings: str | None = None

@@ -71,3 +71,10 @@ def test_an_endpoint_without_log_probabilities_is_searched_without_and_that_is_s
     assert "labels stay uncalibrated: the endpoint gives no log-probabilities" in told
     assert made["search"]["winner"]["calibration"] == "none" and "confidence" not in made["scores"]["dev"]
     assert "calibration" not in made["search"]["spent"]["roles"]
+
+
+def test_calibration_can_be_left_out(tmp_path: Path) -> None:
+    with Classifier(logits, WORDS) as fake:
+        optimize(fake, tmp_path, "--no-calibration")
+    assert best(tmp_path)["search"]["winner"]["calibration"] == "none"
+    assert not any("logprobs" in body for body in fake.bodies)
