@@ -18,6 +18,7 @@ from optimizer.search.playoff import MAX_CONTENDERS
 from optimizer.search.race import GENERATION
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
+from optimizer.search.sources.grounded import REPLY_TOKENS as PROPOSAL_TOKENS
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
@@ -32,29 +33,45 @@ from promptstill.text import duration
 
 ROWS = 20  # of dev, whose prompts are written out
 REPLY_TOKENS = 4  # beside the answer itself: its form
+USUAL_LIMIT = 60  # requests a minute, of a provider's smaller plans
+THOUGHTS = "what a model thinks before it answers, or writes besides, comes on top and may be most of it"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Of one run. calls: at most, proposing of them to the proposer; a judge's are not among them. prompt_tokens,
-    reply_tokens: of a call, about."""
+    """Of one run. calls: at most, on_dev and on_test of them on these rows, proposing to the proposer; without those of
+    a judge. prompt_tokens, reply_tokens: of a call, about; a proposal is longer."""
 
     model: str
     calls: int
     on_dev: int
+    on_test: int
     proposing: int
     prompt_tokens: float
     reply_tokens: float
     limits: Limits
 
-    def total(self, calls: int) -> Total:
-        """The tokens of so many calls."""
-        return Total(calls, round(calls * self.prompt_tokens), round(calls * self.reply_tokens))
+    @property
+    def others(self) -> int:
+        """The calls neither on dev nor on test."""
+        return self.calls - self.on_dev - self.on_test
+
+    @property
+    def by_role(self) -> dict[str, Total]:
+        """The tokens of the calls, those to the proposer and the others."""
+        task, proposing = self.calls - self.proposing, self.proposing
+        return {
+            "task": Total(task, round(task * self.prompt_tokens), round(task * self.reply_tokens)),
+            PROPOSER: Total(proposing, round(proposing * self.prompt_tokens), proposing * PROPOSAL_TOKENS),
+        }
+
+    @property
+    def tokens(self) -> int:
+        return sum(total.tokens for total in self.by_role.values())
 
     @property
     def usd(self) -> float:
-        proposing = self.limits.cost(self.total(self.proposing), PROPOSER)
-        return self.limits.cost(self.total(self.calls - self.proposing)) + proposing
+        return sum(self.limits.cost(total, role) for role, total in self.by_role.items())
 
 
 def plan_lines(settings: SearchSettings, opened: OpenTask, runs: Path) -> Iterator[str]:
@@ -62,12 +79,13 @@ def plan_lines(settings: SearchSettings, opened: OpenTask, runs: Path) -> Iterat
     settings = settings.at_provider(opened.recipe.model)
     plan = plan_search(settings, opened)
     yield f"plan of a search on {plan.model}; nothing was asked"
-    yield f"calls   at most {plan.calls:,}; racing usually saves half of the {plan.on_dev:,} on dev"
-    each = f"{plan.prompt_tokens:,.0f} of a prompt and {plan.reply_tokens:,.0f} of a reply"
-    tokens = plan.total(plan.calls).tokens
-    yield f"tokens  at most about {tokens:,}: {each} in the mean, at {BYTES_PER_TOKEN} bytes a token"
+    parts = f"{plan.on_dev:,} on dev, of which racing usually saves half, {plan.on_test:,} on test"
+    yield f"calls   at most {plan.calls:,}: {parts}, {plan.others:,} for proposals, demos, calibration and the play-off"
+    each = f"{plan.prompt_tokens:,.0f} of a prompt and {plan.reply_tokens:,.0f} of a reply in the mean"
+    yield f"tokens  about {thousands(plan.tokens)} for all of them: {each}, at {BYTES_PER_TOKEN} bytes a token"
+    yield f"        {THOUGHTS}"
     yield f"money   {money_line(settings, plan)}"
-    yield f"time    {time_line(plan, runs)}"
+    yield f"time    {time_line(settings, plan, runs)}"
     if is_judge(opened.recipe.metric):
         yield "        the judge's calls come besides: one for each different answer, as a rule"
     for limit in settings.limits.each():
@@ -81,10 +99,10 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     on_dev = settings.trials * dev * searches
     sources = dict(most_calls(settings, opened))
     growth, proposing = sum(sources.values()) * searches, sources["grounded"] * searches
-    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + max_test_calls(test, dspy=settings.dspy)
-    calls += calibration_calls(settings, opened) * searches
-    prompt, reply = mean_tokens(settings, opened)
-    return Plan(settings.model or opened.recipe.model, calls, on_dev, proposing, prompt, reply, settings.limits)
+    on_test = max_test_calls(test, dspy=settings.dspy)
+    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + on_test + calibration_calls(settings, opened) * searches
+    model = settings.model or opened.recipe.model
+    return Plan(model, calls, on_dev, on_test, proposing, *mean_tokens(settings, opened), settings.limits)
 
 
 def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str, int]]:
@@ -138,25 +156,31 @@ def money_line(settings: SearchSettings, plan: Plan) -> str:
         paid.append("the task's price is not known: give --price PROMPT,COMPLETION")
     if not paid:
         return "none: the model runs here"
-    return f"at most about {plan.usd:,.2f} USD; {', '.join(paid)}"
+    return f"about {plan.usd:,.2f} USD for all of them; {', '.join(paid)}"
 
 
 def price_text(settings: SearchSettings, role: str, price: Price, default: str) -> str:
     """A role's price, and where it is from."""
     hosted = settings.hosted_by_role(default).get(role)
     source = "LiteLLM's table" if hosted and hosted.price == price else "--price"
-    whose = f"{role} " if role else ""
-    return f"{whose}{price[0]:g} and {price[1]:g} a million ({source})"
+    whose = f"the {role}'s " if role else ""
+    return f"{whose}{price[0]:g} USD a million prompt tokens and {price[1]:g} a million of replies ({source})"
 
 
-def time_line(plan: Plan, runs: Path) -> str:
-    """How long it takes at the pace of the newest run of this model."""
+def time_line(settings: SearchSettings, plan: Plan, runs: Path) -> str:
+    """How long it takes at the pace of the newest run of this model; without one, what a usual limit alone makes."""
     paces = [found for path in runs.glob("*/best.json") if (found := pace_of(path, plan.model))]
     if not paces:
-        return f"not known: no run of {plan.model} is in {runs}"
+        limited = f"; at a limit of {USUAL_LIMIT} requests a minute, {duration(60 * plan.calls / USUAL_LIMIT)}"
+        unknown = f"not known: no run of {plan.model} is in {runs}, whose pace would tell"
+        return unknown + (limited if settings.base_url else "")
     _, pace, path = max(paces)
-    tokens = plan.total(plan.calls).tokens
-    return f"at most about {duration(tokens / pace)}, at {pace:,.0f} tokens a second as in {path.parent}"
+    return f"at most about {duration(plan.tokens / pace)}, at {pace:,.0f} tokens a second as in {path.parent}"
+
+
+def thousands(tokens: int) -> str:
+    """In thousands, since they are an estimate."""
+    return f"{1000 * round(tokens / 1000):,}" if tokens > 1000 else str(tokens)
 
 
 def pace_of(path: Path, model: str) -> tuple[str, float, Path] | None:

@@ -10,16 +10,25 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.run.result import RunResult
+from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import BASELINE
 from promptstill.command.limits import money_line
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
-from promptstill.endpoint.hosted import is_hosted
+from promptstill.endpoint.hosted import OWN_KEY, is_hosted
 from promptstill.engine.models import EMBEDDED
 from promptstill.power import settle_note
 from promptstill.report.row_view import arm_labels
 from promptstill.scoring.rivals.report import LABELS, rival_note
-from promptstill.scoring.test_report import TestReport, TestVerdict, bonferroni_note, cut_note, doubt_note, folds_note
+from promptstill.scoring.test_report import (
+    TestReport,
+    TestVerdict,
+    bonferroni_note,
+    cut_note,
+    doubt_note,
+    folds_note,
+    unjudged_note,
+)
 from promptstill.shell import command_line, short_path
 from promptstill.stats import Estimate, Gain
 from promptstill.task.judge import judge_note
@@ -93,8 +102,9 @@ def conclusion(verdict: TestVerdict, baseline: str = BASELINE) -> list[str]:
     else:
         lines.append(f"The winner beats {baseline} on test: it is shipped.")
     own = None if baseline == BASELINE else baseline
-    if note := cut_note({name: one.cut for name, one in arms(verdict, own).items()}, verdict.winner.score.n):
-        lines.append(note)
+    reports = arms(verdict, own)
+    cut = cut_note({name: one.cut for name, one in reports.items()}, verdict.winner.score.n)
+    lines += filter(None, [cut, unjudged_note(reports)])
     if verdict.winners > 1:
         lines.append(bonferroni_note(verdict.over_baseline.p, verdict.winners, over=baseline))
     return lines
@@ -154,7 +164,7 @@ def next_steps(result: RunResult, best_path: Path) -> list[str]:
     if result.in_program:
         lines.append(f'put it back  recipe.program_with(Prompt.load("{short_path(best_path)}")).save("program.json")')
     else:
-        lines += follow_up_commands(best_path, result.settings.base_url, result.settings.api_key_env)
+        lines += follow_up_commands(best_path, result.settings)
     lines += label_step(result)
     if stopped := result.outcome.stopped:
         if result.outcome.unplayed:
@@ -181,12 +191,16 @@ def double_limit(run_path: Path, reached: Limit, *options: str | int) -> str:
     return command_line("optimize", "--resume", run_path, *options, doubled.option, doubled.amount)
 
 
-def follow_up_commands(best_path: Path, base_url: str | None, key_name: str) -> list[str]:
+def follow_up_commands(best_path: Path, settings: SearchSettings) -> list[str]:
     """What can be done with the prompt; a model that only answers elsewhere can teach, but is not served from here."""
+    base_url = settings.base_url
+    judge = ["--judge", settings.judge] if settings.judge else []
+    if settings.judge and settings.judge_key_env:
+        judge += ["--api-key-env", f"judge={settings.judge_key_env}"]
     if base_url is None:
-        distil = command_line("distill", "--from-prompt", best_path)
+        distil = command_line("distill", "--from-prompt", best_path, *judge)
         return [f"serve it     {command_line('serve', best_path)}", f"distil it    {distil}"]
     elsewhere = [] if is_hosted(base_url) else ["--base-url", base_url]
-    elsewhere += ["--api-key-env", key_name] if key_name != "OPENAI_API_KEY" else []
-    distil = command_line("distill", "--from-prompt", best_path, *elsewhere, "--student", EMBEDDED)
+    keys = ["--api-key-env", settings.api_key_env] if settings.api_key_env != OWN_KEY else []
+    distil = command_line("distill", "--from-prompt", best_path, *elsewhere, *keys, *judge, "--student", EMBEDDED)
     return [f"distil it    {distil}"]

@@ -5,33 +5,29 @@ Each prompt counts as a winner that was evaluated on these rows: who measures of
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from optimizer.launch import refuse_unserved
 from optimizer.measure.files import open_subjects, split_seed_of
 from optimizer.measure.measurement import SEED, Cell, Measurement
+from optimizer.measure.port import Porter, port_calls, shortest
 from optimizer.measure.settings import MeasureSettings, ModelAt
-from optimizer.measure.subject import ProgramSubject, Subject
+from optimizer.measure.subject import Subject
 from optimizer.run.folder import MEASURE, RunFolder
 from promptstill.command.exits import run_async
-from promptstill.dialect import VLLM, Dialect
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached, Limits
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import find_dialect, plain_request
 from promptstill.endpoint.endpoint import Endpoint
 from promptstill.endpoint.hosted import is_hosted, with_table_prices
 from promptstill.endpoint.rate_notice import RateNotice
-from promptstill.endpoint.store import CallStore, Completion
+from promptstill.endpoint.store import CallStore
 from promptstill.endpoint.stores import open_calls
-from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
 from promptstill.engine.source import open_endpoint
-from promptstill.errors import RequestRefused, UserError
+from promptstill.errors import UserError
 from promptstill.events import Listener, Say, silent, teller
 from promptstill.files import write_json
 from promptstill.provenance import now
@@ -39,7 +35,6 @@ from promptstill.scoring.rivals.of_recipe import rivals_of
 from promptstill.scoring.rivals.report import RivalResult
 from promptstill.scoring.rows import write_rows
 from promptstill.scoring.test_report import summarize_results
-from promptstill.task.examples import Example
 from promptstill.task.judge import judges_at
 from promptstill.task.open import OpenTask, open_task
 from promptstill.text import plural
@@ -54,7 +49,8 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     subjects, test = open_subjects(settings.files, opened, runs), opened.splits.test
     models = [as_found(at, subjects) for at in settings.models_at(opened.recipe.model)]
     limits = priced_limits(settings.limits, models)
-    calls = sum(subject.most_calls(test) for subject in subjects) * len(models)
+    asked = [(subject, at.name) for at in models for subject in subjects]
+    calls = sum(subject.most_calls(test) + port_calls(subject, name) for subject, name in asked)
     refuse_small_limit(settings.limits.calls, calls)
     found = [(at, at.find(say)) for at in models]
     for at, model in found:
@@ -66,7 +62,7 @@ def measure(settings: MeasureSettings, runs: Path = Path("runs"), listener: List
     folder = RunFolder.create(f"{opened.name}-measure", runs)
     folder.begin(opened.recipe_file, opened.splits, settings.to_json())
     folder.note(kind=MEASURE)
-    most = "up to " if any(subject.most_calls(test) > len(test) for subject in subjects) else ""
+    most = "up to " if calls > len(asked) * len(test) else ""
     say(
         f"measuring on test: {plural(len(subjects), 'prompt')} on {plural(len(models), 'model')}, {most}{calls:,} calls"
     )
@@ -134,19 +130,13 @@ class Bench:
         rows, metric = self.opened.splits.test, self.opened.recipe.metric
         async with Client(endpoint, self.store, self.allowance) as client:
             client.pacer.on_rate = RateNotice(self.allowance, self.say)
-            markers = await find_markers(model, client)
-            subjects = [subject.on(model.name, markers, VLLM) for subject in self.subjects]
-            dialect = client.dialects[model.name] = await spoken_dialect(subjects, model.name, rows[0], client)
-            subjects = [subject.on(model.name, markers, dialect) for subject in self.subjects]
+            subjects = await Porter(model, shortest(rows), client, self.say).port(self.subjects)
             for subject in subjects:
                 await subject.check(rows, metric, client)
             for subject in subjects:
-                origin = subject.origin
-                if origin and origin.model != model.name:
-                    self.say(f"{subject.label} was found on {origin.model}: here {model.name} is asked it")
                 report = summarize_results(await subject.score(rows, metric, client), SEED)
                 self.folder.count_winners(rows, subject.id)
-                cells.append(Cell(subject.label, label, subject.id, report, model.name, origin))
+                cells.append(Cell(subject.label, label, subject.id, report, model.name, subject.origin))
 
     def finish(self, cells: Sequence[Cell], stopped: Limit | None) -> Measurement:
         """Count the prompts, and write what was measured."""
@@ -167,18 +157,3 @@ class Bench:
         """The rivals on the same rows; none with `--no-rivals`."""
         settings = self.settings
         return run_async(rivals_of(self.opened, settings.embedder, self.say)) if settings.rivals else {}
-
-
-async def spoken_dialect(subjects: Sequence[Subject], model: str, row: Example, client: Client) -> Dialect:
-    """What the endpoint takes, by the first request that it takes at all: that of a prompt that was not found on its
-    model, whose reply is then stored as the row's own, else a short one where one of them is a program."""
-
-    async def ask(body: dict[str, Any]) -> Completion:
-        return await client.complete(body, "probe")
-
-    requests = [one.first_request(row) for one in subjects]
-    short = [plain_request(model)] if any(isinstance(one, ProgramSubject) for one in subjects) else []
-    for body in [*(body for body in requests if body), *short]:
-        with contextlib.suppress(RequestRefused):
-            return (await find_dialect(ask, body, VLLM))[0]
-    return VLLM

@@ -89,9 +89,13 @@ class PromptSubject:
     def named(self, label: str) -> PromptSubject:
         return replace(self, label=label)
 
+    def found_on(self, model: str) -> bool:
+        """Whether a search found it on the model of this name."""
+        return self.origin is not None and self.origin.model == model
+
     def on(self, model: str, markers: Sequence[str], dialect: Dialect) -> PromptSubject:
         """On the model on which it was found it sends the same requests as then."""
-        if self.origin and self.origin.model == model:
+        if self.found_on(model):
             return self
         return replace(self, prompt=self.prompt.asked_of(model, markers, dialect))
 
@@ -102,8 +106,7 @@ class PromptSubject:
         return shown_note(self.prompt, self.label, rows)
 
     def first_request(self, row: Example) -> dict[str, Any] | None:
-        found_here = self.origin is not None and self.origin.model == self.prompt.model
-        return None if found_here or row.program else self.prompt.request(row.inputs)
+        return None if self.found_on(self.prompt.model) or row.program else self.prompt.request(row.inputs)
 
     async def check(self, rows: Sequence[Example], metric: Metric, client: Client) -> None:
         if self.prompt.reply.is_declared:

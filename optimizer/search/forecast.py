@@ -11,6 +11,7 @@ from optimizer.search.race import GENERATION, blocks
 from promptstill.errors import UserError
 from promptstill.scoring.probe import Abilities
 from promptstill.stats import detectable_gain
+from promptstill.task.metrics import is_judge
 from promptstill.task.open import OpenTask
 from promptstill.text import duration, plural
 
@@ -90,6 +91,8 @@ def forecast_lines(
         yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
     else:
         yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"
+    if is_judge(opened.recipe.metric):
+        yield "besides, the judge marks each different answer; limits count its calls too"
     if dspy:
         share = f"{DSPY_PASSES * test:,} of them for the row of DSPy's default (--no-dspy leaves it out)"
         yield f"test takes up to {held:,} of these calls, up to {share}"

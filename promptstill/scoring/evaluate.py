@@ -23,6 +23,9 @@ from promptstill.task.recipe import Metric
 Result = TypeVar("Result")
 
 
+UNJUDGED = "unjudged"  # how the reason begins where a judge gave no mark
+
+
 @dataclass(frozen=True)
 class ScoredRow:
     """A prompt's result on one row.
@@ -50,6 +53,10 @@ class ScoredRow:
     @property
     def unparsed(self) -> bool:
         return self.outputs is None
+
+    @property
+    def unjudged(self) -> bool:
+        return (self.reason or "").startswith(f"{UNJUDGED}:")
 
     @property
     def answered(self) -> Mapping[str, Any]:
@@ -127,7 +134,7 @@ async def score_answer(example: Example, given: ModelAnswer, metric: Metric, cli
     try:
         result = await score_async(metric, whole, given.outputs, client)
     except ReplyError as error:
-        return to_scored_row(example, given, zero, f"unjudged: {error}")
+        return to_scored_row(example, given, zero, f"{UNJUDGED}: {error}")
     return to_scored_row(example, given, result)
 
 

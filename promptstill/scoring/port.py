@@ -21,6 +21,8 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.prompt.reply import ReplyFormat
 
 PROBE_TOKENS = 16  # of a reply that only shows whether the request is taken
+PORT_CALLS = 8  # answered, in which a form is found at most
+AS_IT_IS = "the prompt as it is"
 NEEDS_TEMPLATE = "Its layout, raw, needs the field chat_template."
 
 
@@ -47,12 +49,20 @@ async def port_prompt(prompt: Prompt, model: Model, inputs: Mapping[str, Any], c
     )
 
 
+def needs_port(prompt: Prompt) -> bool:
+    """Whether its request has fields, besides those of the dialect, that not every endpoint takes."""
+    decoding = prompt.decoding
+    return bool(prompt.layout == "raw" or decoding.structured or decoding.min_tokens or decoding.response_format)
+
+
 def port_line(prompt: Prompt, ported: Prompt) -> str:
     """In which form a prompt is asked, for a sentence."""
     parts = [f"in the layout {ported.layout} for {prompt.layout}"] if ported.layout != prompt.layout else []
     parts += ["without a grammar"] if prompt.decoding.structured and not ported.decoding.structured else []
-    parts += [spoken] if (spoken := str(ported.decoding.dialect)) else []
-    return f"the prompt {', '.join(parts)}" if parts else "the prompt as it is"
+    before, after = ((one.decoding.response_format or {}).get("type") for one in (prompt, ported))
+    parts += [f"with {after or 'no response_format'} for {before}"] if before != after and before else []
+    parts += [f"with {spoken}"] if (spoken := str(ported.decoding.dialect)) else []
+    return f"the prompt {', '.join(parts)}" if parts else AS_IT_IS
 
 
 def forms(prompt: Prompt, *, structured: bool) -> Iterator[Prompt]:

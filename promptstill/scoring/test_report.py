@@ -157,6 +157,13 @@ def cut_note(cut: Mapping[str, float], rows: int) -> str:
     )
 
 
+def unjudged_note(reports: Mapping[str, TestReport]) -> str:
+    """How many answers of each prompt a judge gave no mark to; empty where it marked all."""
+    missed = {name: sum(row.unjudged for row in one.results) for name, one in reports.items()}
+    counts = [f"{name} {count} of {len(reports[name].results)}" for name, count in missed.items() if count]
+    return f"Scored zero since the judge gave no mark: {', '.join(counts)}." if counts else ""
+
+
 def uncached_calls(task: Task, baseline: Prompt, rows: Sequence[Example], client: Client, *, dspy: bool) -> int:
     """The most calls that `evaluate_test` can take: all of a winner's, and what is not stored of the others."""
     first, second = dspy_default(task), dspy_default(task, "json")

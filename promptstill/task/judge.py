@@ -30,6 +30,8 @@ from promptstill.task.recipe import Metric
 
 Result = TypeVar("Result")
 TRIES = 3
+FIRST_QUESTIONS = 10  # a judge that marks none of them can mark nothing
+SHOWN = 300  # characters of a reply
 TIMEOUT_S = 180.0  # for one mark
 THINKING = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
 SCALE = re.compile(r"\(?\b[01]\s*(?:-|–|to)\s*\d+\b\)?")
@@ -135,7 +137,7 @@ def judge_note(cost: Total) -> str:
     """What judges cost, for the end of a run; empty where they were paid for nothing."""
     if not cost.calls:
         return ""
-    return f"besides, {cost.calls:,} calls of the judge, {cost.tokens:,} tokens"
+    return f"besides, {cost.calls:,} calls of the judge, {cost.tokens:,} tokens; limits count these too"
 
 
 class Judge:
@@ -165,6 +167,7 @@ class Judge:
         self.max_tokens, self.window = max_tokens, window
         self._lock = threading.Lock()
         self._client: JudgeClient | None = None
+        self._marks = self._markless = 0
 
     def mark(self, question: str, highest: float = 10) -> float:
         """The mark in the judge's reply as a share of `highest`: from 0.0 to 1.0. Raises as `review` does."""
@@ -174,15 +177,30 @@ class Judge:
         """The mark, as `mark` gives it, and the reply without its thinking, which says why: what a metric may return.
 
         Where a reply holds no mark, the judge is asked again, at temperature 0.7. Raises `ReplyError` after three such
-        replies.
+        replies, and `UserError` where none of the first questions had a mark: scores would be zero for that alone.
         """
         for sample in range(TRIES):
             reply = self.ask(question, sample)
             try:
-                return read_mark(reply, highest), THINKING.sub("", reply).strip()
+                mark = read_mark(reply, highest)
             except ReplyError as error:
                 failure = error
+            else:
+                self._count(marks=1)
+                return mark, THINKING.sub("", reply).strip()
+        if self._count(markless=1):
+            raise UserError(
+                f"The judge {self.model} gave no mark to the first {FIRST_QUESTIONS} answers.",
+                f"One of its replies: {reply[-SHOWN:]!r}",
+                'Let the question end with the form of a mark, such as "Score: N"; or name a stronger judge.',
+            ) from failure
         raise failure
+
+    def _count(self, *, marks: int = 0, markless: int = 0) -> bool:
+        """Count an answer; whether all of the first ones are without a mark."""
+        with self._lock:
+            self._marks, self._markless = self._marks + marks, self._markless + markless
+            return not self._marks and self._markless >= FIRST_QUESTIONS
 
     def ask(self, question: str, sample: int = 0) -> str:
         """The judge's reply: greedy, or sampled where `sample` is not 0. Raises what `Client.complete` raises."""

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from optimizer import SearchSettings
 from optimizer.command.summary import double_limit, evaluated_line, follow_up_commands
 from promptstill.endpoint.allowance import Limit
 from tests.support import ROOT
@@ -82,11 +84,17 @@ def test_distills_bars_and_serves_help_heed_no_color(tmp_path: Path) -> None:
 
 
 def test_what_follows_depends_on_where_the_model_is() -> None:
-    serve, distil = follow_up_commands(Path("best.json"), None, "OPENAI_API_KEY")
+    serve, distil = follow_up_commands(Path("best.json"), SearchSettings(recipe="r.py"))
     assert serve.startswith("serve it     ") and serve.endswith("serve best.json")
     assert distil.startswith("distil it    ") and distil.endswith("distill --from-prompt best.json")
-    (only,) = follow_up_commands(Path("best.json"), "http://h/v1", "KEY")
+    remote = SearchSettings(recipe="r.py", base_url="http://h/v1", api_key_env="KEY")
+    (only,) = follow_up_commands(Path("best.json"), remote)
     assert only.endswith("--from-prompt best.json --base-url http://h/v1 --api-key-env KEY --student smollm2-135m")
+    _, judged = follow_up_commands(Path("best.json"), SearchSettings(recipe="r.py", judge="a@http://h/v1"))
+    assert judged.endswith("distill --from-prompt best.json --judge a@http://h/v1"), "it takes no other judge's marks"
+    both = replace(remote, judge="anthropic/a", judge_key_env="MINE")
+    (judged,) = follow_up_commands(Path("best.json"), both)
+    assert judged.endswith("KEY --judge anthropic/a --api-key-env judge=MINE --student smollm2-135m")
     doubled = double_limit(Path("runs/a b"), Limit("tokens", 1_000_000))
     assert doubled.endswith("--resume 'runs/a b' --max-tokens 2000000")
 

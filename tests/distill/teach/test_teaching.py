@@ -84,7 +84,9 @@ def test_a_teacher_at_an_endpoint_of_its_own_is_asked_the_prompt_in_its_dialect(
     assert data.calls == 2 * len(plan.rows) - 1, "the short request that is taken is the first row's own"
     assert len(data.rows) == 30, "right for half of the rows"
     assert data.prompt_id not in (plan.teacher_prompt.id, plan.best_prompt.id)
-    assert any("large is asked the prompt without a grammar, max_completion_tokens" in str(event) for event in said)
+    assert any(
+        "large is asked the prompt without a grammar, with max_completion_tokens" in str(event) for event in said
+    )
     assert here == 2 * len(plan.opened.splits.test) and not {"here", "test"} & allowance.spent.keys()
     assert set(data.arms) == {"bare", "best"} and data.context == REPORTED_CONTEXT, "both are asked on this machine"
 

@@ -35,7 +35,7 @@ def plan_text(*words: str) -> str:
 
 def test_a_plan_on_a_provider_has_its_price_and_needs_no_key(recipe: Path, tmp_path: Path) -> None:
     text = plan_text(str(recipe), "--model", "anthropic/claude-haiku-4-5", "--runs", str(tmp_path), "--max-usd", "0.5")
-    assert "1 and 5 a million (LiteLLM's table)" in text
+    assert "1 USD a million prompt tokens and 5 a million of replies (LiteLLM's table)" in text
     assert "not known: no run of anthropic/claude-haiku-4-5" in text
     assert "--max-usd 0.5 ends it earlier" in text
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import urllib.request
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from promptstill.endpoint.allowance import LimitReached, Limits
 from promptstill.endpoint.choices import complete_many
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion, Total
+from promptstill.engine.vllm import Engine
 from promptstill.errors import RequestRefused
 from tests.support.client import run_with_client
 from tests.support.fake import Body, FakeEndpoint
@@ -120,3 +123,25 @@ def test_the_tokens_of_choices_add_up_to_what_the_answer_counts(tmp_path: Path) 
         (found,) = run_with_client(fake, tmp_path, ask("one"))
     assert [one.prompt_tokens for one in found] == [10, 0, 0, 0]
     assert sum(one.completion_tokens for one in found) == 28 and sum(one.reasoning_tokens for one in found) == 5
+
+
+def posts(engine: Engine) -> int:
+    """The chat requests that vLLM has answered, by its own count."""
+    with urllib.request.urlopen(engine.base_url.removesuffix("/v1") + "/metrics", timeout=60) as response:
+        lines = [line for line in response.read().decode().splitlines() if line.startswith("http_requests_total{")]
+    counts = [float(line.rpartition(" ")[2]) for line in lines if re.search('handler="/v1/chat/completions"', line)]
+    return round(sum(counts))
+
+
+@pytest.mark.e2e
+def test_vllm_gives_all_samples_by_one_request(engine: Engine, tmp_path: Path) -> None:
+    question = {"model": engine.model, "messages": [{"role": "user", "content": "Tell me of a cat."}]}
+    sampled = question | {"temperature": 1.0, "max_tokens": 12}
+    before = posts(engine)
+    found = run_with_client(engine, tmp_path, lambda client: complete_many(client, sampled, "teacher", SAMPLES))
+    assert posts(engine) == before + 1
+    assert len({one.text for one in found}) > 1 and sum(one.completion_tokens for one in found) == 4 * 12
+    assert found[0].prompt_tokens > 0 and [one.prompt_tokens for one in found[1:]] == [0, 0, 0]
+    again = run_with_client(engine, tmp_path, lambda client: complete_many(client, sampled, "teacher", SAMPLES))
+    third = run_with_client(engine, tmp_path, lambda client: client.complete(sampled, "teacher", 3))
+    assert again == found and third == found[2] and posts(engine) == before + 1, "each is stored as a draw of its own"

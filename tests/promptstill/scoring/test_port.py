@@ -8,6 +8,7 @@ from typing import Literal
 
 import dspy
 import pytest
+from aiohttp import web
 
 from promptstill.engine.models import Model
 from promptstill.errors import UserError
@@ -20,6 +21,7 @@ from promptstill.scoring.port import port_line, port_prompt
 from tests.support.client import run_with_client
 from tests.support.fake import Body, FakeEndpoint, echo_answer
 from tests.support.providers import openai, others
+from tests.support.providers.base import error
 
 ROW = {"thing": "lava"}
 LARGE = Model("large", "large", None)
@@ -100,3 +102,19 @@ def test_raw_is_not_asked_where_all_of_it_counts_as_thoughts(tmp_path: Path) -> 
     with WaitsForTheEnd(feels) as fake:
         ported = run_with_client(fake, tmp_path, lambda client: port_prompt(feel_prompt("raw"), LARGE, ROW, client))
     assert ported.layout == "inline"
+
+
+def test_json_is_asked_for_in_the_next_best_way_and_the_line_says_so(tmp_path: Path) -> None:
+    class JsonMode(openai.OpenAIChat):
+        def refuse_value(self, body: Body) -> web.Response | None:
+            schema = (body.get("response_format") or {}).get("type") == "json_schema"
+            return error(400, "response_format: json_schema is not supported") if schema else None
+
+    schema = {"type": "json_schema", "json_schema": {"name": "reply", "schema": {"type": "object"}}}
+    prompt = feel_prompt("json")
+    decoding = prompt.decoding.model_copy(update={"structured": None, "response_format": schema})
+    prompt = prompt.model_copy(update={"decoding": decoding})
+    with JsonMode(feels) as fake:
+        found, given, _ = ported(fake, prompt, tmp_path)
+    assert found.decoding.response_format == {"type": "json_object"} and given.outputs == {"feel": "hot"}
+    assert port_line(prompt, found) == "the prompt with json_object for json_schema"

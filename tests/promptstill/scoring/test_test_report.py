@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from optimizer.search.forecast import max_test_calls
 from promptstill.endpoint.client import Client
+from promptstill.errors import ReplyError
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.report.row_view import LABELS
+from promptstill.scoring.evaluate import score_rows
 from promptstill.scoring.rows import read_test_rows, write_test_rows
 from promptstill.scoring.test_report import (
     TestReport,
@@ -19,7 +22,9 @@ from promptstill.scoring.test_report import (
     doubt_note,
     evaluate_test,
     group_note,
+    summarize_results,
     uncached_calls,
+    unjudged_note,
 )
 from promptstill.stats import Gain
 from promptstill.task.open import OpenTask, open_task
@@ -94,6 +99,24 @@ def test_what_was_cut_is_told_for_each_prompt_with_the_way_out() -> None:
     assert cut_note({"baseline": 0.0, "DSPy default": 0.3, "winner": 0.025}, 40) == (
         "Replies cut at max_tokens, which may lack their end: DSPy default 12 of 40, winner 1 of 40. "
         "Raise it in the recipe: Recipe(max_tokens=…)."
+    )
+
+
+def test_answers_that_a_judge_gave_no_mark_to_are_counted(tmp_path: Path) -> None:
+    opened = open_task(write_recipe(tmp_path, rows=make_rows(24)))
+    rows, prompt = opened.splits.train[:4], build_prompt(opened.task, "inline", "Tell.")
+
+    def mark(example: Any, prediction: Any) -> float:
+        if example.question == rows[0].inputs["question"]:
+            raise ReplyError("the reply holds no mark")
+        return 1.0
+
+    with FakeEndpoint(reply) as fake:
+        found = run_with_client(fake, tmp_path, lambda client: score_rows(prompt, rows, mark, client))
+    missed, marked = summarize_results(found, 0), summarize_results(found[1:], 0)
+    assert missed.score.mean == 0.75 and unjudged_note({"winner": marked}) == ""
+    assert unjudged_note({"baseline": missed, "winner": marked}) == (
+        "Scored zero since the judge gave no mark: baseline 1 of 4."
     )
 
 

@@ -145,6 +145,29 @@ def test_after_a_reply_without_a_mark_the_judge_is_asked_again(make_judge: Calla
     assert sum(mute.calls.values()) == 3
 
 
+def test_a_judge_that_marks_none_of_the_first_answers_stops_the_run(
+    make_judge: Callable[[FakeEndpoint], Judge],
+) -> None:
+    with FakeEndpoint(lambda body: "It is a good answer.") as mute:
+        judge = make_judge(mute)
+        for number in range(9):
+            with pytest.raises(ReplyError):
+                judge.mark(f"q{number}")
+        with pytest.raises(UserError) as caught:
+            judge.mark("q9")
+    assert caught.value.what == "The judge fake gave no mark to the first 10 answers."
+    assert "It is a good answer." in caught.value.why and mute.calls.total() == 30
+
+
+def test_a_judge_that_marked_once_may_miss_any_number(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
+    with FakeEndpoint(lambda body: "Score: 3" if "good" in str(body["messages"]) else "Well.") as fake:
+        judge = make_judge(fake)
+        assert judge.mark("good") == 0.3
+        for number in range(12):
+            with pytest.raises(ReplyError):
+                judge.mark(f"q{number}")
+
+
 def test_a_review_is_the_mark_and_the_reply_without_its_thinking(make_judge: Callable[[FakeEndpoint], Judge]) -> None:
     with FakeEndpoint(lambda body: "<think>Score: 9?</think>\nIt names no place.\nScore: 4") as fake:
         assert make_judge(fake).review("q") == (0.4, "It names no place.\nScore: 4")
