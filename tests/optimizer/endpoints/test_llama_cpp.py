@@ -64,6 +64,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(1800)  # its server shares two cores with whatever else runs
 @pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="xllamacpp is not installed")
 def test_a_search_and_its_gate_at_llama_cpp(tmp_path: Path) -> None:
     rows = (ROOT / "recipes" / "data" / "sentiment.jsonl").read_text(encoding="utf-8").splitlines()[:60]
