@@ -52,7 +52,7 @@ SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
     *("judge", "judge_key_env"),
     *("trials", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
-    *("calibrates", "dspy", "rivals", "embeddings"),
+    *("calibrates", "within", "max_prompt_tokens", "dspy", "rivals", "embeddings"),
     *("drop_leaks", "draws", "folds", "storage", "study"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from math import inf
 
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
@@ -129,6 +130,8 @@ class OneSearch:
             settings.race,
             own,
             shared=splits.shared,
+            within=settings.within / 100,
+            most_tokens=settings.max_prompt_tokens or inf,
         )
         await refuse_unread_baseline(search_task, self.client)
         search = Search(search_task, self.client, self.study, self._follow, growth, calibrating)

@@ -79,6 +79,14 @@ search_options = with_options(
     ),
     option(SEARCH, "--no-race", rare=True, is_flag=True, help="Score every trial on all of dev."),
     option(
+        SEARCH, "--max-prompt-tokens", rare=True, type=COUNT, metavar="N",
+        help="Longest prompt of a candidate, in the mean.",
+    ),
+    option(
+        SEARCH, "--within", rare=True, type=click.FloatRange(0, 100), metavar="POINTS", default=0.0,
+        help="The cheapest within so many points of the best on dev wins.",
+    ),
+    option(
         SEARCH, "--no-calibration", "calibrates", rare=True, is_flag=True, flag_value=False, default=True,
         help="Leave the model's bias for some labels as it is.",
     ),

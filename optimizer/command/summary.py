@@ -12,6 +12,7 @@ from rich.text import Text
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import BASELINE
+from optimizer.search.playoff import pareto
 from promptstill.command.limits import money_line
 from promptstill.command.tables import narrow_table
 from promptstill.endpoint.allowance import JUDGE, Limit
@@ -137,6 +138,10 @@ def costs(result: RunResult) -> list[str]:
     evaluated, full = sum(len(trial.scores) for trial in trials), len(trials) * result.dev_rows
     roles = ", ".join(f"{role} {cost.calls:,}" for role, cost in sorted(allowance.spent.items()) if role != JUDGE)
     lines = [evaluated_line(len(trials), evaluated, full, bool(result.outcome.stopped))]
+    if len(front := pareto(result.outcome.finalists)) > 1:
+        lines.append(
+            f"score on dev by tokens a request: {', '.join(f'{points(t.value)} with {t.tokens:.0f}' for t in front)}"
+        )
     if result.verdict and result.verdict.folds:
         lines[0] = f"the search on all rows: {lines[0]}"
     if played := result.outcome.playoff:

@@ -33,6 +33,8 @@ class SearchSettings:
     """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments and
     `gpu_memory` as its share of each GPU (None: what is needed).
 
+    within: the points by which the winner may fall short of the best on dev for fewer tokens. max_prompt_tokens: of a
+    candidate's prompts in the mean.
     dspy: whether test has a row of DSPy's default. calibrates: whether the bias of prompts for some labels is a choice.
     proposer: `MODEL` at the same endpoint, `MODEL@URL`, or a provider's; None is the model itself, `none` proposes
     nothing. Its key is the model's where proposer_key_env names no other, but for another provider's.
@@ -65,6 +67,8 @@ class SearchSettings:
     gpu_memory: float | None = None
     race: bool = True
     calibrates: bool = True
+    within: float = 0.0
+    max_prompt_tokens: int | None = None
     dspy: bool = True
     rivals: bool = True
     embeddings: str | None = None

@@ -93,7 +93,7 @@ async def play_off(
         left = [trial for trial in left if not is_worse(trial.scores, leader.scores)]
         if len(left) == 1:
             break
-    chosen = choose_winner(left).prompt_id
+    chosen = choose_winner(left, task.within).prompt_id
     winner = next(trial for trial in entrants if trial.prompt_id == chosen)
     shown = tuple(summarize(before, played[before.prompt_id], field) for before in entrants)
     return replace(outcome, winner=winner, stopped=stopped, playoff=shown)
@@ -187,10 +187,15 @@ def summarize(before: Trial, after: Trial, field: PlayoffField) -> PlayoffEntry:
     return PlayoffEntry(before.candidate, before.value, train, len(fresh))
 
 
-def choose_winner(finalists: Sequence[Trial]) -> Trial:
-    """The cheapest in tokens whose shortfall to the best is under a quarter of their difference's standard error."""
+def choose_winner(finalists: Sequence[Trial], within: float = 0.0) -> Trial:
+    """The cheapest in tokens whose shortfall to the best is at most `within`, or under a quarter of their difference's
+    standard error."""
     best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
-    as_good = [trial for trial in finalists if standard_errors_below(trial, best) <= TIE_ERRORS]
+    as_good = [
+        trial
+        for trial in finalists
+        if best.value - trial.value <= within or standard_errors_below(trial, best) <= TIE_ERRORS
+    ]
     return min(as_good, key=lambda trial: (trial.tokens, -trial.value))
 
 

@@ -22,20 +22,27 @@ class RacingTrial:
     prompt: Prompt
     results: dict[int, ScoredRow] = field(default_factory=dict)
     lost: bool = False
+    over: bool = False  # its prompts are longer than the user allows
+
+    def hold_to(self, most: float) -> None:
+        """Drop it where its prompts have more tokens than `most` in the mean of the rows asked."""
+        if mean_tokens(list(self.results.values()))[0] > most:
+            self.lost = self.over = True
 
     @property
     def scores(self) -> dict[int, float]:
         return {row: result.score for row, result in self.results.items()}
 
     def finish(self, worker: int, incumbent: Scores) -> Trial:
-        """The trial as it is stored; where it was dropped early, its score is projected beside the incumbent's."""
+        """The trial as it is stored; where it was dropped early, its score is projected beside the incumbent's; it is
+        0 where its prompts are too long."""
         results = list(self.results.values())
         return Trial(
             worker,
             self.slot,
             self.candidate,
             self.prompt.id,
-            projected_score(self.scores, incumbent),
+            0.0 if self.over else projected_score(self.scores, incumbent),
             self.scores,
             self.lost,
             sum(result.unparsed for result in results),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.search.study import Trial
+from promptstill.errors import UserError
 from promptstill.task.examples import Example
 from promptstill.task.metrics.whole import Labels, SplitMetric
 from promptstill.task.recipe import Metric
@@ -38,3 +39,16 @@ def by_split(metric: Metric, rows: Sequence[Example], trial: Trial) -> Trial:
     value, without = float(table.score(counts.sum(axis=0))), table.score(counts.sum(axis=0) - counts)
     parts = value + (len(labels) - 1) * (without.mean() - without)
     return replace(trial, value=value, influence=dict(zip(trial.scores, map(float, parts), strict=True)))
+
+
+def short_enough(trials: Sequence[Trial], most: float) -> list[Trial]:
+    """The trials whose prompts have at most so many tokens in the mean. Raises `UserError` where all have more."""
+    short = [trial for trial in trials if trial.prompt_tokens <= most]
+    if trials and not short:
+        least = min(trial.prompt_tokens for trial in trials)
+        raise UserError(
+            f"No candidate's prompts have at most {most:,.0f} tokens in the mean.",
+            f"The shortest have {least:,.0f}.",
+            "Allow more with --max-prompt-tokens.",
+        )
+    return short

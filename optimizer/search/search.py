@@ -21,7 +21,7 @@ from optimizer.search.race import (
     survivors,
 )
 from optimizer.search.racing_trial import RacingTrial, drop_losers
-from optimizer.search.ranking import by_split
+from optimizer.search.ranking import by_split, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
@@ -97,7 +97,7 @@ class Search:
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
         finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
-        return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
+        return SearchOutcome(trials, finalists, choose_winner(finalists, self.task.within), stopped)
 
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
@@ -215,19 +215,22 @@ class Search:
     async def _run(self, racing: Sequence[RacingTrial], course: Sequence[range], best: Trial | None) -> None:
         """Ask all of them the first block of a course, and each later one those that are left."""
         for trial in racing:
-            trial.results, trial.lost = {}, False  # what was asked before comes from the store
+            trial.results, trial.lost, trial.over = {}, False, False  # what was asked before comes from the store
         for number, block in enumerate(course):
             active = [trial for trial in racing if not trial.lost]
             # The best so far are asked first: where a limit ends the block, theirs is the part that was answered.
             leading = sorted(active, key=lambda trial: -average(trial.scores))
             await gather_or_cancel(self._score(trial, block) for trial in leading)
+            for trial in active:
+                trial.hold_to(self.task.most_tokens)
+            active = [trial for trial in active if not trial.over]
             if self.task.race and block is not course[-1]:
                 drop_losers(active, best.scores if best else {}, survivors(len(racing), number))
 
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
         """Store the trials of a race; those that were dropped are projected beside the best complete one."""
         complete_scores = [t.scores for t in racing if not t.lost] + ([best.scores] if best else [])
-        incumbent = max(complete_scores, key=average)
+        incumbent = max(complete_scores, key=average, default={})
         stored = self._stored()
         for trial in racing:
             if (self.task.worker, trial.slot) not in stored:
@@ -269,6 +272,7 @@ class Search:
 
     async def _complete_finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], Limit | None]:
         """The complete trials, and the best few completed; what a limit leaves incomplete is no finalist."""
+        trials = short_enough(trials, self.task.most_tokens)
         complete = [trial for trial in trials if len(trial.scores) == len(self.task.dev)]
         try:
             for trial in sorted(trials, key=lambda t: -t.value)[:MAX_COMPLETED]:

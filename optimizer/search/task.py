@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
+from math import inf
 
 from optimizer.search.candidate import FIELD, Candidate, Choices
 from optimizer.search.race import max_rows
@@ -30,6 +31,8 @@ class SearchTask:
     own: the prompt that the user wrote whole, where the recipe names one. It is a candidate of a layout of its own,
     which has no other choices, and the baseline.
     shared: whether dev's rows are train's. Each is then asked without itself and its group among the demos.
+    within: the score, 0 to 1, by which the winner may fall short of the best for fewer tokens. most_tokens: of a
+    prompt, in the mean.
     """
 
     task: Task
@@ -43,6 +46,8 @@ class SearchTask:
     race: bool = True
     own: Prompt | None = None
     shared: bool = False
+    within: float = 0.0
+    most_tokens: float = inf
 
     def max_rows(self, count: int) -> int:
         """The dev rows that a generation of `count` candidates is evaluated on at most, all together."""

@@ -25,6 +25,7 @@ from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion
+from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.evaluate import ScoredRow
 from tests.support.world import ADD_UP, TRAIN_FROM, CappedWorld, Dying, World, run_search, world_row, world_task
@@ -229,6 +230,22 @@ def test_the_cheapest_within_noise_wins_but_not_one_that_is_worse() -> None:
     dear, cheap, bad = trial(0, best, 900), trial(1, same, 90), trial(2, worse, 9)
     assert choose_winner([dear, cheap, bad]).slot == 1
     assert choose_winner([dear, bad]).slot == 0
+    lost = (sum(best) - sum(worse)) / 100
+    assert choose_winner([dear, bad], within=lost + 0.001).slot == 2 and lost > 0.05
+    assert choose_winner([dear, bad], within=lost - 0.01).slot == 0
+
+
+def test_prompts_that_are_too_long_lose_after_their_first_rows_and_none_of_them_wins() -> None:
+    """The world's fixed demos cost tokens by their number."""
+    free = asyncio.run(run_search(replace(world_task(40, 1), trials=24), World(0.5, 1)))
+    tokens = sorted(trial.prompt_tokens for trial in free.trials)
+    most = tokens[len(tokens) // 2]
+    held = asyncio.run(run_search(replace(world_task(40, 1), trials=24, most_tokens=most), World(0.5, 1)))
+    over = [trial for trial in held.trials if trial.prompt_tokens > most]
+    assert over and all(trial.lost and trial.value == 0.0 and len(trial.scores) == 16 for trial in over)
+    assert all(trial.prompt_tokens <= most for trial in [*held.finalists, held.winner])
+    with pytest.raises(UserError, match="No candidate's prompts have at most 1 tokens"):
+        asyncio.run(run_search(replace(world_task(40, 1), most_tokens=1), World(0.5, 1)))
 
 
 def test_the_pareto_front_holds_what_nothing_beats_in_score_and_tokens() -> None:
