@@ -24,6 +24,7 @@ from promptstill.endpoint.client import Client
 from promptstill.endpoint.url import split_model
 from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
+from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.events import GenerationEnded, Listener, teller
 from promptstill.files import digest
 from promptstill.prompt.layouts import LAYOUTS
@@ -171,6 +172,7 @@ class OneSearch:
             split_model(settings.proposer or "")[0] or None,
             settings.proposing,
             self.proposer,
+            self.context if settings.proposer is None else REMOTE_CONTEXT,
         )
         sources = {name: make(context) for name, make in SOURCES.items()}
         return SpaceGrowth(self.study, sources, self.client, self.run_folder.pools_path, self.say, self.pace.untimed)

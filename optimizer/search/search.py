@@ -156,9 +156,10 @@ class Search:
             if starters:
                 return starters
         if self.growth:
-            self.task = replace(self.task, space=await self.growth.grow(history))
+            self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
+        first = self.growth.untried(self.task.space, history) if self.growth else []
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
-        return self._claim(suggested, history, slot, count)
+        return self._claim([*first, *suggested], history, slot, count)
 
     def _claim(
         self, candidates: Sequence[Candidate], history: Sequence[Trial], slot: int, count: int
