@@ -13,7 +13,7 @@ from optimizer.search.forecast import ability_lines, forecast_lines, refuse_smal
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
-from optimizer.search.search import Search, SearchProgress
+from optimizer.search.search import Search, SearchProgress, later_generations
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
@@ -124,7 +124,7 @@ class OneSearch:
         )
         await refuse_unread_baseline(search_task, self.client)
         search = Search(search_task, self.client, self.study, self._follow, growth)
-        if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
+        if not growth.begun:  # the first race, or what a kill left of it, is still ahead
             self.say(opening_line(search))
         return search
 
@@ -157,7 +157,11 @@ class OneSearch:
             self.say(line)
         if not opened.splits.shared:
             for line in forecast_lines(
-                settings.trials, growth.max_calls(), settings.limits.calls, opened, dspy=settings.dspy
+                settings.trials,
+                growth.max_calls(later_generations(settings.trials)),
+                settings.limits.calls,
+                opened,
+                dspy=settings.dspy,
             ):
                 self.say(line)
 

@@ -13,8 +13,10 @@ from typing import Any
 from optimizer.run.settings import SearchSettings
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
+from optimizer.search.search import later_generations
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
+from optimizer.search.sources.reflect import PROPOSALS
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
@@ -77,17 +79,23 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
     on_dev = settings.trials * dev * searches
     sources = dict(most_calls(settings, opened))
-    growth, proposing = sum(sources.values()) * searches, sources["grounded"] * searches
+    growth, proposing = sum(sources.values()) * searches, (sources["grounded"] + most_reflections(settings)) * searches
     calls = on_dev + growth + MAX_CONTENDERS * dev * searches + max_test_calls(test, dspy=settings.dspy)
     prompt, reply = mean_tokens(settings, opened)
     return Plan(settings.model or opened.recipe.model, calls, on_dev, proposing, prompt, reply, settings.limits)
 
 
 def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str, int]]:
-    """The sources of candidates, and the calls of each at most."""
+    """The sources of candidates, and the calls of each at most, in all rounds together."""
+    rounds = range(BEFORE_FIRST_RACE + 1, BEFORE_FIRST_RACE + 1 + later_generations(settings.trials))
     for name, make in SOURCES.items():
         source = make(source_context(settings, opened))
-        yield name, source.max_calls(source.count(BEFORE_FIRST_RACE + 1))
+        yield name, sum(source.max_calls(count) for number in rounds if (count := source.count(number)))
+
+
+def most_reflections(settings: SearchSettings) -> int:
+    """The proposals that learn from failures, at most."""
+    return PROPOSALS * later_generations(settings.trials) if settings.proposing else 0
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:

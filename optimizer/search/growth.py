@@ -66,10 +66,16 @@ class SpaceGrowth:
             write_json(self.path, space.to_json(), private=True)
         return space
 
-    def max_calls(self) -> int:
-        """The calls that the next round takes at most."""
-        rounds = list(self._rounds())
-        return sum(source.max_calls(count) for _, source, count in self._due(rounds))
+    @property
+    def begun(self) -> bool:
+        """Whether a round has ended."""
+        return any(True for _ in self._rounds())
+
+    def max_calls(self, rounds: int = 1) -> int:
+        """The calls that so many rounds from the next one take at most."""
+        ended = list(self._rounds())
+        due = (one for later in range(rounds) for one in self._due(ended, later))
+        return sum(source.max_calls(count) for _, source, count in due)
 
     async def grow(self, history: Sequence[Trial], generation: str, feedback: Sequence[ScoredRow] = ()) -> Space:
         """The space for a generation: after the next round, if there is one for any source.
@@ -136,11 +142,12 @@ class SpaceGrowth:
             yield {name: Addition.from_json(value) for name, value in json.loads(note).items()}
             number += 1
 
-    def _due(self, rounds: Sequence[Mapping[str, Addition]]) -> Iterator[tuple[str, Source, int]]:
-        """The sources that the round after these asks, and for how many choices each."""
+    def _due(self, rounds: Sequence[Mapping[str, Addition]], later: int = 0) -> Iterator[tuple[str, Source, int]]:
+        """The sources that the round after these asks, and for how many choices each; of a round that comes `later`,
+        for how many at most."""
         for name, source in self.sources.items():
             earlier = [additions[name] for additions in rounds if name in additions]
-            if count := source.count(BEFORE_FIRST_RACE + 1 + len(rounds), earlier):
+            if count := source.count(BEFORE_FIRST_RACE + 1 + len(rounds) + later, earlier):
                 yield name, source, count
 
     async def _ask(

@@ -95,9 +95,10 @@ class Search:
         return SearchOutcome(trials, finalists, choose_winner(finalists), stopped)
 
     def max_calls(self) -> int:
-        """The calls that the search takes at most: all trials on all of dev, and the next round of proposals."""
+        """The calls that the search takes at most: all trials on all of dev, and the rounds between generations."""
         rows = self.task.trials * len(self.task.dev)
-        return rows * self.client.draws + (self.growth.max_calls() if self.growth else 0)
+        rounds = later_generations(self.task.trials)
+        return rows * self.client.draws + (self.growth.max_calls(rounds) if self.growth else 0)
 
     async def score_first(self) -> None:
         """Ask the first candidate the first rows of dev; the race finds the replies stored."""
@@ -271,6 +272,11 @@ class Search:
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         evaluated = sum(len(trial.scores) for trial in trials)
         return SearchProgress(len(trials), self.task.trials, best, evaluated, len(trials) * len(self.task.dev))
+
+
+def later_generations(trials: int) -> int:
+    """The generations after the first that so many trials make."""
+    return -(-max(0, trials - GENERATION) // GENERATION)
 
 
 def most_rows(trials: Sequence[Trial]) -> list[Trial]:

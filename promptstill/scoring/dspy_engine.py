@@ -25,8 +25,9 @@ class ClientEngine:
     """DSPy's engine protocol over our client, for code that runs in a thread beside the event loop.
 
     sample: sets one proposal apart from another that asks the same. role: what its calls are counted as. temperature,
-    max_tokens: of a call that names none. stop: what ends a reply, nothing where it is empty. fatal: what must stop the run, though DSPy may hide it. completions: the
-    replies so far. stopped: whether what the thread works for was cancelled.
+    max_tokens: of a call that names none. fatal: what must stop the run, though DSPy may hide it. completions: the
+    replies so far. stopped: whether what the thread works for was cancelled. stop: what ends a reply; empty for
+    nothing.
     """
 
     client: Client

@@ -1,1 +1,1 @@
-"""The steps of reflection: parents and their failures, what a proposer is asked, and the test that a child must pass."""
+"""Parts of reflection: parents, what failed, what a proposer is asked, and the test that a child must pass."""

@@ -48,7 +48,7 @@ def cut(text: str) -> str:
 
 
 def confusions(results: Sequence[ScoredRow], label: str) -> list[tuple[tuple[str, str], int]]:
-    """How often one label was right and another given, the most frequent first: the confusion matrix off its diagonal."""
+    """How often one label was right and another given, the most frequent first: a confusion matrix's errors."""
     pairs = [(value_of(one.example.outputs, label), value_of(one.answered, label)) for one in results]
     wrong = Counter((right, given) for right, given in pairs if right and given and right != given)
     return sorted(wrong.items(), key=lambda one: (-one[1], one[0]))[:CONFUSIONS]

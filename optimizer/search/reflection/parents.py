@@ -14,6 +14,8 @@ from gepa.gepa_utils import select_program_candidate_from_pareto_front
 from optimizer.search.study import Trial
 from promptstill.prompt.layouts import OWN
 
+PARENTS = 2
+
 
 def pick_parents(history: Sequence[Trial], seed: str) -> list[Trial]:
     """The best trial, and one drawn from the front, where that is another; none where no race has ended.

@@ -69,11 +69,8 @@ def proposals_line(refused: Sequence[str], kept: int) -> str:
 
 def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str] = ()) -> str:
     """Why a proposal is useless by itself, or an empty string."""
-    if isinstance(answer, CutReply):
-        return "cut at the limit of its reply"
     if isinstance(answer, Exception):
-        unread = isinstance(answer, AdapterParseError)
-        return "not in the asked form" if unread else f"lost: the proposer failed ({type(answer).__name__})"
+        return failure_reason(answer)
     if len(words(answer)) < 3:
         return "empty"
     if len(answer) > LONGEST:
@@ -85,6 +82,14 @@ def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str
     text = f" {' '.join(words(answer))} "
     copied = any(run in text for row in rows for value in row.inputs.values() for run in runs(str(value)))
     return "copied a row" if copied else ""
+
+
+def failure_reason(error: Exception) -> str:
+    """What took the place of a proposal."""
+    if isinstance(error, CutReply):
+        return "cut at the limit of its reply"
+    unread = isinstance(error, AdapterParseError)
+    return "not in the asked form" if unread else f"lost: the proposer failed ({type(error).__name__})"
 
 
 def says_what_another_says(answer: str, known: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ class Asks:
     def __init__(self, calls: int) -> None:
         self.calls = calls
 
-    def count(self, number: int) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         return int(number == 1)
 
     def describe(self, count: int) -> str:
@@ -51,7 +51,7 @@ def test_a_source_that_asks_for_more_than_it_said_costs_its_share_alone(tmp_path
         study = StoredStudy(InMemoryStorage(), "shares")
         growth = SpaceGrowth(study, sources, client, tmp_path / "pools.json", lines.append)
         await growth.start(world_task(4, 0).space)
-        return await growth.grow(())
+        return await growth.grow((), "0-8")
 
     with FakeEndpoint() as fake:
         space = run_with_client(fake, tmp_path, grow)
