@@ -79,6 +79,8 @@ class ReflectSource:
         results = await gather_or_cancel(minibatch.ask(trial, looked) for trial in trials)
         parents = [Parent(trial, found) for trial, found in zip(trials, results, strict=True)]
         drafts = write_drafts(search_task, parents, count, context.context_tokens - reply_tokens(context))
+        if not drafts:
+            return Addition(refused=(NOTHING_FAILED,) * count)
         proposer = await open_proposer(context, client, self._proposer_calls(count))
         replies = await gather_or_cancel(
             self._ask(proposer, draft.request, context.seed * 1000 + stage + place)
@@ -87,7 +89,7 @@ class ReflectSource:
         children = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
         usable, refused = filter_children(children, space.instructions, context.train, context.task.markers)
         kept = await keep_better(minibatch, drafts, usable)
-        refused += [NO_BETTER] * (len(usable) - len(kept)) + [NOTHING_FAILED] * (count - len(drafts))
+        refused += [NO_BETTER] * (len(usable) - len(kept))
         origins = tuple(drafts[place].parent.candidate.to_params() for place in kept)
         return Addition(tuple(kept.values()), refused=tuple(refused), origins=origins)
 
