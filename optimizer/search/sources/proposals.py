@@ -107,6 +107,15 @@ def same_sentences(child: str, other: str) -> bool:
     )
 
 
+def merge(instructions: Sequence[str]) -> str:
+    """The first instruction, and behind it each sentence of the others that is new."""
+    merged = instructions[0]
+    for part in (part for other in instructions[1:] for part in SENTENCE_END.split(other)):
+        if words(part) and not any(near_duplicate(words(part), known) for known in sentences(merged)):
+            merged = f"{merged}\n{part.strip()}"
+    return merged
+
+
 def sentences(text: str) -> list[list[str]]:
     """The words of each sentence and each line."""
     return [found for part in SENTENCE_END.split(text) if (found := words(part))]

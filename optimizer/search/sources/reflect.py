@@ -8,14 +8,14 @@ parent on rows that no proposal was told of. How many are asked follows what ear
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from optimizer.search.reflection.drafts import Draft, Parent, write_drafts
 from optimizer.search.reflection.pairing import FIRST_ROWS, LEAST_ERRORS, PAIRED_ROWS, Minibatch, fresh_rows
 from optimizer.search.reflection.parents import PARENTS, pick_parents
 from optimizer.search.reflection.rows import reflection_rows
-from optimizer.search.sources.proposals import CutReply, Reply, filter_children
+from optimizer.search.sources.proposals import LONGEST, CutReply, Reply, filter_children, merge
 from optimizer.search.sources.proposer import open_proposer, opening_calls, reply_tokens
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
@@ -57,7 +57,7 @@ class ReflectSource:
         if not count:
             return 0
         program = self.rows[0].program
-        rows = LOOKED_ROWS + PAIRED_ROWS * (PARENTS + count)
+        rows = LOOKED_ROWS + PAIRED_ROWS * (PARENTS + count + 1)  # one for what children say together
         return rows * (program.calls_per_row if program else 1) + self._proposer_calls(count)
 
     def _proposer_calls(self, count: int) -> int:
@@ -89,9 +89,9 @@ class ReflectSource:
         children = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
         usable, refused = filter_children(children, space.instructions, context.train, context.task.markers)
         kept = await keep_better(minibatch, drafts, usable)
-        refused += [NO_BETTER] * (len(usable) - len(kept))
-        origins = tuple(drafts[place].parent.candidate.to_params() for place in kept)
-        return Addition(tuple(kept.values()), refused=tuple(refused), origins=origins)
+        refused += [NO_BETTER] * sum(child not in dict(kept) for child in usable.values())
+        origins = tuple(parent.candidate.to_params() for _, parent in kept)
+        return Addition(tuple(child for child, _ in kept), refused=tuple(refused), origins=origins)
 
     async def _ask(self, proposer: Client, request: str, sample: int) -> Reply:
         """The proposer's reply, or the failure in its place."""
@@ -104,12 +104,25 @@ class ReflectSource:
         return CutReply() if completion.finish_reason == "length" else completion.text
 
 
-async def keep_better(minibatch: Minibatch, drafts: Sequence[Draft], children: dict[int, str]) -> dict[int, str]:
-    """The children that beat their parents, by their place among the drafts, the best first."""
+async def keep_better(
+    minibatch: Minibatch, drafts: Sequence[Draft], children: Mapping[int, str]
+) -> list[tuple[str, Trial]]:
+    """The children that beat their parents, each with its parent, the best first. children: by place among the drafts.
+
+    What children of one parent say together is one more child, which must be further ahead than each of them.
+    """
     jobs = (minibatch.lead(drafts[place].parent, child) for place, child in children.items())
     leads = dict(zip(children, await gather_or_cancel(jobs), strict=True))
-    ranked = sorted(children, key=lambda place: -leads[place])
-    return {place: children[place] for place in ranked if leads[place] >= LEAST_ERRORS}
+    ahead = sorted((place for place in children if leads[place] > 0), key=lambda place: -leads[place])
+    kept = [(children[place], drafts[place].parent) for place in ahead if leads[place] >= LEAST_ERRORS]
+    if ahead:
+        best, parent = ahead[0], drafts[ahead[0]].parent
+        siblings = [children[place] for place in ahead if drafts[place].parent is parent]
+        if (merged := merge(siblings)) not in children.values() and len(merged) <= LONGEST:
+            lead = await minibatch.lead(parent, merged)
+            if lead >= LEAST_ERRORS and lead > leads[best]:
+                return [(merged, parent), *kept]
+    return kept
 
 
 def next_count(earlier: Sequence[Addition]) -> int:
