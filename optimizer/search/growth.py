@@ -83,13 +83,18 @@ class SpaceGrowth:
         The round is noted under the generation's name, so that after a kill the same generation has the same choices,
         whatever later ones had. Another process may have tried choices beyond these meanwhile: then all are there.
         """
-        number = int(self.study.first_note(f"round before {generation}", str(len(list(self._rounds())) + 1)))
+        number = int(self.study.first_note(round_topic(generation), str(len(list(self._rounds())) + 1)))
         rounds = list(self._rounds())[:number]
         if len(rounds) < number and (due := list(self._due(rounds))):
             await self._add_round(number, due, history, feedback)
             rounds = list(self._rounds())[:number]
         space = self._after(rounds)
         return space if all(knows(space, trial) for trial in history) else self.latest()
+
+    def skip(self, generation: str) -> int:
+        """Note that no round comes before a generation; the calls that it takes then."""
+        self.study.first_note(round_topic(generation), str(len(list(self._rounds()))))
+        return 0
 
     def untried(self, space: Space, history: Sequence[Trial]) -> list[Candidate]:
         """The candidates with which instructions of the space that no trial has tried improve on another."""
@@ -175,6 +180,11 @@ class SpaceGrowth:
 def knows(space: Space, trial: Trial) -> bool:
     """Whether a trial's choices are in the space."""
     return trial.candidate.instruction < len(space.instructions) and trial.candidate.demos in space.demo_sets
+
+
+def round_topic(generation: str) -> str:
+    """The study's note of how many rounds come before a generation."""
+    return f"rounds before {generation}"
 
 
 def addition_topic(number: int) -> str:

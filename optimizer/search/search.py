@@ -114,8 +114,8 @@ class Search:
         will cut.
 
         Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
-        play-off. The size is noted, so that after a kill the same generation goes on. Raises `LimitReached` where not
-        even the smallest is paid for.
+        play-off. Where a round of the sources before it would leave none, there is no such round. The size is noted, so
+        that after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
         """
         if slot == 0:
             return count
@@ -123,11 +123,13 @@ class Search:
         size = self.study.generation_size(name)
         if size is None:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
-            besides += self.growth.max_calls() if self.growth else 0
             sizes = range(min(MIN_GENERATION, count), count + 1)
             need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
+            growing = self.growth.max_calls() if self.growth else 0
             room = self.client.allowance.room(need[sizes.start])
-            size = self.study.begin_generation(name, max(size for size in sizes if need[size] <= room))
+            if self.growth and room < need[sizes.start] + growing:
+                growing = self.growth.skip(name)
+            size = self.study.begin_generation(name, max(size for size in sizes if need[size] + growing <= room))
         return min(size, count)
 
     def _known(self) -> list[Trial]:

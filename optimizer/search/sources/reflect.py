@@ -2,14 +2,15 @@
 
 After GEPA (Agrawal et al. 2025, arXiv 2507.19457), whose request and choice of a parent are used as they are. Here all
 proposals of a round are asked at once, each with other failures, and a child enters the space only if it beats its
-parent on rows that no proposal was told of. How many are asked follows what earlier rounds came to.
+parent on rows that no proposal was told of; it is the parent of a second step then. How many are asked follows what
+earlier rounds came to.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from optimizer.search.reflection.drafts import Draft, Parent, write_drafts
 from optimizer.search.reflection.pairing import FIRST_ROWS, LEAST_ERRORS, PAIRED_ROWS, Minibatch, fresh_rows
@@ -25,8 +26,10 @@ from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
 from promptstill.errors import RequestRefused
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
+from promptstill.task.examples import Example
 
-PROPOSALS = 4  # in a round
+PROPOSALS = 4  # at once
+STEPS = 2  # of a round at most: children that won are the parents of another step
 DRY_ROUNDS = 2  # in turn, without a kept child, after which half as many are asked; after one more none
 LOOKED_ROWS = 32  # that are asked, by all parents together, to find failures
 LEAST_ROWS = 2 * FIRST_ROWS  # labelled train rows below which there is nothing to learn from
@@ -58,40 +61,59 @@ class ReflectSource:
             return 0
         program = self.rows[0].program
         rows = LOOKED_ROWS + PAIRED_ROWS * (PARENTS + count + 1)  # one for what children say together
-        return rows * (program.calls_per_row if program else 1) + self._proposer_calls(count)
+        return STEPS * rows * (program.calls_per_row if program else 1) + self._proposer_calls(count)
 
     def _proposer_calls(self, count: int) -> int:
-        return count + opening_calls(self.context)
+        return STEPS * count + opening_calls(self.context)
 
     async def propose(
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
-        context, stage = self.context, len(space.instructions) + len(space.refused)  # each round makes it greater
-        seed = f"{context.seed}-reflect-{stage}"
+        context, found = self.context, list[Child]()
+        stage = len(space.instructions) + len(space.refused)  # each round makes it greater
         task = replace(context.task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(task, space, context.train, (), context.metric, context.seed, 0)
-        trials = pick_parents(history, seed)
-        rows = fresh_rows(search_task, trials, random.Random(seed).sample(self.rows, len(self.rows)))
-        paired = rows[: min(PAIRED_ROWS, len(rows) // 2)]
-        if not trials or len(paired) < FIRST_ROWS:
-            return Addition(refused=(NOTHING_FAILED,) * count)
-        minibatch, looked = Minibatch(search_task, paired, client), rows[len(paired) :][: LOOKED_ROWS // len(trials)]
+        parents, refused = pick_parents(history, f"{context.seed}-parents-{stage}"), list[str]()
+        proposer: Client | None = None
+        for step in range(STEPS):
+            seed = f"{context.seed}-reflect-{stage}-{step}"
+            rows = fresh_rows(search_task, parents, random.Random(seed).sample(self.rows, len(self.rows)))
+            minibatch = Minibatch(search_task, rows[: min(PAIRED_ROWS, len(rows) // 2)], client)
+            looked = rows[len(minibatch.rows) :][: LOOKED_ROWS // max(1, len(parents))]
+            drafts = await self._drafts(minibatch, parents, looked, count)
+            if not drafts:
+                refused += [NOTHING_FAILED] * count
+                break
+            proposer = proposer or await open_proposer(context, client, self._proposer_calls(count))
+            sample = context.seed * 1000 + stage + step * count
+            replies = await gather_or_cancel(
+                self._ask(proposer, draft.request, sample + place) for place, draft in enumerate(drafts)
+            )
+            written = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
+            known = search_task.space.instructions
+            usable, why = filter_children(written, known, context.train, context.task.markers)
+            children = await keep_better(minibatch, drafts, usable)
+            kept = {child.instruction for child in children}
+            refused += [*why, *[NO_BETTER] * sum(one not in kept for one in usable.values())]
+            improved = {child.parent.candidate.instruction for child in children} if step else set()
+            found = [*children, *(one for one in found if known.index(one.instruction) not in improved)]
+            if not children:
+                break
+            search_task = replace(search_task, space=search_task.space.grow(Addition(tuple(kept))))
+            parents = [child.as_parent(search_task.space) for child in children[:PARENTS]]
+        origins = tuple(child.parent.candidate.to_params() for child in found)
+        return Addition(tuple(child.instruction for child in found), refused=tuple(refused), origins=origins)
+
+    async def _drafts(
+        self, minibatch: Minibatch, trials: Sequence[Trial], looked: Sequence[Example], count: int
+    ) -> list[Draft]:
+        """What to ask for; nothing where no row is left on which a child could be judged, or none failed."""
+        if not trials or len(minibatch.rows) < FIRST_ROWS:
+            return []
         results = await gather_or_cancel(minibatch.ask(trial, looked) for trial in trials)
         parents = [Parent(trial, found) for trial, found in zip(trials, results, strict=True)]
-        drafts = write_drafts(search_task, parents, count, context.context_tokens - reply_tokens(context))
-        if not drafts:
-            return Addition(refused=(NOTHING_FAILED,) * count)
-        proposer = await open_proposer(context, client, self._proposer_calls(count))
-        replies = await gather_or_cancel(
-            self._ask(proposer, draft.request, context.seed * 1000 + stage + place)
-            for place, draft in enumerate(drafts)
-        )
-        children = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
-        usable, refused = filter_children(children, space.instructions, context.train, context.task.markers)
-        kept = await keep_better(minibatch, drafts, usable)
-        refused += [NO_BETTER] * sum(child not in dict(kept) for child in usable.values())
-        origins = tuple(parent.candidate.to_params() for _, parent in kept)
-        return Addition(tuple(child for child, _ in kept), refused=tuple(refused), origins=origins)
+        room = self.context.context_tokens - reply_tokens(self.context)
+        return write_drafts(minibatch.task, parents, count, room)
 
     async def _ask(self, proposer: Client, request: str, sample: int) -> Reply:
         """The proposer's reply, or the failure in its place."""
@@ -104,24 +126,35 @@ class ReflectSource:
         return CutReply() if completion.finish_reason == "length" else completion.text
 
 
-async def keep_better(
-    minibatch: Minibatch, drafts: Sequence[Draft], children: Mapping[int, str]
-) -> list[tuple[str, Trial]]:
-    """The children that beat their parents, each with its parent, the best first. children: by place among the drafts.
+@dataclass(frozen=True)
+class Child:
+    """An instruction that beat its parent's, everything else being the parent's."""
+
+    instruction: str
+    parent: Trial
+
+    def as_parent(self, space: Space) -> Trial:
+        """Its parent's trial with the instruction in place of the parent's; its scores are not known."""
+        place = space.instructions.index(self.instruction)
+        return replace(self.parent, candidate=replace(self.parent.candidate, instruction=place))
+
+
+async def keep_better(minibatch: Minibatch, drafts: Sequence[Draft], written: Mapping[int, str]) -> list[Child]:
+    """The children that beat their parents, the best first. written: by place among the drafts.
 
     What children of one parent say together is one more child, which must be further ahead than each of them.
     """
-    jobs = (minibatch.lead(drafts[place].parent, child) for place, child in children.items())
-    leads = dict(zip(children, await gather_or_cancel(jobs), strict=True))
-    ahead = sorted((place for place in children if leads[place] > 0), key=lambda place: -leads[place])
-    kept = [(children[place], drafts[place].parent) for place in ahead if leads[place] >= LEAST_ERRORS]
+    jobs = (minibatch.lead(drafts[place].parent, child) for place, child in written.items())
+    leads = dict(zip(written, await gather_or_cancel(jobs), strict=True))
+    ahead = sorted((place for place in written if leads[place] > 0), key=lambda place: -leads[place])
+    kept = [Child(written[place], drafts[place].parent) for place in ahead if leads[place] >= LEAST_ERRORS]
     if ahead:
         best, parent = ahead[0], drafts[ahead[0]].parent
-        siblings = [children[place] for place in ahead if drafts[place].parent is parent]
-        if (merged := merge(siblings)) not in children.values() and len(merged) <= LONGEST:
+        merged = merge([written[place] for place in ahead if drafts[place].parent is parent])
+        if merged not in written.values() and len(merged) <= LONGEST:
             lead = await minibatch.lead(parent, merged)
             if lead >= LEAST_ERRORS and lead > leads[best]:
-                return [(merged, parent), *kept]
+                return [Child(merged, parent), *kept]
     return kept
 
 

@@ -57,7 +57,7 @@ def score(example: object, found: object) -> tuple[float, str]:
     return (1.0, "") if right else (0.0, "Mind the number.")
 
 
-CONTEXT = SourceContext(TASK, TRAIN, score, (), 3, PROPOSER, 3)
+CONTEXT = SourceContext(TASK, TRAIN, score, (), 1, PROPOSER, 3)
 
 
 def text_of(body: Body) -> str:
@@ -115,23 +115,23 @@ def asked_items(fake: FakeEndpoint) -> list[str]:
     return [text_of(body) for body in fake.bodies if body["model"] != PROPOSER]
 
 
-def test_a_rule_learned_from_failures_enters_with_the_candidate_that_it_improves(tmp_path: Path) -> None:
+def test_rules_learned_from_failures_enter_with_the_candidate_that_they_improve(tmp_path: Path) -> None:
     added, fake, most = reflect(good, tmp_path)
-    assert added.instructions and all(RULE in one for one in added.instructions)
-    assert added.origins[0] in [one.candidate.to_params() for one in HISTORY]
-    assert (
-        PROPOSALS <= len(added.instructions) + len(added.refused) <= PROPOSALS + 1 and sum(fake.calls.values()) <= most
-    )
+    assert RULE in added.instructions[0] and NEXT_RULE in added.instructions[0], "a child that won is a parent at once"
+    names = [{**one, "instruction": 0} for one in added.origins]
+    assert names[0] in [one.candidate.to_params() for one in HISTORY] and len(names) == len(added.instructions)
+    assert sum(fake.calls.values()) <= most
     told = requests(fake)
-    assert len(told) == PROPOSALS == len(set(told)), "each is told of other failures"
+    assert len(told) == 2 * PROPOSALS == len(set(told)), "each is told of other failures"
     assert all("Mind the number." in one and "## The right kind\neven" in one for one in told)
     assert not any(MARKER in one for one in told), "an input is data there too"
 
 
 def test_no_row_of_the_pairing_is_told_to_a_proposer(tmp_path: Path) -> None:
-    _, fake, _ = reflect(good, tmp_path)
-    judged = [number for number in range(1, 81) if any(RULE in t and says(t, number) for t in asked_items(fake))]
-    assert len(judged) == 16
+    _, fake, _ = reflect(junk, tmp_path)
+    answered = [text for text in asked_items(fake) if "years old" in text]
+    judged = {number for number in range(1, 81) if any(says(text, number) for text in answered)}
+    assert len(judged) == 16 and len(requests(fake)) == PROPOSALS
     assert not any(says(told, number) for told in requests(fake) for number in judged)
 
 
@@ -247,7 +247,9 @@ class Run:
 
     def go_on(self, fake: FakeEndpoint) -> SearchOutcome:
         async def work(client: Client) -> SearchOutcome:
-            growth = SpaceGrowth(self.study, {"reflect": ReflectSource(CONTEXT)}, client, self.folder / "pools.json")
+            growth = SpaceGrowth(
+                self.study, {"reflect": ReflectSource(replace(CONTEXT, seed=3))}, client, self.folder / "pools.json"
+            )
             task = replace(self.task, space=await growth.start(SPACE))
             search = Search(task, client, self.study, lambda *_: None, growth)
             self.most = self.most or search.max_calls()
@@ -270,17 +272,17 @@ def test_a_kept_child_is_tried_first_and_calls_stay_within_what_was_named(tmp_pa
     assert run.most == 24 * len(DEV) + 2 * ReflectSource(CONTEXT).max_calls(PROPOSALS)
 
 
-@pytest.mark.parametrize(("first", "after"), [(True, 0), (True, 2), (True, 9), (False, 12)])
+@pytest.mark.parametrize(("step", "after"), [(0, 0), (0, 9), (1, 2), (2, 12)])
 def test_a_search_that_dies_while_it_reflects_repeats_no_call_and_ends_alike(
-    first: bool, after: int, tmp_path: Path
+    step: int, after: int, tmp_path: Path
 ) -> None:
     whole, broken = Run(tmp_path, "whole"), Run(tmp_path, "broken")
     with FakeEndpoint(model(good)) as fake:
         outcome, calls = whole.go_on(fake), fake.calls
         asked = [place for place, body in enumerate(fake.bodies) if "within ``` blocks" in text_of(body)]
-        rounds = [place for place, before in zip(asked, [-99, *asked], strict=False) if place - before > 9]
-    assert len(rounds) == 2, "before each later generation"
-    dies_at = rounds[0 if first else 1] + 1 + after
+    steps = [place for place, before in zip(asked, [-99, *asked], strict=False) if place - before > 9]
+    assert len(steps) == 3, "two before the second generation, one before the third"
+    dies_at = steps[step] + 1 + after
     with FakeEndpoint(model(good)) as fake:
         fake.misbehave = lambda number: 401 if number >= dies_at else None
         with pytest.raises(UserError):
