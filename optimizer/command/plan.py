@@ -16,7 +16,7 @@ from optimizer.search.playoff import MAX_CONTENDERS
 from optimizer.search.search import later_generations
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
-from optimizer.search.sources.reflect import PROPOSALS
+from optimizer.search.sources.reflect import PROPOSALS, STEPS
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
@@ -95,7 +95,7 @@ def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str
 
 def most_reflections(settings: SearchSettings) -> int:
     """The proposals that learn from failures, at most."""
-    return PROPOSALS * later_generations(settings.trials) if settings.proposing else 0
+    return STEPS * PROPOSALS * later_generations(settings.trials) if settings.proposing else 0
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,6 +21,8 @@ from promptstill.events import Say
 from promptstill.files import read_json, write_json
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
 from promptstill.text import plural
+
+MOST_HALVINGS = 3
 
 
 class SpaceGrowth:
@@ -74,8 +77,7 @@ class SpaceGrowth:
     def max_calls(self, rounds: int = 1) -> int:
         """The calls that so many rounds from the next one take at most."""
         ended = list(self._rounds())
-        due = (one for later in range(rounds) for one in self._due(ended, later))
-        return sum(source.max_calls(count) for _, source, count in due)
+        return sum(calls_of(self._due(ended, later=later)) for later in range(rounds))
 
     async def grow(self, history: Sequence[Trial], generation: str, feedback: Sequence[ScoredRow] = ()) -> Space:
         """The space for a generation: after the next round, if there is one for any source.
@@ -83,18 +85,23 @@ class SpaceGrowth:
         The round is noted under the generation's name, so that after a kill the same generation has the same choices,
         whatever later ones had. Another process may have tried choices beyond these meanwhile: then all are there.
         """
-        number = int(self.study.first_note(round_topic(generation), str(len(list(self._rounds())) + 1)))
+        self.fit(generation, math.inf)
+        number, halvings = json.loads(str(self.study.note(round_topic(generation))))
         rounds = list(self._rounds())[:number]
-        if len(rounds) < number and (due := list(self._due(rounds))):
+        if len(rounds) < number and (due := list(self._due(rounds, halvings))):
             await self._add_round(number, due, history, feedback)
             rounds = list(self._rounds())[:number]
         space = self._after(rounds)
         return space if all(knows(space, trial) for trial in history) else self.latest()
 
-    def skip(self, generation: str) -> int:
-        """Note that no round comes before a generation; the calls that it takes then."""
-        self.study.first_note(round_topic(generation), str(len(list(self._rounds()))))
-        return 0
+    def fit(self, generation: str, room: float) -> int:
+        """Note which round comes before a generation, and how often the counts of its sources are halved so that it
+        takes `room` calls at most; where even that is too much, none comes. The calls that it takes at most."""
+        rounds = list(self._rounds())
+        fitting = [(len(rounds) + 1, halvings) for halvings in range(MOST_HALVINGS + 1)]
+        plan = next((one for one in fitting if calls_of(self._due(rounds, one[1])) <= room), (len(rounds), 0))
+        number, halvings = json.loads(self.study.first_note(round_topic(generation), json.dumps(plan)))
+        return calls_of(self._due(rounds, halvings)) if number > len(rounds) else 0
 
     def untried(self, space: Space, history: Sequence[Trial]) -> list[Candidate]:
         """The candidates with which instructions of the space that no trial has tried improve on another."""
@@ -147,13 +154,15 @@ class SpaceGrowth:
             yield {name: Addition.from_json(value) for name, value in json.loads(note).items()}
             number += 1
 
-    def _due(self, rounds: Sequence[Mapping[str, Addition]], later: int = 0) -> Iterator[tuple[str, Source, int]]:
-        """The sources that the round after these asks, and for how many choices each; of a round that comes `later`,
-        for how many at most."""
+    def _due(
+        self, rounds: Sequence[Mapping[str, Addition]], halvings: int = 0, later: int = 0
+    ) -> Iterator[tuple[str, Source, int]]:
+        """The sources that the round after these asks, and for how many choices each, halved so often; of a round that
+        comes `later`, for how many at most."""
         for name, source in self.sources.items():
             earlier = [additions[name] for additions in rounds if name in additions]
             if count := source.count(BEFORE_FIRST_RACE + 1 + len(rounds) + later, earlier):
-                yield name, source, count
+                yield name, source, max(1, count >> halvings)
 
     async def _ask(
         self,
@@ -182,8 +191,13 @@ def knows(space: Space, trial: Trial) -> bool:
     return trial.candidate.instruction < len(space.instructions) and trial.candidate.demos in space.demo_sets
 
 
+def calls_of(due: Iterable[tuple[str, Source, int]]) -> int:
+    """The calls that a round takes at most."""
+    return sum(source.max_calls(count) for _, source, count in due)
+
+
 def round_topic(generation: str) -> str:
-    """The study's note of how many rounds come before a generation."""
+    """The study's note of how many rounds come before a generation, and how often the counts of the last are halved."""
     return f"rounds before {generation}"
 
 

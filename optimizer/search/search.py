@@ -114,8 +114,8 @@ class Search:
         will cut.
 
         Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
-        play-off. Where a round of the sources before it would leave none, there is no such round. The size is noted, so
-        that after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
+        play-off. The round of the sources before it is fitted to what the smallest leaves. The size is noted, so that
+        after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
         """
         if slot == 0:
             return count
@@ -125,10 +125,8 @@ class Search:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
             sizes = range(min(MIN_GENERATION, count), count + 1)
             need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
-            growing = self.growth.max_calls() if self.growth else 0
             room = self.client.allowance.room(need[sizes.start])
-            if self.growth and room < need[sizes.start] + growing:
-                growing = self.growth.skip(name)
+            growing = self.growth.fit(name, room - need[sizes.start]) if self.growth else 0
             size = self.study.begin_generation(name, max(size for size in sizes if need[size] + growing <= room))
         return min(size, count)
 

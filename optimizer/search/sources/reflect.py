@@ -28,8 +28,8 @@ from promptstill.errors import RequestRefused
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
 from promptstill.task.examples import Example
 
-PROPOSALS = 4  # at once
-STEPS = 2  # of a round at most: children that won are the parents of another step
+PROPOSALS = 4  # at once, in one step
+STEPS = 2  # of a round at most: children that won are the parents of another
 DRY_ROUNDS = 2  # in turn, without a kept child, after which half as many are asked; after one more none
 LOOKED_ROWS = 32  # that are asked, by all parents together, to find failures
 LEAST_ROWS = 2 * FIRST_ROWS  # labelled train rows below which there is nothing to learn from
@@ -54,17 +54,15 @@ class ReflectSource:
         return next_count(earlier) if wanted else 0
 
     def describe(self, count: int) -> str:
-        return f"{count} instructions by {self.model} from what failed on train rows"
+        return f"up to {count} instructions by {self.model} from what failed on train rows"
 
     def max_calls(self, count: int) -> int:
         if not count:
             return 0
         program = self.rows[0].program
-        rows = LOOKED_ROWS + PAIRED_ROWS * (PARENTS + count + 1)  # one for what children say together
-        return STEPS * rows * (program.calls_per_row if program else 1) + self._proposer_calls(count)
-
-    def _proposer_calls(self, count: int) -> int:
-        return STEPS * count + opening_calls(self.context)
+        answers = PARENTS + min(count, PROPOSALS) + 1  # to each paired row; one for what children say together
+        rows = steps(count) * (LOOKED_ROWS + PAIRED_ROWS * answers)
+        return rows * (program.calls_per_row if program else 1) + count + opening_calls(self.context)
 
     async def propose(
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
@@ -75,17 +73,17 @@ class ReflectSource:
         search_task = SearchTask(task, space, context.train, (), context.metric, context.seed, 0)
         parents, refused = pick_parents(history, f"{context.seed}-parents-{stage}"), list[str]()
         proposer: Client | None = None
-        for step in range(STEPS):
+        for step in range(steps(count)):
             seed = f"{context.seed}-reflect-{stage}-{step}"
             rows = fresh_rows(search_task, parents, random.Random(seed).sample(self.rows, len(self.rows)))
             minibatch = Minibatch(search_task, rows[: min(PAIRED_ROWS, len(rows) // 2)], client)
             looked = rows[len(minibatch.rows) :][: LOOKED_ROWS // max(1, len(parents))]
-            drafts = await self._drafts(minibatch, parents, looked, count)
+            drafts = await self._drafts(minibatch, parents, looked, min(count, PROPOSALS))
             if not drafts:
-                refused += [NOTHING_FAILED] * count
+                refused += [NOTHING_FAILED] * min(count, PROPOSALS)
                 break
-            proposer = proposer or await open_proposer(context, client, self._proposer_calls(count))
-            sample = context.seed * 1000 + stage + step * count
+            proposer = proposer or await open_proposer(context, client, count + opening_calls(context))
+            sample = context.seed * 1000 + stage + step * PROPOSALS
             replies = await gather_or_cancel(
                 self._ask(proposer, draft.request, sample + place) for place, draft in enumerate(drafts)
             )
@@ -159,10 +157,16 @@ async def keep_better(minibatch: Minibatch, drafts: Sequence[Draft], written: Ma
 
 
 def next_count(earlier: Sequence[Addition]) -> int:
-    """How many proposals the next round asks for, by what the rounds so far have added."""
+    """How many proposals the next round asks for at most, by what the rounds so far have added."""
     dry = 0
     for one in reversed(earlier):
         if one.instructions:
             break
         dry += 1
-    return PROPOSALS if dry < DRY_ROUNDS else PROPOSALS // 2 if dry == DRY_ROUNDS else 0
+    most = STEPS * PROPOSALS
+    return most if dry < DRY_ROUNDS else most // 2 if dry == DRY_ROUNDS else 0
+
+
+def steps(count: int) -> int:
+    """The steps in which so many proposals are asked for, if each but the last has a child that wins."""
+    return -(-count // PROPOSALS)

@@ -20,7 +20,7 @@ from optimizer.search.reflection.parents import pick_parents
 from optimizer.search.reflection.request import write_request
 from optimizer.search.search import Search, later_generations
 from optimizer.search.sources.proposer import reply_tokens
-from optimizer.search.sources.reflect import NO_BETTER, NOTHING_FAILED, PROPOSALS, ReflectSource, next_count
+from optimizer.search.sources.reflect import NO_BETTER, NOTHING_FAILED, PROPOSALS, STEPS, ReflectSource, next_count
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space
 from optimizer.search.study import StoredStudy, Trial
@@ -38,6 +38,7 @@ NEXT_RULE = "So is one with a number that four divides."
 MARKER = "<|im_end|>"
 TASK = Task(dspy.Signature("item -> kind: Literal['even', 'odd']", "Say the kind."), "fake", 16, markers=(MARKER,))
 PROPOSER = "writer"
+MOST = STEPS * PROPOSALS
 
 
 def row(number: int) -> Example:
@@ -187,15 +188,15 @@ def test_its_share_falls_to_nothing_where_no_child_is_kept() -> None:
     for _ in range(5):
         counts.append(next_count(rounds))
         rounds.append(dry)
-    assert counts == [PROPOSALS, PROPOSALS, PROPOSALS // 2, 0, 0]
-    assert next_count([dry, dry, kept]) == next_count([kept, dry]) == PROPOSALS
+    assert counts == [MOST, MOST, MOST // 2, 0, 0]
+    assert next_count([dry, dry, kept]) == next_count([kept, dry]) == MOST
 
 
 def test_no_proposer_means_no_reflection_and_the_tasks_own_model_comes_later() -> None:
     assert not any(ReflectSource(replace(CONTEXT, proposals=0)).count(number) for number in range(4))
     own = ReflectSource(replace(CONTEXT, proposer=None))
-    assert [own.count(number) for number in range(4)] == [0, 0, PROPOSALS, PROPOSALS]
-    assert [ReflectSource(CONTEXT).count(number) for number in range(2)] == [0, PROPOSALS]
+    assert [own.count(number) for number in range(4)] == [0, 0, MOST, MOST]
+    assert [ReflectSource(CONTEXT).count(number) for number in range(2)] == [0, MOST]
     assert not ReflectSource(replace(CONTEXT, train=TRAIN[:20])).count(2), "too few rows to learn from"
 
 
@@ -269,7 +270,7 @@ def test_a_kept_child_is_tried_first_and_calls_stay_within_what_was_named(tmp_pa
     space = json.loads((run.folder / "pools.json").read_text())
     assert NEXT_RULE in space["instructions"][outcome.winner.candidate.instruction]
     assert later_generations(24) == 2 and sum(fake.calls.values()) <= run.most
-    assert run.most == 24 * len(DEV) + 2 * ReflectSource(CONTEXT).max_calls(PROPOSALS)
+    assert run.most == 24 * len(DEV) + 2 * ReflectSource(CONTEXT).max_calls(MOST)
 
 
 @pytest.mark.parametrize(("step", "after"), [(0, 0), (0, 9), (1, 2), (2, 12)])
