@@ -32,6 +32,7 @@ from promptstill.endpoint.client import Client
 from promptstill.endpoint.url import split_model
 from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
+from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.events import GenerationEnded, Listener, teller
 from promptstill.files import digest
 from promptstill.prompt.layouts import LAYOUTS
@@ -135,7 +136,7 @@ class OneSearch:
         )
         await refuse_unread_baseline(search_task, self.client)
         search = Search(search_task, self.client, self.study, self._follow, growth, calibrating)
-        if growth.max_calls():  # the first race, or what a kill left of it, is still ahead
+        if not growth.begun:  # the first race, or what a kill left of it, is still ahead
             self.say(opening_line(search))
         return search
 
@@ -198,6 +199,7 @@ class OneSearch:
             split_model(settings.proposer or "")[0] or None,
             settings.proposing,
             self.proposer,
+            self.context if settings.proposer is None else REMOTE_CONTEXT,
         )
         sources = {name: make(context) for name, make in SOURCES.items()}
         return SpaceGrowth(self.study, sources, self.client, self.run_folder.pools_path, self.say, self.pace.untimed)

@@ -15,10 +15,11 @@ from optimizer.search.calibrating import LABELLED_ROWS, LEADERS, has_labels
 from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.race import GENERATION
+from optimizer.search.race import GENERATION, later_generations
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
-from optimizer.search.sources.grounded import REPLY_TOKENS as PROPOSAL_TOKENS
+from optimizer.search.sources.proposer import reply_tokens
+from optimizer.search.sources.reflect import PROPOSALS, STEPS
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
@@ -40,7 +41,7 @@ THOUGHTS = "what a model thinks before it answers, or writes besides, comes on t
 @dataclass(frozen=True)
 class Plan:
     """Of one run. calls: at most, on_dev and on_test of them on these rows, proposing to the proposer; without those of
-    a judge. prompt_tokens, reply_tokens: of a call, about; a proposal is longer."""
+    a judge. prompt_tokens, reply_tokens: of a call, about; proposal_tokens: of a proposal, at most."""
 
     model: str
     calls: int
@@ -49,6 +50,7 @@ class Plan:
     proposing: int
     prompt_tokens: float
     reply_tokens: float
+    proposal_tokens: int
     limits: Limits
 
     @property
@@ -62,7 +64,7 @@ class Plan:
         task, proposing = self.calls - self.proposing, self.proposing
         return {
             "task": Total(task, round(task * self.prompt_tokens), round(task * self.reply_tokens)),
-            PROPOSER: Total(proposing, round(proposing * self.prompt_tokens), proposing * PROPOSAL_TOKENS),
+            PROPOSER: Total(proposing, round(proposing * self.prompt_tokens), proposing * self.proposal_tokens),
         }
 
     @property
@@ -98,18 +100,24 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
     on_dev = settings.trials * dev * searches
     sources = dict(most_calls(settings, opened))
-    growth, proposing = sum(sources.values()) * searches, sources["grounded"] * searches
+    growth, proposing = sum(sources.values()) * searches, (sources["grounded"] + most_reflections(settings)) * searches
     on_test = max_test_calls(test, dspy=settings.dspy)
     calls = on_dev + growth + MAX_CONTENDERS * dev * searches + on_test + calibration_calls(settings, opened) * searches
-    model = settings.model or opened.recipe.model
-    return Plan(model, calls, on_dev, on_test, proposing, *mean_tokens(settings, opened), settings.limits)
+    tokens = (*mean_tokens(settings, opened), reply_tokens(source_context(settings, opened)))
+    return Plan(settings.model or opened.recipe.model, calls, on_dev, on_test, proposing, *tokens, settings.limits)
 
 
 def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str, int]]:
-    """The sources of candidates, and the calls of each at most."""
+    """The sources of candidates, and the calls of each at most, in all rounds together."""
+    rounds = range(BEFORE_FIRST_RACE + 1, BEFORE_FIRST_RACE + 1 + later_generations(settings.trials))
     for name, make in SOURCES.items():
         source = make(source_context(settings, opened))
-        yield name, source.max_calls(source.count(BEFORE_FIRST_RACE + 1))
+        yield name, sum(source.max_calls(count) for number in rounds if (count := source.count(number)))
+
+
+def most_reflections(settings: SearchSettings) -> int:
+    """The proposals that learn from failures, at most."""
+    return STEPS * PROPOSALS * later_generations(settings.trials) if settings.proposing else 0
 
 
 def calibration_calls(settings: SearchSettings, opened: OpenTask) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.race import GENERATION, blocks
+from optimizer.search.race import GENERATION, blocks, later_generations
 from promptstill.errors import UserError
 from promptstill.scoring.probe import Abilities
 from promptstill.stats import detectable_gain
@@ -25,9 +25,9 @@ def max_test_calls(rows: int, *, dspy: bool) -> int:
 
 
 def max_other_calls(trials: int, dev: int, growth: SpaceGrowth | None, calibrating: CandidateCalibrator | None) -> int:
-    """The calls of a search that score no row, at most: the next round of proposals, the calibration of the trials
-    after the first race, and how sure the winner is of so many dev rows."""
-    later, calls = max(0, trials - GENERATION), growth.max_calls() if growth else 0
+    """The calls of a search that score no row of dev, at most: the rounds of proposals between generations, the
+    calibration of the trials after the first race, and how sure the winner is of so many dev rows."""
+    later, calls = max(0, trials - GENERATION), growth.max_calls(later_generations(trials)) if growth else 0
     if calibrating and later:
         calls += calibrating.first_calls + calibrating.max_calls * later + calibrating.calibrator.most_forks * dev
     return calls

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from optimizer.search.calibrating import known_biases
+from optimizer.search.candidate import Candidate
 from optimizer.search.sources.proposals import proposals_line
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, Source
 from optimizer.search.space import Addition, Space
@@ -20,6 +22,8 @@ from promptstill.events import Say
 from promptstill.files import read_json, write_json
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
 from promptstill.text import plural
+
+MOST_HALVINGS = 3
 
 
 class SpaceGrowth:
@@ -47,7 +51,9 @@ class SpaceGrowth:
 
         `empty` has the pool and the layouts. Raises `UserError` where the study began at an endpoint that does more.
         """
-        additions = await self._ask(BEFORE_FIRST_RACE, empty, (), ())
+        counts = {name: source.count(BEFORE_FIRST_RACE) for name, source in self.sources.items()}
+        due = [(name, self.sources[name], count) for name, count in counts.items() if count]
+        additions = await self._ask(due, empty, (), ())
         first = empty
         for addition in additions.values():
             first = first.grow(addition)
@@ -58,32 +64,69 @@ class SpaceGrowth:
         return self.latest()
 
     def latest(self) -> Space:
-        """The space with all rounds that any process of the study has finished, and all biases that one measured."""
-        if self._first is None:
-            raise RuntimeError("start comes first")
-        space = self._first
-        for additions in self._rounds():
-            for addition in additions:
-                space = space.grow(addition)
-        space = replace(space, biases=known_biases(self.study))
+        """The space with all rounds that any process of the study has finished."""
+        space = self._after(self._rounds())
         if not self.path.is_file() or read_json(self.path) != json.loads(json.dumps(space.to_json())):
             write_json(self.path, space.to_json(), private=True)
         return space
 
-    def max_calls(self) -> int:
-        """The calls that the next round takes at most."""
-        return sum(source.max_calls(count) for _, source, count in self._due(self._next_round()))
+    @property
+    def begun(self) -> bool:
+        """Whether a round has ended."""
+        return any(True for _ in self._rounds())
 
-    async def grow(self, history: Sequence[Trial], feedback: Sequence[ScoredRow] = ()) -> Space:
-        """The space after the next round, if there is one for any source."""
-        number, space = self._next_round(), self.latest()
-        due = list(self._due(number))
-        if not due:
-            return space
+    def max_calls(self, rounds: int = 1) -> int:
+        """The calls that so many rounds from the next one take at most."""
+        ended = list(self._rounds())
+        return sum(calls_of(self._due(ended, later=later)) for later in range(rounds))
+
+    async def grow(self, history: Sequence[Trial], generation: str, feedback: Sequence[ScoredRow] = ()) -> Space:
+        """The space for a generation: after the next round, if there is one for any source.
+
+        The round is noted under the generation's name, so that after a kill the same generation has the same choices,
+        whatever later ones had. Another process may have tried choices beyond these meanwhile: then all are there.
+        """
+        self.fit(generation, math.inf)
+        number, halvings = json.loads(str(self.study.note(round_topic(generation))))
+        rounds = list(self._rounds())[:number]
+        if len(rounds) < number and (due := list(self._due(rounds, halvings))):
+            await self._add_round(number, due, history, feedback)
+            rounds = list(self._rounds())[:number]
+        space = self._after(rounds)
+        return space if all(knows(space, trial) for trial in history) else self.latest()
+
+    def fit(self, generation: str, room: float) -> int:
+        """Note which round comes before a generation, and how often the counts of its sources are halved so that it
+        takes `room` calls at most; where even that is too much, none comes. The calls that it takes at most."""
+        rounds = list(self._rounds())
+        fitting = [(len(rounds) + 1, halvings) for halvings in range(MOST_HALVINGS + 1)]
+        plan = next((one for one in fitting if calls_of(self._due(rounds, one[1])) <= room), (len(rounds), 0))
+        number, halvings = json.loads(self.study.first_note(round_topic(generation), json.dumps(plan)))
+        return calls_of(self._due(rounds, halvings)) if number > len(rounds) else 0
+
+    def untried(self, space: Space, history: Sequence[Trial]) -> list[Candidate]:
+        """The candidates with which instructions of the space that no trial has tried improve on another."""
+        tried = {trial.candidate.instruction for trial in history}
+        places = {text: place for place, text in enumerate(space.instructions)}
+        found = []
+        for one in (one for additions in self._rounds() for one in additions.values() if one.origins):
+            for text, origin in zip(one.instructions, one.origins, strict=True):
+                if (place := places.get(text, -1)) >= 0 and place not in tried:
+                    found.append(Candidate.from_params({**origin, "instruction": place}))
+        return found
+
+    async def _add_round(
+        self,
+        number: int,
+        due: Sequence[tuple[str, Source, int]],
+        history: Sequence[Trial],
+        feedback: Sequence[ScoredRow],
+    ) -> None:
+        """Ask the sources of a round, and note what the first process to finish it adds."""
         asked = ", ".join(source.describe(count) for _, source, count in due)
         self.say(f"more choices (usually 10-60 s): {asked}")
         with self.untimed():
-            additions = await self._ask(number, space, history, feedback)
+            additions = await self._ask(due, self.latest(), history, feedback)
         self.study.first_note(
             addition_topic(number), json.dumps({name: one.to_json() for name, one in additions.items()})
         )
@@ -94,25 +137,40 @@ class SpaceGrowth:
             f"to choose from: {plural(len(grown.instructions), 'instruction')}, {len(grown.demo_sets)} demo sets of up "
             f"to {max(grown.sizes)}, {plural(len(grown.layouts), 'layout')}{proposals_line(refused, proposed)}"
         )
-        return grown
 
-    def _next_round(self) -> int:
-        return BEFORE_FIRST_RACE + 1 + sum(1 for _ in self._rounds())
+    def _after(self, rounds: Iterable[Mapping[str, Addition]]) -> Space:
+        """The space with what these rounds added, and all biases that a process of the study has measured."""
+        if self._first is None:
+            raise RuntimeError("start comes first")
+        space = self._first
+        for additions in rounds:
+            for addition in additions.values():
+                space = space.grow(addition)
+        return replace(space, biases=known_biases(self.study))
 
-    def _rounds(self) -> Iterator[list[Addition]]:
-        """What each finished round added."""
+    def _rounds(self) -> Iterator[dict[str, Addition]]:
+        """What each finished round added, by source."""
         number = BEFORE_FIRST_RACE + 1
         while (note := self.study.note(addition_topic(number))) is not None:
-            yield [Addition.from_json(value) for value in json.loads(note).values()]
+            yield {name: Addition.from_json(value) for name, value in json.loads(note).items()}
             number += 1
 
-    def _due(self, number: int) -> Iterator[tuple[str, Source, int]]:
+    def _due(
+        self, rounds: Sequence[Mapping[str, Addition]], halvings: int = 0, later: int = 0
+    ) -> Iterator[tuple[str, Source, int]]:
+        """The sources that the round after these asks, and for how many choices each, halved so often; of a round that
+        comes `later`, for how many at most."""
         for name, source in self.sources.items():
-            if count := source.count(number):
-                yield name, source, count
+            earlier = [additions[name] for additions in rounds if name in additions]
+            if count := source.count(BEFORE_FIRST_RACE + 1 + len(rounds) + later, earlier):
+                yield name, source, max(1, count >> halvings)
 
     async def _ask(
-        self, number: int, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow]
+        self,
+        due: Sequence[tuple[str, Source, int]],
+        space: Space,
+        history: Sequence[Trial],
+        feedback: Sequence[ScoredRow],
     ) -> dict[str, Addition]:
         """Every source's addition, asked side by side, each with as many calls as it said it takes at most."""
 
@@ -125,9 +183,23 @@ class SpaceGrowth:
             except Exception as error:  # the source's own failure: it costs its share, never the run
                 return Addition(refused=(f"lost: the source {name} failed ({type(error).__name__}: {error})",))
 
-        due = list(self._due(number))
         answers = await gather_or_cancel(ask(*one) for one in due)
         return {name: answer for (name, _, _), answer in zip(due, answers, strict=True)}
+
+
+def knows(space: Space, trial: Trial) -> bool:
+    """Whether a trial's choices are in the space."""
+    return trial.candidate.instruction < len(space.instructions) and trial.candidate.demos in space.demo_sets
+
+
+def calls_of(due: Iterable[tuple[str, Source, int]]) -> int:
+    """The calls that a round takes at most."""
+    return sum(source.max_calls(count) for _, source, count in due)
+
+
+def round_topic(generation: str) -> str:
+    """The study's note of how many rounds come before a generation, and how often the counts of the last are halved."""
+    return f"rounds before {generation}"
 
 
 def addition_topic(number: int) -> str:

@@ -18,6 +18,7 @@ from optimizer.search.candidate import Candidate
 from optimizer.search.leave_out import LeaveOut, demo_inputs
 from optimizer.search.race import average, blocks, is_worse
 from optimizer.search.ranking import by_split
+from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
@@ -107,7 +108,9 @@ def contenders(finalists: Sequence[Trial]) -> list[Trial]:
 
 
 def playoff_rows(task: SearchTask, entrants: Sequence[Trial]) -> list[Example]:
-    """As many train rows as dev has, at most half of train, by whole groups of which no entrant shows a row."""
+    """As many train rows as dev has, at most half of train, by whole groups of which no entrant shows a row.
+
+    Those from which instructions may have been made come last."""
     shown = {key for trial in entrants for key in fixed_inputs(task, trial)}
     groups: dict[str, list[Example]] = {}
     for example in task.train:
@@ -116,6 +119,8 @@ def playoff_rows(task: SearchTask, entrants: Sequence[Trial]) -> list[Example]:
         rows for _, rows in sorted(groups.items()) if not any(canonical_json(demo_inputs(row)) in shown for row in rows)
     ]
     random.Random(f"{task.seed}-playoff").shuffle(free)
+    taught = {row.group for row in reflection_rows(task.train, task.seed)}
+    free.sort(key=lambda rows: rows[0].group in taught)
     return [row for rows in free for row in rows][: max_playoff_rows(task)]
 
 

@@ -88,3 +88,8 @@ def max_rows(count: int, rows: int) -> int:
 def survivors(count: int, block: int) -> int:
     """How many of a generation of `count` may go on after block number `block` (from 0)."""
     return -(-count >> (block + 1))  # rounded up
+
+
+def later_generations(trials: int) -> int:
+    """The generations after the first that so many trials make."""
+    return -(-max(0, trials - GENERATION) // GENERATION)

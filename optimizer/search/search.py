@@ -119,8 +119,8 @@ class Search:
         will cut.
 
         Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
-        play-off. The size is noted, so that after a kill the same generation goes on. Raises `LimitReached` where not
-        even the smallest is paid for.
+        play-off. The round of the sources before it is fitted to what the smallest leaves. The size is noted, so that
+        after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
         """
         if slot == 0:
             return count
@@ -128,13 +128,13 @@ class Search:
         size = self.study.generation_size(name)
         if size is None:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
-            besides += self.growth.max_calls() if self.growth else 0
             sizes = range(min(MIN_GENERATION, count), count + 1)
             besides += self.calibrating.first_calls if self.calibrating else 0
             asked, each = self.client.draws, self.calibrating.max_calls if self.calibrating else 0
             need = {size: besides + asked * self.task.max_rows(size) + each * size for size in sizes}
             room = self.client.allowance.room(need[sizes.start])
-            size = self.study.begin_generation(name, max(size for size in sizes if need[size] <= room))
+            growing = self.growth.fit(name, room - need[sizes.start]) if self.growth else 0
+            size = self.study.begin_generation(name, max(size for size in sizes if need[size] + growing <= room))
         return min(size, count)
 
     def _known(self) -> list[Trial]:
@@ -164,11 +164,12 @@ class Search:
             if starters:
                 return starters
         if self.growth:
-            self.task = replace(self.task, space=await self.growth.grow(history))
+            self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
+        first = self.growth.untried(self.task.space, history) if self.growth else []
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
         calibrating = self.calibrating if history else None
         calibrated = await calibrating.choose_first(self.task, history) if calibrating else []
-        return await self._claim([*calibrated, *suggested], history, slot, count)
+        return await self._claim([*first, *calibrated, *suggested], history, slot, count)
 
     async def _claim(
         self, candidates: Sequence[Candidate], history: Sequence[Trial], slot: int, count: int

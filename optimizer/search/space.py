@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from optimizer.search.candidate import FIELD, OFF, Candidate, Choices, Reasoning
+from optimizer.search.candidate import FIELD, OFF, Candidate, Choices, Params, Reasoning
 from promptstill.dialect import VLLM, Dialect
 from promptstill.errors import UserError
 from promptstill.files import canonical_json
@@ -48,11 +48,15 @@ class DemoSet:
 
 @dataclass(frozen=True)
 class Addition:
-    """What a source adds to the space. `refused` says why its other proposals are of no use, one reason each."""
+    """What a source adds to the space. `refused` says why its other proposals are of no use, one reason each.
+
+    origins: for instructions that improve on a candidate, that candidate of each, with which it is tried first.
+    """
 
     instructions: tuple[str, ...] = ()
     demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
+    origins: tuple[Params, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,7 +64,7 @@ class Addition:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Addition:
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
-        return cls(tuple(value["instructions"]), sets, tuple(value["refused"]))
+        return cls(tuple(value["instructions"]), sets, tuple(value["refused"]), tuple(value.get("origins", ())))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class ClientEngine:
 
     sample: sets one proposal apart from another that asks the same. role: what its calls are counted as. temperature,
     max_tokens: of a call that names none. fatal: what must stop the run, though DSPy may hide it. completions: the
-    replies so far. stopped: whether what the thread works for was cancelled.
+    replies so far. stopped: whether what the thread works for was cancelled. stop: what ends a reply; empty for
+    nothing.
     """
 
     client: Client
@@ -39,6 +40,7 @@ class ClientEngine:
     fatal: list[Exception] = field(default_factory=list)
     completions: list[Completion] = field(default_factory=list)
     stopped: bool = False
+    stop: str = ""
 
     def complete(self, request: Request) -> Response:
         completion = self.ask(self.to_body(request))
@@ -75,5 +77,5 @@ class ClientEngine:
         config = request.config
         temperature = self.temperature if config.temperature is None else config.temperature
         max_tokens = config.max_tokens or self.max_tokens
-        body = {"model": self.model, "messages": system + turns}
+        body = {"model": self.model, "messages": system + turns, **({"stop": [self.stop]} if self.stop else {})}
         return self.client.spoken(body | {"temperature": temperature, "max_tokens": max_tokens})

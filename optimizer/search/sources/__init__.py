@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from optimizer.search.sources.bootstrap import BootstrapSource
 from optimizer.search.sources.given import GivenSource
 from optimizer.search.sources.grounded import GroundedSource
+from optimizer.search.sources.reflect import ReflectSource
 from optimizer.search.sources.source import Source, SourceContext
 
 SOURCES: Mapping[str, Callable[[SourceContext], Source]] = {
     "given": GivenSource,
     "bootstrap": BootstrapSource,
     "grounded": GroundedSource,
+    "reflect": ReflectSource,
 }

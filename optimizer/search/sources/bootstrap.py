@@ -34,7 +34,7 @@ class BootstrapSource:
     def __init__(self, context: SourceContext) -> None:
         self.context = context
 
-    def count(self, number: int) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         return int(number == 1)
 
     def describe(self, count: int) -> str:

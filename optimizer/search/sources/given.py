@@ -42,7 +42,7 @@ class GivenSource:
     def __init__(self, context: SourceContext) -> None:
         self.context = context
 
-    def count(self, number: int) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         return int(number == BEFORE_FIRST_RACE)
 
     def describe(self, count: int) -> str:

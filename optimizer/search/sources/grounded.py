@@ -16,20 +16,19 @@ import dspy
 from dspy.propose.dataset_summary_generator import create_dataset_summary
 from dspy.propose.grounded_proposer import TIPS, GroundedProposer
 
-from optimizer.search.sources.proposals import filter_proposals
+from optimizer.search.sources.proposals import CutReply, Reply, filter_proposals
+from optimizer.search.sources.proposer import open_proposer, opening_calls, reply_tokens
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
 from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
-from promptstill.endpoint.dialect import constrains_outputs
 from promptstill.scoring.dspy_engine import ClientEngine
 from promptstill.scoring.evaluate import ScoredRow
 
-REPLY_TOKENS = 160
 ROWS_SHOWN = 10
+REPLY_END = "[[ ## completed ## ]]"  # in DSPy's form; what a small model writes after it is of no use
 SUMMARY_CALLS = 6  # of a summary of the rows: DSPy describes them and sums that up, with a second try for each
-DIALECT_CALLS = 7  # of another model's dialect, at most
 PROPOSAL_CALLS = 3  # what one proposal takes at most: DSPy asks again where a reply does not parse
 log = logging.getLogger(__name__)
 logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of each input that a smaller signature leaves unused
@@ -42,41 +41,45 @@ class GroundedSource:
         self.context = context
         self.model = context.proposer or context.task.model
 
-    def count(self, number: int) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         return self.context.proposals if number == 1 else 0
 
     def describe(self, count: int) -> str:
         return f"{count} instructions proposed by {self.model}"
 
     def max_calls(self, count: int) -> int:
-        return PROPOSAL_CALLS * count + (SUMMARY_CALLS + DIALECT_CALLS if self.context.proposer else 0)
+        return PROPOSAL_CALLS * count + (SUMMARY_CALLS if self.context.proposer else 0) + opening_calls(self.context)
 
     async def propose(
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
     ) -> Addition:
         context, signature = self.context, self.context.task.signature
-        labelled = [example for example in context.train if example.outputs]
-        examples = random.Random(context.seed).sample(labelled, min(ROWS_SHOWN, len(labelled)))
-        rows = [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
-        if context.proposer_client:
-            client = context.proposer_client.share(self.max_calls(count))
-        if context.proposer and self.model not in client.dialects:
-            client.dialects[self.model], _ = await constrains_outputs(client, self.model, PROPOSER)
-        loop = asyncio.get_running_loop()
+        rows = [sample_rows(context, number) for number in range(count + 1)]
+        proposer = await open_proposer(context, client, self.max_calls(count))
+        loop, limit = asyncio.get_running_loop(), reply_tokens(context)
         samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
-        engines = [ClientEngine(client, self.model, one, loop, PROPOSER, 1.0, REPLY_TOKENS) for one in samples]
+        engines = [
+            ClientEngine(proposer, self.model, one, loop, PROPOSER, 1.0, limit, stop=REPLY_END) for one in samples
+        ]
         with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
-            summary = await asyncio.to_thread(summarize, rows, engines[0]) if context.proposer else None
+            summary = await asyncio.to_thread(summarize, rows[0], engines[0]) if context.proposer else None
             asked = [
-                asyncio.to_thread(propose_one, signature, rows, summary, engine, i)
+                asyncio.to_thread(propose_one, signature, rows[i + 1], summary, engine, i)
                 for i, engine in enumerate(engines[1:])
             ]
             answers = await asyncio.gather(*asked)
         for engine in engines:
             if engine.fatal:
                 raise engine.fatal[0]
-        kept, refused = filter_proposals(answers, [signature.instructions], context.train)
+        kept, refused = filter_proposals(answers, [signature.instructions], context.train, context.task.markers)
         return Addition(instructions=tuple(kept), refused=tuple(refused))
+
+
+def sample_rows(context: SourceContext, number: int) -> list[dspy.Example]:
+    """Labelled train rows as DSPy has them, others for each number."""
+    labelled = [example for example in context.train if example.outputs]
+    examples = random.Random(f"{context.seed}-{number}").sample(labelled, min(ROWS_SHOWN, len(labelled)))
+    return [dspy.Example(**{**ex.inputs, **ex.outputs}, augmented=True).with_inputs(*ex.inputs) for ex in examples]
 
 
 def summarize(rows: list[dspy.Example], engine: ClientEngine) -> str | None:
@@ -91,7 +94,7 @@ def summarize(rows: list[dspy.Example], engine: ClientEngine) -> str | None:
 
 def propose_one(
     signature: type[dspy.Signature], rows: list[dspy.Example], summary: str | None, engine: ClientEngine, index: int
-) -> str | Exception:
+) -> Reply:
     """One instruction, or the failure that took its place."""
     program = dspy.Predict(signature)
     tip = list(TIPS.values())[index % len(TIPS)]
@@ -107,6 +110,9 @@ def propose_one(
                 rng=random.Random(engine.sample),
             )
             proposer.use_dataset_summary, proposer.data_summary, proposer.use_tip = bool(summary), summary, bool(tip)
-            return str(proposer.propose_instruction_for_predictor(program, program, 0, {0: [[], rows]}, 1, {}, tip=tip))
+            found = str(
+                proposer.propose_instruction_for_predictor(program, program, 0, {0: [[], rows]}, 1, {}, tip=tip)
+            )
+            return CutReply() if engine.completions[-1].finish_reason == "length" else found
     except Exception as error:  # as in summarize
         return error

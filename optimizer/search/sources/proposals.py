@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,22 +12,49 @@ from promptstill.prompt.nearest import near_duplicate, words
 from promptstill.task.examples import Example
 from promptstill.text import plural
 
-LONGEST = 1_500  # characters; beyond it an instruction is rambling
+LONGEST = 6_000  # characters, as many as a proposal's reply holds; beyond it an instruction is rambling
 COPIED_WORDS = 10  # a run of so many words of a row is a copy of the row
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])|\n+")
+Reply = str | Exception  # a proposal, or the failure in its place
+REPEATED = "said what another says"
+
+
+class CutReply(Exception):
+    """A proposal that reached the limit of its reply."""
 
 
 def filter_proposals(
-    answers: Sequence[str | Exception], known: Sequence[str], train: Sequence[Example]
+    answers: Sequence[Reply], known: Sequence[str], train: Sequence[Example], markers: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """New, usable instructions, and the reasons for refusing the rest."""
+    """New, usable instructions, and the reasons for refusing the rest. markers: the model's."""
     kept: list[str] = []
     refused: list[str] = []
     for answer in answers:
-        problem = refusal_reason(answer, [*known, *kept], train)
+        problem = refusal_reason(answer, train, markers)
+        if not problem and says_what_another_says(str(answer), [*known, *kept]):
+            problem = REPEATED
         if problem or isinstance(answer, Exception):
             refused.append(problem)
         else:
             kept.append(answer.strip())
+    return kept, refused
+
+
+def filter_children(
+    children: Sequence[Reply], known: Sequence[str], train: Sequence[Example], markers: Sequence[str]
+) -> tuple[dict[int, str], list[str]]:
+    """The usable ones of proposals that go back to an instruction each, by their place, and the reasons for refusing
+    the rest. One sentence more or less than a known instruction has makes a child a new one."""
+    kept: dict[int, str] = {}
+    refused: list[str] = []
+    for place, child in enumerate(children):
+        problem = refusal_reason(child, train, markers)
+        if not problem and any(same_sentences(str(child), other) for other in (*known, *kept.values())):
+            problem = REPEATED
+        if problem or isinstance(child, Exception):
+            refused.append(problem)
+        else:
+            kept[place] = child.strip()
     return kept, refused
 
 
@@ -39,22 +67,58 @@ def proposals_line(refused: Sequence[str], kept: int) -> str:
     return f"; {said}" + ("" if kept else "; only the recipe's own wording is searched")
 
 
-def refusal_reason(answer: str | Exception, known: Sequence[str], rows: Sequence[Example]) -> str:
-    """Why a proposal is useless, or an empty string."""
+def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str] = ()) -> str:
+    """Why a proposal is useless by itself, or an empty string."""
     if isinstance(answer, Exception):
-        unread = isinstance(answer, AdapterParseError)
-        return "not in the asked form" if unread else f"lost: the proposer failed ({type(answer).__name__})"
+        return failure_reason(answer)
     if len(words(answer)) < 3:
         return "empty"
     if len(answer) > LONGEST:
         return f"longer than {LONGEST} characters"
     if "[[ ##" in answer or answer.strip()[0] in "{[":  # what a small model makes of DSPy's formats
         return "markup instead of a sentence"
-    if any(near_duplicate(words(answer), words(other)) for other in known):
-        return "said what another says"
+    if any(marker in answer for marker in markers):
+        return "held a chat marker"
     text = f" {' '.join(words(answer))} "
     copied = any(run in text for row in rows for value in row.inputs.values() for run in runs(str(value)))
     return "copied a row" if copied else ""
+
+
+def failure_reason(error: Exception) -> str:
+    """What took the place of a proposal."""
+    if isinstance(error, CutReply):
+        return "cut at the limit of its reply"
+    unread = isinstance(error, AdapterParseError)
+    return "not in the asked form" if unread else f"lost: the proposer failed ({type(error).__name__})"
+
+
+def says_what_another_says(answer: str, known: Sequence[str]) -> bool:
+    """Whether nearly all words of a proposal are those of a known instruction."""
+    return any(near_duplicate(words(answer), words(other)) for other in known)
+
+
+def same_sentences(child: str, other: str) -> bool:
+    """Whether each sentence of either has nearly the words of one in the other."""
+    mine, theirs = sentences(child), sentences(other)
+    return all(
+        any(near_duplicate(one, two) for two in those)
+        for these, those in ((mine, theirs), (theirs, mine))
+        for one in these
+    )
+
+
+def merge(instructions: Sequence[str]) -> str:
+    """The first instruction, and behind it each sentence of the others that is new."""
+    merged = instructions[0]
+    for part in (part for other in instructions[1:] for part in SENTENCE_END.split(other)):
+        if words(part) and not any(near_duplicate(words(part), known) for known in sentences(merged)):
+            merged = f"{merged}\n{part.strip()}"
+    return merged
+
+
+def sentences(text: str) -> list[list[str]]:
+    """The words of each sentence and each line."""
+    return [found for part in SENTENCE_END.split(text) if (found := words(part))]
 
 
 def runs(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Protocol
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
 from promptstill.endpoint.client import Client
+from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.prompt.layouts.task import Task
 from promptstill.scoring.evaluate import ScoredRow
 from promptstill.task.examples import Example
@@ -33,6 +34,7 @@ class SourceContext:
     proposer: str | None = None
     proposals: int = 0
     proposer_client: Client | None = None
+    context_tokens: int = REMOTE_CONTEXT
 
 
 class Source(Protocol):
@@ -45,8 +47,12 @@ class Source(Protocol):
     SOURCES makes it with the context as its only argument.
     """
 
-    def count(self, number: int) -> int:
-        """How many choices to ask for in round `number`; 0 for none. Round 0 comes before the first race."""
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+        """How many choices to ask for in round `number`; 0 for none. Round 0 comes before the first race.
+
+        earlier: what the source has added in each of its rounds after that. What a later round adds never makes it more
+        than this.
+        """
 
     def describe(self, count: int) -> str:
         """What will be asked for, for the terminal."""

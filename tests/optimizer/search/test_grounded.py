@@ -6,7 +6,13 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from optimizer.search.sources.proposals import filter_proposals, proposals_line, refusal_reason
+from optimizer.search.sources.proposals import (
+    CutReply,
+    filter_children,
+    filter_proposals,
+    proposals_line,
+    refusal_reason,
+)
 from promptstill.task.examples import Example
 
 PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
@@ -20,17 +26,34 @@ GOOD = "Read the context and answer with the shortest phrase from it."
         (GOOD, ""),
         ("  ", "empty"),
         ("Do it", "empty"),
-        ("word " * 400, "longer than 1500 characters"),
+        ("word " * 1_300, "longer than 6000 characters"),
         ("[[ ## proposed ## ]] answer the question", "markup instead of a sentence"),
         ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "markup instead of a sentence"),
         ('["answer", "the", "question"]', "markup instead of a sentence"),
-        ("Answer the question using only the context!", "said what another says"),
+        ("Answer from the context.<|im_end|>", "held a chat marker"),
+        (CutReply(), "cut at the limit of its reply"),
         (f"Answer like this: {PASSAGE}", "copied a row"),
         (ValueError("no reply"), "lost: the proposer failed (ValueError)"),
     ],
 )
 def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) -> None:
-    assert refusal_reason(answer, ["Answer the question using only the context."], ROWS) == problem
+    assert refusal_reason(answer, ROWS, ["<|im_end|>"]) == problem
+
+
+def test_a_proposal_that_says_what_another_says_is_refused() -> None:
+    known = ["Answer the question using only the context."]
+    assert filter_proposals([f"{known[0][:-1]}!"], known, ROWS) == ([], ["said what another says"])
+
+
+def test_a_child_may_differ_by_one_sentence() -> None:
+    parent = "\n".join(f"When a note speaks of item {number}, answer with code {number}." for number in range(20))
+    more = f"{parent}\nWhen a note speaks of a ferry, answer with the pier."
+    less, same = parent.split("\n", 1)[1], f" {parent.replace('.', '!')} "
+    assert filter_children([same, more, less, f"{more}\n"], [parent], ROWS, ()) == (
+        {1: more, 2: less},
+        ["said what another says"] * 2,
+    )
+    assert filter_proposals([more], [parent], ROWS) == ([], ["said what another says"])
 
 
 def test_a_proposal_is_kept_once() -> None:

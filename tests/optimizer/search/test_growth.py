@@ -25,7 +25,7 @@ class Asks:
     def __init__(self, calls: int) -> None:
         self.calls = calls
 
-    def count(self, number: int) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         return int(number == 1)
 
     def describe(self, count: int) -> str:
@@ -51,7 +51,7 @@ def test_a_source_that_asks_for_more_than_it_said_costs_its_share_alone(tmp_path
         study = StoredStudy(InMemoryStorage(), "shares")
         growth = SpaceGrowth(study, sources, client, tmp_path / "pools.json", lines.append)
         await growth.start(world_task(4, 0).space)
-        return await growth.grow(())
+        return await growth.grow((), "0-8")
 
     with FakeEndpoint() as fake:
         space = run_with_client(fake, tmp_path, grow)
@@ -71,3 +71,42 @@ def test_a_spent_share_does_not_end_an_equal_request_of_another_part(tmp_path: P
     with FakeEndpoint() as fake:
         spent, answered = run_with_client(fake, tmp_path, ask, window=1)
     assert isinstance(spent, ShareSpent) and isinstance(answered, Completion)
+
+
+class Wants:
+    """A source that wants `count` choices in each round, two calls for each, and adds an instruction for each."""
+
+    def __init__(self, count: int) -> None:
+        self.wanted = count
+
+    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+        return self.wanted if number else 0
+
+    def describe(self, count: int) -> str:
+        return f"{count} instructions"
+
+    def max_calls(self, count: int) -> int:
+        return 2 * count
+
+    async def propose(
+        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
+    ) -> Addition:
+        first = len(space.instructions)
+        return Addition(tuple(f"Number {number}." for number in range(first, first + count)))
+
+
+def test_a_round_is_fitted_to_the_calls_that_are_left_and_stays_so(tmp_path: Path) -> None:
+    async def grow(client: Client) -> None:
+        study = StoredStudy(InMemoryStorage(), "fitted")
+        growth = SpaceGrowth(study, {"wants": Wants(8)}, client, tmp_path / "pools.json")
+        before = len((await growth.start(world_task(4, 0).space)).instructions)
+        assert growth.max_calls() == 16 and growth.max_calls(3) == 48 and not growth.begun
+        assert growth.fit("0-8", 9) == 8 == growth.fit("0-8", 1_000), "what was noted first holds"
+        assert len((await growth.grow((), "0-8")).instructions) == before + 4 and growth.begun
+        assert growth.fit("0-16", 1) == 0
+        assert len((await growth.grow((), "0-16")).instructions) == before + 4, "no round fits"
+        assert len((await growth.grow((), "0-24")).instructions) == before + 12
+        assert len((await growth.grow((), "0-8")).instructions) == before + 4, "an earlier generation has what it had"
+
+    with FakeEndpoint() as fake:
+        run_with_client(fake, tmp_path, grow)

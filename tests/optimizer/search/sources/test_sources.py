@@ -51,13 +51,17 @@ HISTORY = [Trial(0, 0, Candidate("chat", "none", 1, 0), "a" * 64, 0.5, {0: 1.0, 
 
 
 def helpful(body: Body) -> str:
-    """An instruction, where one is asked for, in DSPy's form; else the code of two items of three, reasoned or not."""
+    """An instruction, where one is asked for, in DSPy's form or between fences; else the code of two items of three,
+    reasoned or not. One between fences makes the model right on all."""
     text = str(body["messages"][-1]["content"])
+    if "within ``` blocks" in text:
+        return f"Here it is:\n```\nLook the code up with care, {digest(text)[:8]}.\n```"
     if "proposed_instruction" in json.dumps(body["messages"]):
         way = " ".join(digest([text, part])[:8] for part in range(6))
         return f"[[ ## proposed_instruction ## ]]\nSay the code, {way}.\n\n[[ ## completed ## ]]"
     number = int(text.rsplit("item no ", 1)[-1].split(maxsplit=1)[0]) if "item no " in text else 0
-    code = f"code{number % 7}" if number % 3 else "code9"
+    careful = "with care" in json.dumps(body["messages"])
+    code = f"code{number % 7}" if number % 3 or careful else "code9"
     return f" It says so.\nCode: {code}" if text.endswith("Reasoning:") else f" {code}"
 
 

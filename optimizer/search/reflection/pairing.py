@@ -1,0 +1,69 @@
+"""The test that a child must pass: it answers train rows that its parent answers too, and must be better on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, sqrt
+from statistics import fmean, stdev
+
+from optimizer.search.leave_out import LeaveOut, demo_inputs
+from optimizer.search.playoff import fixed_inputs
+from optimizer.search.space import Addition
+from optimizer.search.study import Trial
+from optimizer.search.task import SearchTask
+from promptstill.endpoint.client import Client
+from promptstill.files import canonical_json
+from promptstill.scoring.calibration.calibrate import with_bias
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row
+from promptstill.task.examples import Example
+
+PAIRED_ROWS = 16
+FIRST_ROWS = 8  # after which a child that is behind is asked no more
+LEAST_ERRORS = 1.0  # standard errors by which it must be better
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Train rows, asked as the play-off asks them: each without itself and its group among the demos."""
+
+    task: SearchTask
+    rows: Sequence[Example]
+    client: Client
+
+    async def ask(self, trial: Trial, rows: Sequence[Example], instruction: str | None = None) -> list[ScoredRow]:
+        """The results of a trial's candidate on rows; instruction: in place of its own."""
+        task, candidate = self.task, trial.candidate
+        bias = task.prompt(candidate).decoding.bias  # a child is compared with its parent's; its own is measured later
+        if instruction is not None:
+            task = replace(task, space=task.space.grow(Addition((instruction,))))
+            candidate = replace(candidate, instruction=task.space.instructions.index(instruction))
+        left_out, whole = LeaveOut(task), with_bias(task.plain_prompt(candidate), bias)
+        return await gather_or_cancel(
+            score_row(left_out.prompt(task, candidate, whole, row), row, task.metric, self.client) for row in rows
+        )
+
+    async def lead(self, trial: Trial, instruction: str) -> float:
+        """By how many standard errors a child is better than its parent; below 0 where it is behind halfway."""
+        child: list[float] = []
+        parent: list[float] = []
+        for rows in (self.rows[:FIRST_ROWS], self.rows[FIRST_ROWS:]):
+            child += [one.score for one in await self.ask(trial, rows, instruction)]
+            parent += [one.score for one in await self.ask(trial, rows)]  # of several children it is asked once
+            if sum(child) < sum(parent):
+                break
+        return errors_ahead(child, parent)
+
+
+def errors_ahead(child: Sequence[float], parent: Sequence[float]) -> float:
+    """The child's mean minus the parent's, in standard errors of their paired differences."""
+    differences = [one - other for one, other in zip(child, parent, strict=True)]
+    mean, error = fmean(differences), stdev(differences) / sqrt(len(differences))
+    return mean / error if error else inf if mean > 0 else min(mean, 0.0)
+
+
+def fresh_rows(task: SearchTask, trials: Sequence[Trial], rows: Sequence[Example]) -> list[Example]:
+    """The rows of groups of which no trial shows a row whatever it is asked."""
+    shown = {key for trial in trials for key in fixed_inputs(task, trial)}
+    groups = {row.group for row in task.train if canonical_json(demo_inputs(row)) in shown}
+    return [row for row in rows if row.group not in groups]
