@@ -18,6 +18,7 @@ async def confidence(found: Found) -> dict[str, Any]:
     if found.calibrating is None or winner.candidate.calibration == NONE:
         return {}
     try:
+        found.calibrating.calibrator.client.allowance.room(found.calibrating.confidence_calls(task))
         sure = await found.calibrating.confidences(task, winner.candidate)
     except (LimitReached, NoCalibration):
         return {}

@@ -11,8 +11,6 @@ from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
 from optimizer.search.calibrating import (
-    LABELLED_ROWS,
-    ROWS,
     CandidateCalibrator,
     calibration_rows,
     find_calibration,
@@ -179,9 +177,8 @@ class OneSearch:
         splits, seed = self.opened.splits, self.settings.seed
         if not self.settings.calibrates:
             return None
-        rows = calibration_rows([*splits.train, *splits.unlabelled], ROWS, seed)
-        labelled = [] if splits.shared else calibration_rows(splits.train, LABELLED_ROWS, seed)
-        found = await find_calibration(task, able.layouts, rows, labelled, self.client)
+        rows = calibration_rows([*splits.train, *splits.unlabelled], seed)
+        found = await find_calibration(task, able.layouts, rows, [] if splits.shared else rows, self.client)
         if isinstance(found, str):
             if found:
                 self.say(f"labels stay uncalibrated: {found}")

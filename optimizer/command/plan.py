@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from optimizer.run.settings import SearchSettings
-from optimizer.search.calibrating import LABELLED_ROWS, LEADERS, has_labels
+from optimizer.search.calibrating import LEADERS, has_labels
 from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
@@ -126,7 +126,7 @@ def calibration_calls(settings: SearchSettings, opened: OpenTask) -> int:
     if settings.base_url or not settings.calibrates or not has_labels(opened.task):
         return 0
     later = max(0, settings.trials - GENERATION)
-    return (LEADERS * (1 + ROWS_MEASURED) if later else 0) + (1 + ROWS_MEASURED + LABELLED_ROWS) * later
+    return (1 + ROWS_MEASURED) * (LEADERS + later) if later else 0
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:

@@ -29,8 +29,7 @@ from promptstill.task.examples import Example
 TOPIC = "calibration"  # of the study's notes of biases
 FIRST_TOPIC = "calibrated first"
 ROWS = 32  # by which a bias is measured: its mean is known to a fifth of a logit or so
-LABELLED_ROWS = 64  # by which one is fitted
-LEADERS = 5  # candidates of the first race that are calibrated before others
+LEADERS = 4  # candidates of the first race that are calibrated before others
 FIRST_KINDS: tuple[Kind, ...] = (NONE, "full", "half")
 CHOSEN = 6  # of a leader and a kind, by their rank on train rows
 
@@ -116,6 +115,10 @@ class CandidateCalibrator:
             self._tell(candidate, problem)
             return None
 
+    def confidence_calls(self, task: SearchTask) -> int:
+        """The calls that `confidences` takes at most."""
+        return self.calibrator.most_forks * len(task.dev)
+
     async def confidences(self, task: SearchTask, candidate: Candidate) -> np.ndarray:
         """The probability that a calibrated candidate's prompt gives its replies to dev, by row, 0 to 1; NaN where the
         endpoint does not tell. What was measured to calibrate it is stored, so only dev is asked: each row once at each
@@ -180,6 +183,6 @@ def has_labels(task: Task) -> bool:
     return not task.in_program and len(task.outputs[0].choices or ()) > 1
 
 
-def calibration_rows(rows: Sequence[Example], most: int, seed: int) -> list[Example]:
-    """So many of the rows, in an order of their own; fewer are the first of more."""
-    return random.Random(f"{seed}-calibration").sample(rows, len(rows))[:most]
+def calibration_rows(rows: Sequence[Example], seed: int) -> list[Example]:
+    """The rows by which biases are measured."""
+    return random.Random(f"{seed}-calibration").sample(rows, min(ROWS, len(rows)))

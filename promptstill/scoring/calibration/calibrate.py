@@ -101,10 +101,11 @@ class Calibrator:
 
     def max_calls(self, kind: Kind) -> int:
         """The calls that the calibration of one prompt takes at most: one shows how a reply writes its label."""
-        later = self.most_forks - 1
-        unlabelled = len(self.rows) + later * min(LATER_ROWS, len(self.rows))
-        fitted = self.most_forks * len(self.labelled) if kind == "fitted" else 0
-        return 0 if kind == NONE else 1 + unlabelled + fitted
+        if kind == NONE:
+            return 0
+        asked = len({id(row) for row in [*self.rows, *(self.labelled if kind == "fitted" else [])]})
+        later = asked if kind == "fitted" else min(LATER_ROWS, asked)
+        return 1 + asked + (self.most_forks - 1) * later
 
     async def calibrate(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Prompt:
         """The prompt with its calibration; as it is for the kind `none`. Raises as `find` does."""

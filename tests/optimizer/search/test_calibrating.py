@@ -13,7 +13,6 @@ from optuna.storages import InMemoryStorage
 
 from optimizer.search.calibrating import (
     CandidateCalibrator,
-    calibration_rows,
     find_calibration,
     known_biases,
     leaders,
@@ -239,7 +238,3 @@ def test_a_choice_of_calibration_stands_in_the_space_only_where_there_is_one() -
         ).calibration
         == "none"
     )
-
-
-def test_calibration_rows_of_more_begin_with_those_of_fewer() -> None:
-    assert calibration_rows(LABELLED, 20, 3)[:8] == calibration_rows(LABELLED, 8, 3) != LABELLED[:8]
