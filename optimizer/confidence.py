@@ -14,17 +14,22 @@ from promptstill.scoring.calibration.confidence import expected_calibration_erro
 
 async def confidence(found: Found) -> dict[str, Any]:
     """The entry of `scores.dev` in best.json; empty where the winner is not calibrated, or a limit keeps it unread."""
-    winner, task = found.outcome.winner, found.task
-    if found.calibrating is None or winner.candidate.calibration == NONE:
+    candidate, task = found.outcome.winner.candidate, found.task
+    if found.calibrating is None or candidate.calibration == NONE:
         return {}
     try:
         found.calibrating.calibrator.client.allowance.room(found.calibrating.confidence_calls(task))
-        sure = await found.calibrating.confidences(task, winner.candidate)
+        sure, right = await found.calibrating.confidences(task, candidate)
     except (LimitReached, NoCalibration):
         return {}
-    known = [row for row in sorted(winner.scores) if not np.isnan(sure[row])]
-    error = expected_calibration_error([sure[row] for row in known], [winner.scores[row] for row in known])
-    if not known:
+    known = np.flatnonzero(~np.isnan(sure))
+    if not len(known):
         return {}
-    rows = {task.dev[row].id: round(float(sure[row]), 6) for row in known}
-    return {"confidence": {"rows": rows, "mean": float(np.mean(list(rows.values()))), "calibration_error": error}}
+    return {
+        "confidence": {
+            "rows": {task.dev[row].id: round(float(sure[row]), 6) for row in known},
+            "mean": float(sure[known].mean()),
+            "right": float(right[known].mean()),
+            "calibration_error": expected_calibration_error(sure[known], right[known]),
+        }
+    }

@@ -19,6 +19,7 @@ from optimizer.search.forecast import ability_lines, forecast_lines, max_other_c
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
+from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.search import Search, SearchProgress
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, reasoning_choices
@@ -114,8 +115,8 @@ class OneSearch:
         ways = reasoning_choices(task, able.thinking)
         space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect, ways)
         space = replace(space, thinking=able.thinking, calibrations=calibrating.kinds if calibrating else (NONE,))
-        self._tell_forecast(able, max_other_calls(settings.trials, len(splits.dev), growth, calibrating))
         space = await growth.start(space)
+        calibrating = calibrating if len(space.calibrations) > 1 else None
         task = replace(task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(
             task,
@@ -132,6 +133,7 @@ class OneSearch:
             within=settings.within / 100,
             most_tokens=settings.max_prompt_tokens or inf,
         )
+        self._tell_forecast(able, max_other_calls(search_task, growth, calibrating))
         await refuse_unread_baseline(search_task, self.client)
         search = Search(search_task, self.client, self.study, self._follow, growth, calibrating)
         if not growth.begun:  # the first race, or what a kill left of it, is still ahead
@@ -177,7 +179,8 @@ class OneSearch:
         splits, seed = self.opened.splits, self.settings.seed
         if not self.settings.calibrates:
             return None
-        rows = calibration_rows([*splits.train, *splits.unlabelled], seed)
+        taught = splits.train if splits.shared else reflection_rows(splits.train, seed)
+        rows = calibration_rows([row for row in taught if row.outputs], splits.unlabelled, seed)
         found = await find_calibration(task, able.layouts, rows, [] if splits.shared else rows, self.client)
         if isinstance(found, str):
             if found:

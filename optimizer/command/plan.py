@@ -15,11 +15,10 @@ from optimizer.search.calibrating import LEADERS, has_labels
 from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.race import GENERATION, later_generations
+from optimizer.search.race import later_generations
 from optimizer.search.sources import SOURCES
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.sources.proposer import reply_tokens
-from optimizer.search.sources.reflect import PROPOSALS, STEPS
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
@@ -99,34 +98,34 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     splits, searches = opened.splits, len(opened.splits.folds) + 1
     dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
     on_dev = settings.trials * dev * searches
-    sources = dict(most_calls(settings, opened))
-    growth, proposing = sum(sources.values()) * searches, (sources["grounded"] + most_reflections(settings)) * searches
+    task = first_task(settings, opened)
+    rounds = later_generations(settings.trials, len(task.starters()))
+    growth, proposing = (count * searches for count in growth_calls(source_context(settings, opened), rounds))
     on_test = max_test_calls(test, dspy=settings.dspy)
-    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + on_test + calibration_calls(settings, opened) * searches
-    tokens = (*mean_tokens(settings, opened), reply_tokens(source_context(settings, opened)))
+    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + on_test + calibration_calls(settings, task) * searches
+    tokens = (*mean_tokens(task), reply_tokens(source_context(settings, opened)))
     return Plan(settings.model or opened.recipe.model, calls, on_dev, on_test, proposing, *tokens, settings.limits)
 
 
-def most_calls(settings: SearchSettings, opened: OpenTask) -> Iterator[tuple[str, int]]:
-    """The sources of candidates, and the calls of each at most, in all rounds together."""
-    rounds = range(BEFORE_FIRST_RACE + 1, BEFORE_FIRST_RACE + 1 + later_generations(settings.trials))
+def growth_calls(context: SourceContext, rounds: int) -> tuple[int, int]:
+    """The calls of the sources of candidates at most, in so many rounds, and those of them to the proposer."""
+    calls = proposing = 0
     for name, make in SOURCES.items():
-        source = make(source_context(settings, opened))
-        yield name, sum(source.max_calls(count) for number in rounds if (count := source.count(number)))
+        source = make(context)
+        counts = [source.count(BEFORE_FIRST_RACE + 1 + number) for number in range(rounds)]
+        most = sum(source.max_calls(count) for count in counts if count)
+        calls += most
+        proposing += {"grounded": most, "reflect": sum(counts)}.get(name, 0)
+    return calls, proposing
 
 
-def most_reflections(settings: SearchSettings) -> int:
-    """The proposals that learn from failures, at most."""
-    return STEPS * PROPOSALS * later_generations(settings.trials) if settings.proposing else 0
-
-
-def calibration_calls(settings: SearchSettings, opened: OpenTask) -> int:
-    """The calls that calibrating a search's prompts takes at most, where labels part at one place. Of another endpoint
-    than a vLLM of ours it is not known whether it can be done there."""
-    if settings.base_url or not settings.calibrates or not has_labels(opened.task):
+def calibration_calls(settings: SearchSettings, task: SearchTask) -> int:
+    """The calls that calibrating a search's prompts takes at most, where labels part at one place, and how sure the
+    winner is of dev. Of another endpoint than a vLLM of ours it is not known whether it can be done there."""
+    later = max(0, settings.trials - len(task.starters()))
+    if settings.base_url or not settings.calibrates or not has_labels(task.task) or not later:
         return 0
-    later = max(0, settings.trials - GENERATION)
-    return (1 + ROWS_MEASURED) * (LEADERS + later) if later else 0
+    return (1 + ROWS_MEASURED) * (LEADERS + later) + len(task.dev)
 
 
 def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:
@@ -136,16 +135,20 @@ def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:
     return SourceContext(*parts, proposer, settings.proposing)
 
 
-def mean_tokens(settings: SearchSettings, opened: OpenTask) -> tuple[float, float]:
-    """The tokens of a prompt and of a reply: the mean over the first candidates and the first rows of dev."""
-    train, dev = opened.splits.train, opened.splits.dev[:ROWS]
-    here = settings.base_url is None
+def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
+    """The task of a first race, as far as it is known before an endpoint is there."""
+    train, here = opened.splits.train, settings.base_url is None
     layouts = settings.layouts or tuple(layout for layout in LAYOUTS if here or layout != "raw")
     space = empty_space(train, REMOTE_CONTEXT, layouts, here)
     sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(space.sizes), settings.seed), **nearest_sets(opened.task)}
     space = space.grow(Addition((opened.task.signature.instructions,), sets))
-    task = SearchTask(opened.task, space, train, dev, opened.recipe.metric, settings.seed, settings.trials)
-    prompts = [task.prompt(candidate) for candidate in task.starters()]
+    parts = (opened.task, space, train, opened.splits.dev, opened.recipe.metric, settings.seed, settings.trials)
+    return SearchTask(*parts)
+
+
+def mean_tokens(task: SearchTask) -> tuple[float, float]:
+    """The tokens of a prompt and of a reply: the mean over the first candidates and the first rows of dev."""
+    prompts, dev = [task.prompt(candidate) for candidate in task.starters()], task.dev[:ROWS]
     sizes = [size(prompt.messages(row.inputs)) for prompt in prompts for row in dev]
     replies = [size(dict(row.outputs)) for row in dev]
     return mean(sizes) / BYTES_PER_TOKEN, mean(replies) / BYTES_PER_TOKEN + REPLY_TOKENS

@@ -23,8 +23,8 @@ from promptstill.task.open import OpenTask, open_task
 
 # What a resumed run may have another of.
 RESUMABLE = (
-    *("base_url", "api_key_env", "proposer_key_env", "judge_key_env", "window", "patience", "gpu_memory", "trials"),
-    *("dspy", "rivals", "embeddings", "limits"),
+    *("base_url", "api_key_env", "proposer_key_env", "judge_key_env", "window", "patience", "gpu_memory"),
+    *("trials", "within", "dspy", "rivals", "embeddings", "limits"),
 )
 
 

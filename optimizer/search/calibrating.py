@@ -17,6 +17,7 @@ from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.client import Client
 from promptstill.events import Say
+from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
@@ -28,6 +29,7 @@ from promptstill.task.examples import Example
 
 TOPIC = "calibration"  # of the study's notes of biases
 FIRST_TOPIC = "calibrated first"
+FITS_TOPIC = "calibrated generation"
 ROWS = 32  # by which a bias is measured: its mean is known to a fifth of a logit or so
 LEADERS = 4  # candidates of the first race that are calibrated before others
 FIRST_KINDS: tuple[Kind, ...] = (NONE, "full", "half")
@@ -51,8 +53,17 @@ class CandidateCalibrator:
 
     @property
     def first_calls(self) -> int:
-        """The calls that `choose_first` takes at most."""
-        return LEADERS * self.calibrator.max_calls("full")
+        """The calls that `choose_first` takes at most; none once it has chosen."""
+        return 0 if self.study.note(FIRST_TOPIC) else LEADERS * self.calibrator.max_calls("full")
+
+    def fit(self, generation: str, room: float, least: int) -> bool:
+        """Note whether a generation is calibrated: where `room` pays for its calibration, of `least` candidates."""
+        pays = self.first_calls + least * self.max_calls <= room
+        return json.loads(self.study.first_note(f"{FITS_TOPIC} {generation}", json.dumps(pays))) is True
+
+    def is_due(self, generation: str) -> bool:
+        """Whether a generation is calibrated; one that no limit bounds always is."""
+        return self.study.note(f"{FITS_TOPIC} {generation}") != json.dumps(False)
 
     @property
     def max_calls(self) -> int:
@@ -84,7 +95,7 @@ class CandidateCalibrator:
         if noted is None:
             accuracies = {
                 replace(leader, calibration=kind): await self._accuracy(task, leader, kind)
-                for leader in leaders(task.space, history)
+                for leader in leaders(task.space, [one for one in history if one.prompt_tokens <= task.most_tokens])
                 for kind in FIRST_KINDS
             }
             ranked = sorted(accuracies, key=lambda one: -accuracies[one])[:CHOSEN]
@@ -119,15 +130,20 @@ class CandidateCalibrator:
         """The calls that `confidences` takes at most."""
         return self.calibrator.most_forks * len(task.dev)
 
-    async def confidences(self, task: SearchTask, candidate: Candidate) -> np.ndarray:
-        """The probability that a calibrated candidate's prompt gives its replies to dev, by row, 0 to 1; NaN where the
-        endpoint does not tell. What was measured to calibrate it is stored, so only dev is asked: each row once at each
-        place where labels part. Raises `NoCalibration`."""
+    async def confidences(self, task: SearchTask, candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
+        """The probability that a calibrated candidate's prompt gives the label of its reply to each row of dev, 0 to 1,
+        NaN where the endpoint does not tell; and whether that label is right.
+
+        What was measured to calibrate it is stored, so only dev is asked: each row once at each place where labels
+        part. Raises `NoCalibration`.
+        """
         plain = task.plain_prompt(candidate)
         asked = left_out_of(task, candidate, plain)
         found = await self.calibrator.find(plain, candidate.calibration, asked)
-        labels = await self.calibrator.probabilities(plain, found, task.dev, asked)
-        return np.asarray(labels.max(axis=1))
+        sure = await self.calibrator.probabilities(plain, found, task.dev, asked)
+        name = task.task.outputs[0].name
+        gold = [found.labels.index(as_text(row.outputs[name])) for row in task.dev]
+        return sure.max(axis=1), np.nan_to_num(sure).argmax(axis=1) == np.array(gold)
 
 
 def left_out_of(task: SearchTask, candidate: Candidate, plain: Prompt) -> PromptFor:
@@ -183,6 +199,7 @@ def has_labels(task: Task) -> bool:
     return not task.in_program and len(task.outputs[0].choices or ()) > 1
 
 
-def calibration_rows(rows: Sequence[Example], seed: int) -> list[Example]:
-    """The rows by which biases are measured."""
-    return random.Random(f"{seed}-calibration").sample(rows, min(ROWS, len(rows)))
+def calibration_rows(labelled: Sequence[Example], unlabelled: Sequence[Example], seed: int) -> list[Example]:
+    """The rows by which biases are measured: labelled ones, which tell more, and unlabelled where these are few."""
+    rng = random.Random(f"{seed}-calibration")
+    return [*rng.sample(labelled, len(labelled)), *rng.sample(unlabelled, len(unlabelled))][:ROWS]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.race import GENERATION, blocks, later_generations
+from optimizer.search.race import blocks, later_generations
+from optimizer.search.task import SearchTask
 from promptstill.errors import UserError
 from promptstill.scoring.probe import Abilities
 from promptstill.stats import detectable_gain
@@ -24,12 +25,15 @@ def max_test_calls(rows: int, *, dspy: bool) -> int:
     return (PROMPT_PASSES + DSPY_PASSES * dspy) * rows
 
 
-def max_other_calls(trials: int, dev: int, growth: SpaceGrowth | None, calibrating: CandidateCalibrator | None) -> int:
+def max_other_calls(task: SearchTask, growth: SpaceGrowth | None, calibrating: CandidateCalibrator | None) -> int:
     """The calls of a search that score no row of dev, at most: the rounds of proposals between generations, the
-    calibration of the trials after the first race, and how sure the winner is of so many dev rows."""
-    later, calls = max(0, trials - GENERATION), growth.max_calls(later_generations(trials)) if growth else 0
+    calibration of the trials after the first race, and how sure the winner is of dev."""
+    first = len(task.starters())
+    later, calls = max(0, task.trials - first), 0
+    if growth:
+        calls += growth.max_calls(later_generations(task.trials, first))
     if calibrating and later:
-        calls += calibrating.first_calls + calibrating.max_calls * later + calibrating.calibrator.most_forks * dev
+        calls += calibrating.first_calls + calibrating.max_calls * later + calibrating.confidence_calls(task)
     return calls
 
 

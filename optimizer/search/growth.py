@@ -13,7 +13,7 @@ from optimizer.search.calibrating import known_biases
 from optimizer.search.candidate import Candidate
 from optimizer.search.sources.proposals import proposals_line
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, Source
-from optimizer.search.space import Addition, Space
+from optimizer.search.space import Addition, Space, earlier_version
 from optimizer.search.study import StoredStudy, Trial
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
@@ -58,7 +58,10 @@ class SpaceGrowth:
         for addition in additions.values():
             first = first.grow(addition)
         first = replace(first, given=len(first.instructions))
-        first = Space.from_json(json.loads(self.study.first_note("space", json.dumps(first.to_json()))))
+        noted = json.loads(self.study.first_note("space", json.dumps(first.to_json())))
+        if "calibrations" not in noted:
+            raise earlier_version("calibration")
+        first = Space.from_json(noted)
         refuse_lesser_endpoint(empty, first)
         self._first = first
         return self.latest()
@@ -133,9 +136,10 @@ class SpaceGrowth:
         grown = self.latest()
         proposed = sum(len(one.instructions) for one in additions.values())
         refused = [reason for one in additions.values() for reason in one.refused]
+        line = proposals_line(refused, proposed, any_yet=len(grown.instructions) > grown.given)
         self.say(
             f"to choose from: {plural(len(grown.instructions), 'instruction')}, {len(grown.demo_sets)} demo sets of up "
-            f"to {max(grown.sizes)}, {plural(len(grown.layouts), 'layout')}{proposals_line(refused, proposed)}"
+            f"to {max(grown.sizes)}, {plural(len(grown.layouts), 'layout')}{line}"
         )
 
     def _after(self, rounds: Iterable[Mapping[str, Addition]]) -> Space:
@@ -159,9 +163,9 @@ class SpaceGrowth:
         self, rounds: Sequence[Mapping[str, Addition]], halvings: int = 0, later: int = 0
     ) -> Iterator[tuple[str, Source, int]]:
         """The sources that the round after these asks, and for how many choices each, halved so often; of a round that
-        comes `later`, for how many at most."""
+        comes `later`, for how many at most, whatever becomes of those before it."""
         for name, source in self.sources.items():
-            earlier = [additions[name] for additions in rounds if name in additions]
+            earlier = [] if later else [additions[name] for additions in rounds if name in additions]
             if count := source.count(BEFORE_FIRST_RACE + 1 + len(rounds) + later, earlier):
                 yield name, source, max(1, count >> halvings)
 

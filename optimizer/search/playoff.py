@@ -68,12 +68,12 @@ async def play_off(
     task: SearchTask, outcome: SearchOutcome, client: Client, tell: Callable[[int, int], None]
 ) -> SearchOutcome:
     """The outcome with the winner chosen on dev and fresh train rows together, asked in blocks as in the race. Where
-    dev's rows are train's, no row is fresh: dev has chosen.
+    dev's rows are train's, no row is fresh: dev has chosen. So it has where a cheaper winner may be worse than others.
 
     `tell` gets the numbers of entrants and of rows, before the first is asked; there may be none to play. A limit that
     ends it leaves the choice to the rows that all entrants have answered.
     """
-    if task.shared:
+    if task.shared or task.within:
         return outcome
     entrants = contenders(outcome.finalists)
     rows = playoff_rows(task, entrants)
@@ -110,7 +110,7 @@ def contenders(finalists: Sequence[Trial]) -> list[Trial]:
 def playoff_rows(task: SearchTask, entrants: Sequence[Trial]) -> list[Example]:
     """As many train rows as dev has, at most half of train, by whole groups of which no entrant shows a row.
 
-    Those from which instructions may have been made come last."""
+    Those from which reflection and calibration learn come last."""
     shown = {key for trial in entrants for key in fixed_inputs(task, trial)}
     groups: dict[str, list[Example]] = {}
     for example in task.train:

@@ -90,6 +90,6 @@ def survivors(count: int, block: int) -> int:
     return -(-count >> (block + 1))  # rounded up
 
 
-def later_generations(trials: int) -> int:
-    """The generations after the first that so many trials make."""
-    return -(-max(0, trials - GENERATION) // GENERATION)
+def later_generations(trials: int, first: int) -> int:
+    """The generations after the first, of `first` candidates, that so many trials make."""
+    return -(-max(0, trials - first) // GENERATION)

@@ -52,3 +52,9 @@ def short_enough(trials: Sequence[Trial], most: float) -> list[Trial]:
             "Allow more with --max-prompt-tokens.",
         )
     return short
+
+
+def most_rows(trials: Sequence[Trial]) -> list[Trial]:
+    """Where a limit left no trial complete: those that were scored on the most rows."""
+    most = max((len(trial.scores) for trial in trials), default=0)
+    return [trial for trial in trials if len(trial.scores) == most]

@@ -21,7 +21,7 @@ from optimizer.search.race import (
     survivors,
 )
 from optimizer.search.racing_trial import RacingTrial, drop_losers
-from optimizer.search.ranking import by_split, short_enough
+from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
@@ -87,6 +87,7 @@ class Search:
                 if not generation:
                     break
                 await self._race(generation)
+                short_enough(self.study.trials(), self.task.most_tokens)
                 slot += len(generation)
         except LimitReached as reached:
             stopped = reached.limit
@@ -102,8 +103,7 @@ class Search:
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
         rows = self.task.trials * len(self.task.dev)
-        dev = len(self.task.dev)
-        return rows * self.client.draws + max_other_calls(self.task.trials, dev, self.growth, self.calibrating)
+        return rows * self.client.draws + max_other_calls(self.task, self.growth, self.calibrating)
 
     async def score_first(self) -> None:
         """Ask the first candidate the first rows of dev; the race finds the replies stored."""
@@ -129,12 +129,15 @@ class Search:
         if size is None:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
             sizes = range(min(MIN_GENERATION, count), count + 1)
-            besides += self.calibrating.first_calls if self.calibrating else 0
-            asked, each = self.client.draws, self.calibrating.max_calls if self.calibrating else 0
-            need = {size: besides + asked * self.task.max_rows(size) + each * size for size in sizes}
-            room = self.client.allowance.room(need[sizes.start])
-            growing = self.growth.fit(name, room - need[sizes.start]) if self.growth else 0
-            size = self.study.begin_generation(name, max(size for size in sizes if need[size] + growing <= room))
+            need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
+            least = need[sizes.start]
+            room = self.client.allowance.room(least)
+            if self.calibrating and self.calibrating.fit(name, room - least, sizes.start):
+                need = {size: calls + self.calibrating.max_calls * size for size, calls in need.items()}
+                room -= self.calibrating.first_calls
+            room -= self.growth.fit(name, room - need[sizes.start]) if self.growth else 0
+            fitting = [size for size in sizes if need[size] <= room]
+            size = self.study.begin_generation(name, max(fitting, default=sizes.start))
         return min(size, count)
 
     def _known(self) -> list[Trial]:
@@ -167,8 +170,11 @@ class Search:
             self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
         first = self.growth.untried(self.task.space, history) if self.growth else []
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
-        calibrating = self.calibrating if history else None
-        calibrated = await calibrating.choose_first(self.task, history) if calibrating else []
+        calibrated = list[Candidate]()
+        if self.calibrating and not self.calibrating.is_due(f"{mine}-{slot}"):
+            first, suggested = ([replace(one, calibration=NONE) for one in these] for these in (first, suggested))
+        elif self.calibrating and history:
+            calibrated = await self.calibrating.choose_first(self.task, history)
         return await self._claim([*first, *calibrated, *suggested], history, slot, count)
 
     async def _claim(
@@ -290,9 +296,3 @@ class Search:
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         evaluated = sum(len(trial.scores) for trial in trials)
         return SearchProgress(len(trials), self.task.trials, best, evaluated, len(trials) * len(self.task.dev))
-
-
-def most_rows(trials: Sequence[Trial]) -> list[Trial]:
-    """Where a limit left no trial complete: those that were scored on the most rows."""
-    most = max((len(trial.scores) for trial in trials), default=0)
-    return [trial for trial in trials if len(trial.scores) == most]

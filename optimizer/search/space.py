@@ -164,11 +164,7 @@ class Space:
     def from_json(cls, value: Mapping[str, Any]) -> Space:
         """Raises `UserError` for the space of a version that had no choice of reasoning."""
         if "reasonings" not in value:
-            raise UserError(
-                "This search was begun by an earlier version of promptstill.",
-                "Its candidates had no choice of reasoning, so its trials cannot be gone on with.",
-                "Search again: optimize RECIPE.py",
-            )
+            raise earlier_version("reasoning")
         dialect = Dialect.model_validate(value.get("dialect", {}))
         thinking = {name: Dialect.model_validate(one) for name, one in value.get("thinking", {}).items()}
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
@@ -176,9 +172,25 @@ class Space:
         return cls(**{**value, **lists, "demo_sets": sets, "dialect": dialect, "thinking": thinking})
 
 
+def earlier_version(lacking: str) -> UserError:
+    """The error for a study whose candidates lack a choice."""
+    return UserError(
+        "This search was begun by an earlier version of promptstill.",
+        f"Its candidates had no choice of {lacking}, so its trials cannot be gone on with.",
+        "Search again: optimize RECIPE.py",
+    )
+
+
 def bias_key(prompt: Prompt, kind: Kind) -> str:
     """By what the space names the bias of a calibrated prompt. prompt: without the bias."""
     return f"{prompt.id} {kind}"
+
+
+def inherit_bias(space: Space, parent: Prompt, child: Prompt, kind: Kind) -> Space:
+    """The space in which a child has its parent's bias, until its own is measured. parent, child: without it."""
+    if kind == NONE:
+        return space
+    return replace(space, biases={**space.biases, bias_key(child, kind): space.biases[bias_key(parent, kind)]})
 
 
 def unique(instructions: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from promptstill.endpoint.store import Completion
 from promptstill.engine.markers import find_markers
 from promptstill.engine.models import Model
 from promptstill.errors import RequestRefused, UserError
+from promptstill.prompt.decoding import NO_BIAS
 from promptstill.prompt.layouts import OWN
 from promptstill.prompt.prompt import Prompt
 from promptstill.prompt.reply import ReplyFormat
@@ -52,12 +53,14 @@ async def port_prompt(prompt: Prompt, model: Model, inputs: Mapping[str, Any], c
 def needs_port(prompt: Prompt) -> bool:
     """Whether its request has fields, besides those of the dialect, that not every endpoint takes."""
     decoding = prompt.decoding
-    return bool(prompt.layout == "raw" or decoding.structured or decoding.min_tokens or decoding.response_format)
+    beside = decoding.structured or decoding.min_tokens or decoding.response_format or decoding.logit_bias
+    return bool(prompt.layout == "raw" or beside)
 
 
 def port_line(prompt: Prompt, ported: Prompt) -> str:
     """In which form a prompt is asked, for a sentence."""
     parts = [f"in the layout {ported.layout} for {prompt.layout}"] if ported.layout != prompt.layout else []
+    parts += ["without its calibration"] if prompt.decoding.logit_bias and not ported.decoding.logit_bias else []
     parts += ["without a grammar"] if prompt.decoding.structured and not ported.decoding.structured else []
     before, after = ((one.decoding.response_format or {}).get("type") for one in (prompt, ported))
     parts += [f"with {after or 'no response_format'} for {before}"] if before != after and before else []
@@ -76,7 +79,8 @@ def forms(prompt: Prompt, *, structured: bool) -> Iterator[Prompt]:
         if prompt.templated:
             return
         prompt = in_a_message(prompt)
-    free = prompt.decoding.model_copy(update={"structured": None, "min_tokens": 0})
+    # A bias was measured under the grammar.
+    free = prompt.decoding.model_copy(update={"structured": None, "min_tokens": 0, **NO_BIAS})
     for form in response_formats(free.response_format, own=prompt.layout == OWN):
         yield prompt.model_copy(update={"decoding": free.model_copy(update={"response_format": form})})
 

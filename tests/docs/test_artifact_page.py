@@ -91,7 +91,7 @@ def bests(finished_run: RunFolder) -> list[dict[str, Any]]:
     near = [build_prompt(task, "inline", "?", NearestDemos(("thing",), ({"thing": "fire", "feel": "hot"},)), k=1)]
     prompts = [*artifacts.prompts("fake").values(), *near]
     shapes = [best | {"prompt": prompt.model_dump(mode="json")} for prompt in prompts]
-    sure = {"confidence": {"rows": {"row": 0.75}, "mean": 0.75, "calibration_error": 0.1}}
+    sure = {"confidence": {"rows": {"row": 0.75}, "mean": 0.75, "right": 0.5, "calibration_error": 0.25}}
     gated = best["scores"]["dev"] | {"gate_rows": best["scores"]["dev"]["shipped_rows"]}
     fold = asdict(FoldScores(8, 0.1, 0.5, 0.6, best["id"]))
     folded = {"test": best["scores"]["test"] | {"folds": [fold]}}

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from math import inf, sqrt
 from statistics import fmean, stdev
 
+from optimizer.search.candidate import Candidate
 from optimizer.search.leave_out import LeaveOut, demo_inputs
 from optimizer.search.playoff import fixed_inputs
-from optimizer.search.space import Addition
+from optimizer.search.space import Addition, inherit_bias
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.client import Client
 from promptstill.files import canonical_json
-from promptstill.scoring.calibration.calibrate import with_bias
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row
 from promptstill.task.examples import Example
 
@@ -34,11 +34,9 @@ class Minibatch:
     async def ask(self, trial: Trial, rows: Sequence[Example], instruction: str | None = None) -> list[ScoredRow]:
         """The results of a trial's candidate on rows; instruction: in place of its own."""
         task, candidate = self.task, trial.candidate
-        bias = task.prompt(candidate).decoding.bias  # a child is compared with its parent's; its own is measured later
         if instruction is not None:
-            task = replace(task, space=task.space.grow(Addition((instruction,))))
-            candidate = replace(candidate, instruction=task.space.instructions.index(instruction))
-        left_out, whole = LeaveOut(task), with_bias(task.plain_prompt(candidate), bias)
+            task, candidate = with_child(task, candidate, instruction)
+        left_out, whole = LeaveOut(task), task.prompt(candidate)
         return await gather_or_cancel(
             score_row(left_out.prompt(task, candidate, whole, row), row, task.metric, self.client) for row in rows
         )
@@ -53,6 +51,14 @@ class Minibatch:
             if sum(child) < sum(parent):
                 break
         return errors_ahead(child, parent)
+
+
+def with_child(task: SearchTask, parent: Candidate, instruction: str) -> tuple[SearchTask, Candidate]:
+    """The parent with another instruction, and the task in which it has the parent's bias, if that is calibrated."""
+    grown = replace(task, space=task.space.grow(Addition((instruction,))))
+    child = replace(parent, instruction=grown.space.instructions.index(instruction))
+    prompts = (grown.plain_prompt(parent), grown.plain_prompt(child))
+    return replace(grown, space=inherit_bias(grown.space, *prompts, parent.calibration)), child
 
 
 def errors_ahead(child: Sequence[float], parent: Sequence[float]) -> float:

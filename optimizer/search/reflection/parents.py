@@ -1,7 +1,8 @@
 """Whose instructions are improved: the leader, and a candidate of the Pareto front by row.
 
 A candidate that is best where the leader is wrong knows something that the leader does not (GEPA: Agrawal et al. 2025,
-arXiv 2507.19457). Rows of dev choose here as they do in a race; none of them is shown to a proposer.
+arXiv 2507.19457). Rows of dev choose here as they do in a race; a proposer is shown rows of train, which dev's are in a
+cross-validated run.
 """
 
 from __future__ import annotations

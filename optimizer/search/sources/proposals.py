@@ -41,14 +41,20 @@ def filter_proposals(
 
 
 def filter_children(
-    children: Sequence[Reply], known: Sequence[str], train: Sequence[Example], markers: Sequence[str]
+    children: Sequence[Reply],
+    before: Sequence[str],
+    known: Sequence[str],
+    train: Sequence[Example],
+    markers: Sequence[str],
 ) -> tuple[dict[int, str], list[str]]:
     """The usable ones of proposals that go back to an instruction each, by their place, and the reasons for refusing
-    the rest. One sentence more or less than a known instruction has makes a child a new one."""
+    the rest. before: what each begins with that is the user's own. One sentence more or less than a known instruction
+    has makes a child a new one."""
     kept: dict[int, str] = {}
     refused: list[str] = []
     for place, child in enumerate(children):
-        problem = refusal_reason(child, train, markers)
+        own = child.removeprefix(before[place]) if isinstance(child, str) else child
+        problem = refusal_reason(own, train, markers)
         if not problem and any(same_sentences(str(child), other) for other in (*known, *kept.values())):
             problem = REPEATED
         if problem or isinstance(child, Exception):
@@ -58,13 +64,14 @@ def filter_children(
     return kept, refused
 
 
-def proposals_line(refused: Sequence[str], kept: int) -> str:
-    """What became of the proposals, for the terminal; empty where none was asked for."""
+def proposals_line(refused: Sequence[str], kept: int, *, any_yet: bool) -> str:
+    """What became of the proposals, for the terminal; empty where none was asked for. any_yet: whether an earlier round
+    has kept some."""
     if not refused:
         return f", {kept} of them proposed" if kept else ""
     why = ", ".join(f"{n} {reason}" for reason, n in Counter(refused).most_common())
     said = f"{plural(len(refused), 'proposal')} by the model {'was' if len(refused) == 1 else 'were'} unusable ({why})"
-    return f"; {said}" + ("" if kept else "; only the recipe's own wording is searched")
+    return f"; {said}" + ("" if kept or any_yet else "; only the recipe's own wording is searched")
 
 
 def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str] = ()) -> str:

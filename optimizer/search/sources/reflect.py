@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.search.reflection.drafts import Draft, Parent, write_drafts
-from optimizer.search.reflection.pairing import FIRST_ROWS, LEAST_ERRORS, PAIRED_ROWS, Minibatch, fresh_rows
+from optimizer.search.reflection.pairing import FIRST_ROWS, LEAST_ERRORS, PAIRED_ROWS, Minibatch, fresh_rows, with_child
 from optimizer.search.reflection.parents import PARENTS, pick_parents
 from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.sources.proposals import LONGEST, CutReply, Reply, filter_children, merge
@@ -33,14 +33,15 @@ STEPS = 2  # of a round at most: children that won are the parents of another
 DRY_ROUNDS = 2  # in turn, without a kept child, after which half as many are asked; after one more none
 LOOKED_ROWS = 32  # that are asked, by all parents together, to find failures
 LEAST_ROWS = 2 * FIRST_ROWS  # labelled train rows below which there is nothing to learn from
-NOTHING_FAILED, NO_BETTER = "had no failure to learn from", "no better than its parent on train rows"
+NO_BETTER = "no better than its parent on train rows"
 
 
 class ReflectSource:
     """Asked before each later generation, for as long as its children win.
 
     The task's own model is asked from the second round on: in a short search it is not worth its calls. Another one was
-    named to write instructions.
+    named to write instructions. A program's predictor is left as it is: what its part should have said is known only of
+    rows that it got right.
     """
 
     def __init__(self, context: SourceContext) -> None:
@@ -50,7 +51,8 @@ class ReflectSource:
 
     def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         first = 1 if self.context.proposer else 2
-        wanted = number >= first and self.context.proposals and len(self.rows) >= LEAST_ROWS
+        enough = len(self.rows) >= LEAST_ROWS and not self.context.task.in_program
+        wanted = number >= first and self.context.proposals and enough
         return next_count(earlier) if wanted else 0
 
     def describe(self, count: int) -> str:
@@ -59,10 +61,9 @@ class ReflectSource:
     def max_calls(self, count: int) -> int:
         if not count:
             return 0
-        program = self.rows[0].program
         answers = PARENTS + min(count, PROPOSALS) + 1  # to each paired row; one for what children say together
         rows = steps(count) * (LOOKED_ROWS + PAIRED_ROWS * answers)
-        return rows * (program.calls_per_row if program else 1) + count + opening_calls(self.context)
+        return rows + count + opening_calls(self.context)
 
     async def propose(
         self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
@@ -80,7 +81,6 @@ class ReflectSource:
             looked = rows[len(minibatch.rows) :][: LOOKED_ROWS // max(1, len(parents))]
             drafts = await self._drafts(minibatch, parents, looked, min(count, PROPOSALS))
             if not drafts:
-                refused += [NOTHING_FAILED] * min(count, PROPOSALS)
                 break
             proposer = proposer or await open_proposer(context, client, count + opening_calls(context))
             sample = context.seed * 1000 + stage + step * PROPOSALS
@@ -88,8 +88,8 @@ class ReflectSource:
                 self._ask(proposer, draft.request, sample + place) for place, draft in enumerate(drafts)
             )
             written = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
-            known = search_task.space.instructions
-            usable, why = filter_children(written, known, context.train, context.task.markers)
+            before, known = [draft.before for draft in drafts], search_task.space.instructions
+            usable, why = filter_children(written, before, known, context.train, context.task.markers)
             children = await keep_better(minibatch, drafts, usable)
             kept = {child.instruction for child in children}
             refused += [*why, *[NO_BETTER] * sum(one not in kept for one in usable.values())]
@@ -97,8 +97,11 @@ class ReflectSource:
             found = [*children, *(one for one in found if known.index(one.instruction) not in improved)]
             if not children:
                 break
-            search_task = replace(search_task, space=search_task.space.grow(Addition(tuple(kept))))
-            parents = [child.as_parent(search_task.space) for child in children[:PARENTS]]
+            parents = list[Trial]()
+            for child in children:
+                search_task, candidate = with_child(search_task, child.parent.candidate, child.instruction)
+                parents.append(replace(child.parent, candidate=candidate))  # its scores are not known
+            parents = parents[:PARENTS]
         origins = tuple(child.parent.candidate.to_params() for child in found)
         return Addition(tuple(child.instruction for child in found), refused=tuple(refused), origins=origins)
 
@@ -130,11 +133,6 @@ class Child:
 
     instruction: str
     parent: Trial
-
-    def as_parent(self, space: Space) -> Trial:
-        """Its parent's trial with the instruction in place of the parent's; its scores are not known."""
-        place = space.instructions.index(self.instruction)
-        return replace(self.parent, candidate=replace(self.parent.candidate, instruction=place))
 
 
 async def keep_better(minibatch: Minibatch, drafts: Sequence[Draft], written: Mapping[int, str]) -> list[Child]:

@@ -50,8 +50,7 @@ class Source(Protocol):
     def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
         """How many choices to ask for in round `number`; 0 for none. Round 0 comes before the first race.
 
-        earlier: what the source has added in each of its rounds after that. What a later round adds never makes it more
-        than this.
+        earlier: what the source has added in each of its rounds after that; none where only the most is asked for.
         """
 
     def describe(self, count: int) -> str:

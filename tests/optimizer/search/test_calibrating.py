@@ -12,7 +12,9 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from optimizer.search.calibrating import (
+    ROWS,
     CandidateCalibrator,
+    calibration_rows,
     find_calibration,
     known_biases,
     leaders,
@@ -21,9 +23,10 @@ from optimizer.search.candidate import FIELD, Candidate
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import SearchOutcome
+from optimizer.search.reflection.pairing import with_child
 from optimizer.search.search import Search
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
-from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space
+from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, bias_key
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.client import Client
@@ -80,7 +83,7 @@ def test_the_winner_is_calibrated_where_the_model_favours_a_label(tmp_path: Path
         client = calibrating.calibrator.client
         one = Search(search_task(), client, notes, lambda task, progress: None, None, calibrating)
         outcome = await one.run()
-        assert client.allowance.spent["calibration"].calls <= max_other_calls(16, 0, None, calibrating)
+        assert client.allowance.spent["calibration"].calls <= max_other_calls(search_task(), None, calibrating)
         sent = one.task.prompt(outcome.winner.candidate).request(DEV[0].inputs)
         assert sent["logit_bias"] and one.task.prompt(outcome.winner.candidate).id == outcome.winner.prompt_id
         return outcome
@@ -238,3 +241,44 @@ def test_a_choice_of_calibration_stands_in_the_space_only_where_there_is_one() -
         ).calibration
         == "none"
     )
+
+
+def test_rows_that_measure_are_labelled_ones_first() -> None:
+    assert set(map(id, calibration_rows(LABELLED, TRAIN, 3))) >= set(map(id, LABELLED))
+    assert len(calibration_rows(LABELLED, TRAIN, 3)) == ROWS == len(calibration_rows(LABELLED * 2, TRAIN, 3))
+    assert calibration_rows(LABELLED, TRAIN, 3) != calibration_rows(LABELLED, TRAIN, 4)
+
+
+def test_a_child_has_its_parents_bias_until_its_own_is_measured() -> None:
+    parent = replace(FIXED, calibration="full")
+    task = search_task()
+    bias = {"logit_bias": {"1": 0.5}, "logit_bias_texts": {"hot": 0.5}}
+    task = replace(task, space=replace(task.space, biases={bias_key(task.plain_prompt(parent), "full"): bias}))
+    grown, child = with_child(task, parent, "How warm is it?")
+    again, grandchild = with_child(grown, child, "Say how warm it is.")
+    for one, candidate in ((grown, child), (again, grandchild)):
+        assert one.prompt(candidate).decoding.bias == bias and one.prompt(candidate).id != task.prompt(parent).id
+    assert with_child(task, FIXED, "How warm is it?")[0].space.biases == task.space.biases
+
+
+def test_a_generation_that_a_limit_does_not_pay_the_calibration_of_stays_uncalibrated(tmp_path: Path) -> None:
+    notes = study()
+
+    async def work(one: CandidateCalibrator) -> None:
+        enough = one.first_calls + 2 * one.max_calls
+        assert one.is_due("0-4"), "no limit"
+        assert one.fit("0-8", enough, 2) and not one.fit("0-16", enough - 1, 2)
+        assert one.fit("0-16", enough, 2) is False, "as it was noted first"
+        assert one.is_due("0-8") and not one.is_due("0-16")
+        await one.choose_first(search_task(), [trial(FIXED, 0.3)])
+        assert one.first_calls == 0
+
+    with_calibrating(classifier(), tmp_path, notes, work)
+
+
+def test_a_candidate_that_is_too_long_is_no_leader(tmp_path: Path) -> None:
+    async def work(one: CandidateCalibrator) -> list[Candidate]:
+        task = replace(search_task(), most_tokens=0.5)
+        return await one.choose_first(task, [trial(FIXED, 0.3)])
+
+    assert with_calibrating(classifier(), tmp_path, study(), work) == []

@@ -49,7 +49,7 @@ def test_a_child_may_differ_by_one_sentence() -> None:
     parent = "\n".join(f"When a note speaks of item {number}, answer with code {number}." for number in range(20))
     more = f"{parent}\nWhen a note speaks of a ferry, answer with the pier."
     less, same = parent.split("\n", 1)[1], f" {parent.replace('.', '!')} "
-    assert filter_children([same, more, less, f"{more}\n"], [parent], ROWS, ()) == (
+    assert filter_children([same, more, less, f"{more}\n"], [""] * 4, [parent], ROWS, ()) == (
         {1: more, 2: less},
         ["said what another says"] * 2,
     )
@@ -63,9 +63,17 @@ def test_a_proposal_is_kept_once() -> None:
 def test_what_became_of_the_proposals_is_said_in_plain_words() -> None:
     unread = AdapterParseError("JSONAdapter", dspy.Signature("a -> b"), "no JSON")
     _, refused = filter_proposals([unread, f"Answer like this: {PASSAGE}", unread, unread], [], ROWS)
-    assert proposals_line(refused, 0) == (
+    assert proposals_line(refused, 0, any_yet=False) == (
         "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); only the recipe's own "
         "wording is searched"
     )
-    assert proposals_line(refused[:1], 1) == "; 1 proposal by the model was unusable (1 not in the asked form)"
-    assert proposals_line([], 3) == ", 3 of them proposed" and not proposals_line([], 0)
+    assert (
+        proposals_line(refused[:1], 1, any_yet=False)
+        == "; 1 proposal by the model was unusable (1 not in the asked form)"
+    )
+    assert proposals_line([], 3, any_yet=False) == ", 3 of them proposed"
+    assert not proposals_line([], 0, any_yet=False) and "only the recipe" not in proposals_line(
+        refused, 0, any_yet=True
+    )
+    own = f"[Sort] the mail. {ROWS[0].inputs}"  # what a user wrote is not what a proposer is judged by
+    assert filter_children([f"{own}\n\nSay ham for mail from a colleague."], [f"{own}\n\n"], [own], ROWS, ())[1] == []

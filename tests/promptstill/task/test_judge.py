@@ -20,14 +20,7 @@ from optimizer.command.summary import costs
 from promptstill import Judge, UserError, exact_match
 from promptstill.endpoint.allowance import Allowance, Limits
 from promptstill.errors import ReplyError
-from promptstill.task.judge import (
-    judge_paid_by,
-    judges_at,
-    read_mark,
-    refuse_idle_judge,
-    refuse_other_judge,
-    to_judge,
-)
+from promptstill.task.judge import judge_paid_by, judges_at, read_mark, refuse_idle_judge, refuse_other_judge, to_judge
 from tests.support import ROOT
 from tests.support.fake import Body, FakeEndpoint
 from tests.support.providers.hosted import Claude

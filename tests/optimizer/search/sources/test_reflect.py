@@ -21,7 +21,7 @@ from optimizer.search.reflection.parents import pick_parents
 from optimizer.search.reflection.request import write_request
 from optimizer.search.search import Search
 from optimizer.search.sources.proposer import reply_tokens
-from optimizer.search.sources.reflect import NO_BETTER, NOTHING_FAILED, PROPOSALS, STEPS, ReflectSource, next_count
+from optimizer.search.sources.reflect import NO_BETTER, PROPOSALS, STEPS, ReflectSource, next_count
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space
 from optimizer.search.study import StoredStudy, Trial
@@ -178,7 +178,7 @@ def test_where_nothing_fails_nothing_is_asked(tmp_path: Path) -> None:
     source = ReflectSource(CONTEXT)
     with FakeEndpoint(model(good)) as fake:
         added = run_with_client(fake, tmp_path, lambda client: source.propose(told, HISTORY, (), 4, client))
-    assert added == Addition(refused=(NOTHING_FAILED,) * 4)
+    assert added == Addition()
     assert all(body["model"] != PROPOSER for body in fake.bodies)
 
 
@@ -270,7 +270,7 @@ def test_a_kept_child_is_tried_first_and_calls_stay_within_what_was_named(tmp_pa
     assert first_of_later.value > origin.value
     space = json.loads((run.folder / "pools.json").read_text())
     assert NEXT_RULE in space["instructions"][outcome.winner.candidate.instruction]
-    assert later_generations(24) == 2 and sum(fake.calls.values()) <= run.most
+    assert later_generations(24, 8) == 2 and sum(fake.calls.values()) <= run.most
     assert run.most == 24 * len(DEV) + 2 * ReflectSource(CONTEXT).max_calls(MOST)
 
 
