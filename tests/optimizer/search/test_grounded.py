@@ -67,13 +67,13 @@ def test_what_became_of_the_proposals_is_said_in_plain_words() -> None:
         "; 4 proposals by the model were unusable (3 not in the asked form, 1 copied a row); only the recipe's own "
         "wording is searched"
     )
-    assert (
-        proposals_line(refused[:1], 1, any_yet=False)
-        == "; 1 proposal by the model was unusable (1 not in the asked form)"
-    )
+    one = proposals_line(refused[:1], 1, any_yet=False)
+    assert one == "; 1 proposal by the model was unusable (1 not in the asked form)"
     assert proposals_line([], 3, any_yet=False) == ", 3 of them proposed"
-    assert not proposals_line([], 0, any_yet=False) and "only the recipe" not in proposals_line(
-        refused, 0, any_yet=True
-    )
-    own = f"[Sort] the mail. {ROWS[0].inputs}"  # what a user wrote is not what a proposer is judged by
+    assert not proposals_line([], 0, any_yet=False)
+    assert "only the recipe" not in proposals_line(refused, 0, any_yet=True)
+
+
+def test_what_a_user_wrote_is_not_what_a_proposer_is_judged_by() -> None:
+    own = f"[Sort] the mail. {PASSAGE}"
     assert filter_children([f"{own}\n\nSay ham for mail from a colleague."], [f"{own}\n\n"], [own], ROWS, ())[1] == []
