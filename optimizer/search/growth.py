@@ -20,7 +20,7 @@ from promptstill.endpoint.client import Client
 from promptstill.errors import PromptstillError, UserError
 from promptstill.events import Say
 from promptstill.files import read_json, write_json
-from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
+from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.text import plural
 
 MOST_HALVINGS = 3
@@ -53,7 +53,7 @@ class SpaceGrowth:
         """
         counts = {name: source.count(BEFORE_FIRST_RACE) for name, source in self.sources.items()}
         due = [(name, self.sources[name], count) for name, count in counts.items() if count]
-        additions = await self._ask(due, empty, (), ())
+        additions = await self._ask(due, empty, ())
         first = empty
         for addition in additions.values():
             first = first.grow(addition)
@@ -83,7 +83,7 @@ class SpaceGrowth:
         ended = list(self._rounds())
         return sum(calls_of(self._due(ended, later=later)) for later in range(rounds))
 
-    async def grow(self, history: Sequence[Trial], generation: str, feedback: Sequence[ScoredRow] = ()) -> Space:
+    async def grow(self, history: Sequence[Trial], generation: str) -> Space:
         """The space for a generation: after the next round, if there is one for any source.
 
         The round is noted under the generation's name, so that after a kill the same generation has the same choices,
@@ -93,7 +93,7 @@ class SpaceGrowth:
         number, halvings = json.loads(str(self.study.note(round_topic(generation))))
         rounds = list(self._rounds())[:number]
         if len(rounds) < number and (due := list(self._due(rounds, halvings))):
-            await self._add_round(number, due, history, feedback)
+            await self._add_round(number, due, history)
             rounds = list(self._rounds())[:number]
         space = self._after(rounds)
         return space if all(knows(space, trial) for trial in history) else self.latest()
@@ -123,13 +123,12 @@ class SpaceGrowth:
         number: int,
         due: Sequence[tuple[str, Source, int]],
         history: Sequence[Trial],
-        feedback: Sequence[ScoredRow],
     ) -> None:
         """Ask the sources of a round, and note what the first process to finish it adds."""
         asked = ", ".join(source.describe(count) for _, source, count in due)
         self.say(f"more choices (usually 10-60 s): {asked}")
         with self.untimed():
-            additions = await self._ask(due, self.latest(), history, feedback)
+            additions = await self._ask(due, self.latest(), history)
         self.study.first_note(
             addition_topic(number), json.dumps({name: one.to_json() for name, one in additions.items()})
         )
@@ -174,14 +173,13 @@ class SpaceGrowth:
         due: Sequence[tuple[str, Source, int]],
         space: Space,
         history: Sequence[Trial],
-        feedback: Sequence[ScoredRow],
     ) -> dict[str, Addition]:
         """Every source's addition, asked side by side, each with as many calls as it said it takes at most."""
 
         async def ask(name: str, source: Source, count: int) -> Addition:
             try:
                 client = self.client.share(source.max_calls(count))
-                return await source.propose(space, history, feedback, count, client)
+                return await source.propose(space, history, count, client)
             except (LimitReached, PromptstillError):
                 raise
             except Exception as error:  # the source's own failure: it costs its share, never the run

@@ -27,7 +27,8 @@ class ClientEngine:
     sample: sets one proposal apart from another that asks the same. role: what its calls are counted as. temperature,
     max_tokens: of a call that names none. fatal: what must stop the run, though DSPy may hide it. completions: the
     replies so far. stopped: whether what the thread works for was cancelled. stop: what ends a reply; empty for
-    nothing.
+    nothing. ends_when_cut: whether a reply that was cut at its limit is the last, though DSPy would ask again in
+    another form: a model that rambles would do so there too.
     """
 
     client: Client
@@ -41,6 +42,12 @@ class ClientEngine:
     completions: list[Completion] = field(default_factory=list)
     stopped: bool = False
     stop: str = ""
+    ends_when_cut: bool = False
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the last reply ended at its limit."""
+        return bool(self.completions) and self.completions[-1].finish_reason == "length"
 
     def complete(self, request: Request) -> Response:
         completion = self.ask(self.to_body(request))
@@ -49,7 +56,10 @@ class ClientEngine:
         return Response(id=None, model=self.model, message=message, finish_reason="stop", usage=usage)
 
     def ask(self, body: dict[str, Any]) -> Completion:
-        """The completion of a request's body, waited for in this thread. Raises as `Client.complete` does."""
+        """The completion of a request's body, waited for in this thread. Raises as `Client.complete` does, and
+        `ValueError` after a reply that was to be the last."""
+        if self.ends_when_cut and self.was_cut:
+            raise ValueError("the reply before was cut at its limit")
         completion = self.wait(self.client.complete(body, self.role, self.sample))
         self.completions.append(completion)
         return completion

@@ -18,7 +18,7 @@ from promptstill.prompt.fields import REASONING, as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.parts import Demo
-from promptstill.scoring.evaluate import ScoredRow, best_answers, score_rows
+from promptstill.scoring.evaluate import best_answers, score_rows
 from promptstill.task.examples import Example
 
 BOOTSTRAPPED_SETS = 4
@@ -43,9 +43,7 @@ class BootstrapSource:
     def max_calls(self, count: int) -> int:
         return BOOTSTRAP_ROWS + REASONED_ROWS
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         train, seed = self.context.train, self.context.seed
         text: Layout = "chat" if space.dialect.thinking_tokens else "raw"
         layout = text if text in space.layouts else space.layouts[0]

@@ -26,7 +26,6 @@ from promptstill.files import canonical_json
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.parts import Demo
 from promptstill.prompt.layouts.task import Task
-from promptstill.scoring.evaluate import ScoredRow
 from promptstill.task.examples import Example
 
 LABELED_SETS = 8
@@ -51,9 +50,7 @@ class GivenSource:
     def max_calls(self, count: int) -> int:
         return 0
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         task, train = self.context.task, self.context.train
         labeled = labeled_sets(train, max(space.sizes), self.context.seed)
         sets = {NO_DEMOS: DemoSet(), **labeled, **nearest_sets(task), **own_set(task)}

@@ -24,7 +24,6 @@ from optimizer.search.study import Trial
 from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
 from promptstill.scoring.dspy_engine import ClientEngine
-from promptstill.scoring.evaluate import ScoredRow
 
 ROWS_SHOWN = 10
 REPLY_END = "[[ ## completed ## ]]"  # in DSPy's form; what a small model writes after it is of no use
@@ -50,16 +49,15 @@ class GroundedSource:
     def max_calls(self, count: int) -> int:
         return PROPOSAL_CALLS * count + (SUMMARY_CALLS if self.context.proposer else 0) + opening_calls(self.context)
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         context, signature = self.context, self.context.task.signature
         rows = [sample_rows(context, number) for number in range(count + 1)]
         proposer = await open_proposer(context, client, self.max_calls(count))
         loop, limit = asyncio.get_running_loop(), reply_tokens(context)
         samples = [context.seed * 1000 + number + 1 for number in range(count + 1)]
         engines = [
-            ClientEngine(proposer, self.model, one, loop, PROPOSER, 1.0, limit, stop=REPLY_END) for one in samples
+            ClientEngine(proposer, self.model, one, loop, PROPOSER, 1.0, limit, stop=REPLY_END, ends_when_cut=place > 0)
+            for place, one in enumerate(samples)
         ]
         with contextlib.redirect_stdout(io.StringIO()):  # DSPy prints; here, since a redirection in threads never ends
             summary = await asyncio.to_thread(summarize, rows[0], engines[0]) if context.proposer else None
@@ -113,6 +111,6 @@ def propose_one(
             found = str(
                 proposer.propose_instruction_for_predictor(program, program, 0, {0: [[], rows]}, 1, {}, tip=tip)
             )
-            return CutReply() if engine.completions[-1].finish_reason == "length" else found
+            return CutReply() if engine.was_cut else found
     except Exception as error:  # as in summarize
-        return error
+        return CutReply() if engine.was_cut else error

@@ -25,7 +25,7 @@ from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
 from promptstill.errors import RequestRefused
-from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
+from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.task.examples import Example
 
 PROPOSALS = 4  # at once, in one step
@@ -65,9 +65,7 @@ class ReflectSource:
         rows = steps(count) * (LOOKED_ROWS + PAIRED_ROWS * answers)
         return rows + count + opening_calls(self.context)
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         context, found = self.context, list[Child]()
         stage = len(space.instructions) + len(space.refused)  # each round makes it greater
         task = replace(context.task, structured=space.structured, dialect=space.dialect)

@@ -11,7 +11,6 @@ from optimizer.search.study import Trial
 from promptstill.endpoint.client import Client
 from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.prompt.layouts.task import Task
-from promptstill.scoring.evaluate import ScoredRow
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
 
@@ -59,11 +58,8 @@ class Source(Protocol):
     def max_calls(self, count: int) -> int:
         """The calls that asking for so many takes at most."""
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         """New choices for `space`, `count` at most where they are proposals of a model.
 
-        history: the trials that have ended. feedback: replies to train rows, with scores and reasons, as
-        far as the search has collected any.
+        history: the trials that have ended.
         """

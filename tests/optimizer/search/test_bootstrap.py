@@ -53,7 +53,7 @@ def test_demos_with_reasoning_stay_within_the_tokens_of_fixed_demos(tmp_path: Pa
         task = Task(dspy.Signature("question -> answer", "Answer."), "fake", 8)
         context = SourceContext(task, TRAIN, exact_match("answer"), (), 0)
         space = empty_space(TRAIN, 8_192, ("raw",), structured=False, reasonings=("off", "field"))
-        return await BootstrapSource(context).propose(space, (), (), 1, client), max(space.sizes), space.demo_tokens
+        return await BootstrapSource(context).propose(space, (), 1, client), max(space.sizes), space.demo_tokens
 
     with FakeEndpoint(answer) as fake:
         addition, most, tokens = run_with_client(fake, tmp_path, propose)

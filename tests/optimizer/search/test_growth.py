@@ -13,7 +13,6 @@ from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
 from promptstill.endpoint.client import Client, ShareSpent
 from promptstill.endpoint.store import Completion
-from promptstill.scoring.evaluate import ScoredRow
 from tests.support.client import run_with_client
 from tests.support.fake import FakeEndpoint
 from tests.support.world import world_task
@@ -34,9 +33,7 @@ class Asks:
     def max_calls(self, count: int) -> int:
         return 2
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         for number in range(self.calls):
             body = {"model": "fake", "messages": [{"role": "user", "content": f"{self.calls} calls, {number}"}]}
             await client.complete(body, "proposer")
@@ -88,9 +85,7 @@ class Wants:
     def max_calls(self, count: int) -> int:
         return 2 * count
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         first = len(space.instructions)
         return Addition(tuple(f"Number {number}." for number in range(first, first + count)))
 

@@ -27,7 +27,6 @@ from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Completion
 from promptstill.errors import UserError
 from promptstill.prompt.prompt import Prompt
-from promptstill.scoring.evaluate import ScoredRow
 from tests.support.world import ADD_UP, TRAIN_FROM, CappedWorld, Dying, World, run_search, world_row, world_task
 
 START = Candidate("chat", "none", 1, 0)
@@ -140,9 +139,7 @@ class AddsRest:
     def max_calls(self, count: int) -> int:
         return 0
 
-    async def propose(
-        self, space: Space, history: Sequence[Trial], feedback: Sequence[ScoredRow], count: int, client: Client
-    ) -> Addition:
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         return Addition(self.whole.instructions, self.whole.demo_sets)
 
 

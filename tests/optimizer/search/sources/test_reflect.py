@@ -102,7 +102,7 @@ def reflect(writes: Writes, folder: Path, **changes: object) -> tuple[Addition, 
     count = source.count(1)
 
     async def work(client: Client) -> Addition:
-        return await source.propose(SPACE, HISTORY, (), count, client.share(source.max_calls(count)))
+        return await source.propose(SPACE, HISTORY, count, client.share(source.max_calls(count)))
 
     with FakeEndpoint(model(writes)) as fake:
         return run_with_client(fake, folder, work), fake, source.max_calls(count)
@@ -163,7 +163,7 @@ def test_a_reply_that_is_cut_is_refused_and_a_small_context_bounds_it(tmp_path: 
     assert reply_tokens(source.context) == 512 and reply_tokens(CONTEXT) >= 1_000
 
     async def work(client: Client) -> Addition:
-        return await source.propose(SPACE, HISTORY, (), PROPOSALS, client)
+        return await source.propose(SPACE, HISTORY, PROPOSALS, client)
 
     with FakeEndpoint(model(good), finish=lambda body: "length" if body["model"] == PROPOSER else "stop") as fake:
         added = run_with_client(fake, tmp_path, work)
@@ -177,7 +177,7 @@ def test_where_nothing_fails_nothing_is_asked(tmp_path: Path) -> None:
     told = replace(SPACE, instructions=(f"Say the kind. {RULE} {NEXT_RULE}",))
     source = ReflectSource(CONTEXT)
     with FakeEndpoint(model(good)) as fake:
-        added = run_with_client(fake, tmp_path, lambda client: source.propose(told, HISTORY, (), 4, client))
+        added = run_with_client(fake, tmp_path, lambda client: source.propose(told, HISTORY, 4, client))
     assert added == Addition()
     assert all(body["model"] != PROPOSER for body in fake.bodies)
 

@@ -24,7 +24,6 @@ from promptstill.endpoint.client import Client
 from promptstill.files import digest
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.layouts.task import Task
-from promptstill.scoring.evaluate import ScoredRow
 from promptstill.task.examples import Example
 from tests.support.client import run_with_client
 from tests.support.fake import Body, FakeEndpoint
@@ -42,11 +41,6 @@ def row(number: int) -> Example:
 
 
 TRAIN, DEV = [row(number) for number in range(60)], [row(number) for number in range(60, 80)]
-FEEDBACK = [
-    ScoredRow(TRAIN[0], 1.0, "code0", {"code": "code0"}, None, 9, 0, 2, 0.1),
-    ScoredRow(TRAIN[1], 0.0, "code9", {"code": "code9"}, None, 9, 0, 2, 0.1),
-    ScoredRow(TRAIN[2], 0.0, "", None, "unparsed: the reply is empty", 9, 0, 2, 0.1),
-]
 HISTORY = [Trial(0, 0, Candidate("chat", "none", 1, 0), "a" * 64, 0.5, {0: 1.0, 1: 0.0}, False, 0, 9.0, 2.0)]
 
 
@@ -84,7 +78,7 @@ async def first_space(context: SourceContext, client: Client) -> Space:
     space = new_space()
     for source in (make(context) for make in SOURCES.values()):
         if count := source.count(BEFORE_FIRST_RACE):
-            space = space.grow(await source.propose(space, (), (), count, client))
+            space = space.grow(await source.propose(space, (), count, client))
     assert not client.allowance.total.calls, "no source makes a call before the first race"
     return space
 
@@ -101,8 +95,7 @@ def ask(name: str, fake: FakeEndpoint, folder: Path, limits: Limits | None = Non
                 continue
             assert source.describe(count).strip()
             space = new_space() if first else asked.space
-            history, feedback = ([], []) if first else (HISTORY, FEEDBACK)
-            addition = await source.propose(space, history, feedback, count, client)
+            addition = await source.propose(space, [] if first else HISTORY, count, client)
             asked.additions.append(addition)
             asked.calls[number] = client.allowance.total.calls - before
             asked.most[number] = source.max_calls(count)
@@ -196,3 +189,11 @@ def test_no_two_sources_give_one_name_to_different_demos(tmp_path: Path) -> None
         for name in SOURCES:
             for addition in ask(name, fake, tmp_path / name).additions:
                 assert all(sets.setdefault(key, one) == one for key, one in addition.demo_sets.items())
+
+
+def test_a_proposal_that_rambles_is_asked_for_once(tmp_path: Path) -> None:
+    """DSPy would ask again in another form, and a small model ramble there too."""
+    with FakeEndpoint(lambda body: "Let us think. " * 40, finish=lambda body: "length") as fake:
+        asked = ask("grounded", fake, tmp_path / "cut")
+    assert asked.additions == [Addition(refused=("cut at the limit of its reply",) * PROPOSALS)]
+    assert asked.calls == {1: PROPOSALS} and sum(fake.calls.values()) == PROPOSALS
