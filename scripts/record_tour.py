@@ -86,8 +86,7 @@ def recorded_search(run: RunFolder) -> RecordedSearch:
         recorded_at=best["created_at"],
         model=model.name,
         identity=settings.source.identity(model),
-        # The space holds half of a context at most: twice that is the same to a search.
-        context=2 * read_json(run.pools_path)["demo_tokens"],
+        context=run.record["context"],
         trials=settings.trials,
         seed=settings.seed,
         winner=run.prompts()["winner"].id,

@@ -126,7 +126,7 @@ class SpaceGrowth:
     ) -> None:
         """Ask the sources of a round, and note what the first process to finish it adds."""
         asked = ", ".join(source.describe(count) for _, source, count in due)
-        self.say(f"more choices (usually 10-60 s): {asked}")
+        self.say(f"more choices (usually 10 s to 3 min): {asked}")
         with self.untimed():
             additions = await self._ask(due, self.latest(), history)
         self.study.first_note(
