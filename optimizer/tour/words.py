@@ -58,7 +58,9 @@ LINES = {
     "The winner does not beat": "The gain may be chance, so best.json gets the baseline prompt.",
     "Replies cut": "They ended at the length limit. Where they can be read they are scored all the same.",
     "trials evaluated": "Of all candidates on all of dev, so much was really asked.",
-    "score on dev": "What a better score costs: of the candidates that answered all of dev, those that none beats in both.",
+    "score on dev": (
+        "What a better score costs in tokens: of those that answered all of dev, the ones that none beats in both."
+    ),
     "over the best prompt": "What the student gains over the prompt that taught it, on the same questions.",
     "over the gold student": (
         "And over the student of the labels. Where the interval holds zero, neither is better beyond doubt."
