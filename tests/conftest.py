@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from optimizer.run.folder import RunFolder
 from promptstill.engine import models
@@ -18,6 +19,9 @@ if TYPE_CHECKING:  # heavy imports: torch, aiohttp's server
     from tests.support import tiny
     from tests.support.finished import FinishedRun
 from tests.support.terminal import tell
+
+settings.register_profile("shared machine", deadline=None)  # a busy one may stop for longer than any deadline
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")

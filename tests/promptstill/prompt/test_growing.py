@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from promptstill.errors import ReplyError
 from promptstill.prompt.fields import Field
-from promptstill.prompt.growing import growing_value
+from promptstill.prompt.growing import BEGUN_MARKER, growing_value
 from promptstill.prompt.layouts import LAYOUTS
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.prompt import Prompt
@@ -32,6 +32,7 @@ NEVER = [
 
 
 @given(prompt=st.sampled_from(EARLY), reply=replies, places=cuts)
+@example(prompt=build_prompt(ANSWER, "dspy-chat", "Answer."), reply="\n[[ ## answer ## ]]\n[", places=[])
 @settings(max_examples=300, deadline=None)
 def test_what_is_shown_early_is_the_whole_value_and_nothing_of_a_reply_without_one(
     prompt: Prompt, reply: str, places: list[int]
@@ -48,10 +49,14 @@ def test_what_is_shown_early_is_the_whole_value_and_nothing_of_a_reply_without_o
         return
     if not prompt.reply.finds(prompt.outputs, reply):
         assert shown == "", "only a reply of the prompt's own form is certain before its end"
-    else:  # what could have become the output's label is shown at the end alone
-        assert shown == (
-            "" if prompt.reply.style == "text" and f"{prompt.outputs[0].label}:".startswith(reply.lstrip()) else value
-        )
+        return
+    held = value.removeprefix(
+        shown
+    )  # what could have become the output's label, or a marker, is shown at the end alone
+    if prompt.reply.style == "text":
+        assert held == (value if f"{prompt.outputs[0].label}:".startswith(reply.lstrip()) else "")
+    else:
+        assert value.startswith(shown) and BEGUN_MARKER.fullmatch(held.lstrip())
 
 
 def test_nothing_is_shown_early_of_json_labels_and_typed_values() -> None:
