@@ -10,11 +10,7 @@ from math import inf
 from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
-from optimizer.search.calibrating import (
-    CandidateCalibrator,
-    calibration_rows,
-    find_calibration,
-)
+from optimizer.search.calibrating import CandidateCalibrator, calibration_rows, find_calibration
 from optimizer.search.forecast import ability_lines, forecast_lines, max_other_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace

@@ -17,14 +17,13 @@ from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.client import Client
 from promptstill.events import Say
-from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import Layout
 from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import KINDS, NONE, Kind, NoCalibration
 from promptstill.scoring.calibration.abilities import find_label_abilities
-from promptstill.scoring.calibration.calibrate import Bias, Calibrator, PromptFor
+from promptstill.scoring.calibration.calibrate import Bias, Calibrator, PromptFor, is_right
 from promptstill.task.examples import Example
 
 TOPIC = "calibration"  # of the study's notes of biases
@@ -115,7 +114,7 @@ class CandidateCalibrator:
     def _tell(self, candidate: Candidate, problem: NoCalibration) -> None:
         if str(problem) not in self._reasons:
             self._reasons.add(str(problem))
-            self.say(f"prompts in the layout {candidate.layout} stay uncalibrated where {problem}")
+            self.say(f"prompts in the layout {candidate.layout} stay uncalibrated: {problem}")
 
     async def _measure(self, task: SearchTask, candidate: Candidate) -> Bias | None:
         """The bias; None where the prompt cannot be calibrated, which is said."""
@@ -141,9 +140,7 @@ class CandidateCalibrator:
         asked = left_out_of(task, candidate, plain)
         found = await self.calibrator.find(plain, candidate.calibration, asked)
         sure = await self.calibrator.probabilities(plain, found, task.dev, asked)
-        name = task.task.outputs[0].name
-        gold = [found.labels.index(as_text(row.outputs[name])) for row in task.dev]
-        return sure.max(axis=1), np.nan_to_num(sure).argmax(axis=1) == np.array(gold)
+        return sure.max(axis=1), is_right(plain, found, task.dev, sure)
 
 
 def left_out_of(task: SearchTask, candidate: Candidate, plain: Prompt) -> PromptFor:

@@ -94,7 +94,7 @@ async def play_off(
         left = [trial for trial in left if not is_worse(trial.scores, leader.scores)]
         if len(left) == 1:
             break
-    chosen = choose_winner(left, task.within).prompt_id
+    chosen = choose_winner(left).prompt_id
     winner = next(trial for trial in entrants if trial.prompt_id == chosen)
     shown = tuple(summarize(before, played[before.prompt_id], field) for before in entrants)
     return replace(outcome, winner=winner, stopped=stopped, playoff=shown)

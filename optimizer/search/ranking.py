@@ -49,7 +49,7 @@ def short_enough(trials: Sequence[Trial], most: float) -> list[Trial]:
         raise UserError(
             f"No candidate's prompts have at most {most:,.0f} tokens in the mean.",
             f"The shortest have {least:,.0f}.",
-            "Allow more with --max-prompt-tokens.",
+            "Search again with a higher --max-prompt-tokens.",
         )
     return short
 

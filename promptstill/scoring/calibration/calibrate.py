@@ -134,16 +134,10 @@ class Calibrator:
         """The share of the rows by which the bias is measured whose gold label is the likeliest one then, 0 to 1; 0.0
         where none is labelled. It costs no call beside those of `find`, and raises as that does."""
         found = await self.find(prompt, kind, prompt_for)
-        rows = [row for row in self.rows if row.outputs]
-        rows = rows if len(found.forks) == 1 else [row for row in rows if row in self.rows[:LATER_ROWS]]
-        likeliest = await self.probabilities(prompt, found, rows, prompt_for)
-        name = prompt.outputs[0].name
-        right = [
-            found.labels[int(np.argmax(one))] == as_text(row.outputs[name])
-            for row, one in zip(rows, likeliest, strict=True)
-            if not np.isnan(one).any()
-        ]
-        return sum(right) / len(rows) if rows else 0.0
+        asked = self.rows if len(found.forks) == 1 else self.rows[:LATER_ROWS]
+        rows = [row for row in asked if row.outputs]
+        right = is_right(prompt, found, rows, await self.probabilities(prompt, found, rows, prompt_for))
+        return float(right.mean()) if rows else 0.0
 
     async def forks(self, prompt: Prompt, row: Example) -> tuple[LabelReply, list[Fork]]:
         """How the prompt's replies write the labels, and where these part. Raises `NoCalibration`."""
@@ -217,6 +211,19 @@ class ForkReader:
 def with_bias(prompt: Prompt, bias: Bias) -> Prompt:
     """The prompt with a bias in its decoding."""
     return prompt.model_copy(update={"decoding": prompt.decoding.model_copy(update=dict(bias))})
+
+
+def is_right(
+    prompt: Prompt, calibration: Calibration, rows: Sequence[Example], probabilities: np.ndarray
+) -> np.ndarray:
+    """Whether the likeliest label of each row is its gold label, (rows,); False where the reply does not tell, or the
+    gold is none of the labels. probabilities: as `Calibrator.probabilities` gives them."""
+    name = prompt.outputs[0].name
+    likeliest = np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1)
+    same = [
+        calibration.labels[label] == as_text(row.outputs.get(name)) for label, row in zip(likeliest, rows, strict=True)
+    ]
+    return np.asarray(np.logical_and(same, ~np.isnan(probabilities).any(axis=1)))
 
 
 def known(read: np.ndarray) -> np.ndarray:

@@ -183,7 +183,7 @@ def test_a_prompt_that_cannot_be_calibrated_is_tried_as_it_is_and_that_is_said_o
     with classifier() as fake:
         found = run_with_client(fake, tmp_path, work)
     assert [one.calibration for one in found] == ["none", "none"] and found[0] == FIXED
-    assert lines == ["prompts in the layout raw stay uncalibrated where there are no train rows to measure it on"]
+    assert lines == ["prompts in the layout raw stay uncalibrated: there are no train rows to measure it on"]
 
 
 def test_what_has_no_labels_or_no_log_probabilities_is_left_uncalibrated(tmp_path: Path) -> None:

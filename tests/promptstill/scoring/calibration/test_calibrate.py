@@ -16,7 +16,7 @@ from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import KINDS, Kind, NoCalibration
-from promptstill.scoring.calibration.calibrate import FEWEST_ROWS, LIFT, Calibration, Calibrator
+from promptstill.scoring.calibration.calibrate import FEWEST_ROWS, LIFT, Calibration, Calibrator, is_right
 from promptstill.scoring.calibration.confidence import expected_calibration_error
 from promptstill.scoring.evaluate import mean_score, score_rows
 from promptstill.task.metrics import exact_match
@@ -209,3 +209,12 @@ def test_without_train_rows_or_a_tokenizer_there_is_no_calibration(tmp_path: Pat
         with pytest.raises(NoCalibration, match="does not say how it splits texts"):
             run_with_client(fake, tmp_path, lambda client: Calibrator(client, TRAIN).find(feelings.prompt(), "full"))
     assert fake.requests == 0
+
+
+def test_a_row_is_right_by_its_likeliest_label_alone(tmp_path: Path) -> None:
+    prompt = feelings.prompt()
+    found: Calibration = at(model(), tmp_path, lambda calibrator: calibrator.find(prompt, "full"))
+    sure = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [np.nan] * 3, [0.7, 0.2, 0.1]])
+    golds: list[dict[str, Any]] = [{"feel": "hot"}, {"feel": "cold"}, {"feel": "hot"}, {"feel": "odd"}]
+    rows = [to_example(number, {"thing": "tea"}, gold) for number, gold in enumerate(golds)]
+    assert is_right(prompt, found, rows, sure).tolist() == [True, False, False, False], "one names no label there is"
