@@ -94,7 +94,7 @@ def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str
 def failure_reason(error: Exception) -> str:
     """What took the place of a proposal."""
     if isinstance(error, CutReply):
-        return "cut at the limit of its reply"
+        return "cut at the reply limit"
     unread = isinstance(error, AdapterParseError)
     return "not in the asked form" if unread else f"lost: the proposer failed ({type(error).__name__})"
 

@@ -31,7 +31,7 @@ GOOD = "Read the context and answer with the shortest phrase from it."
         ("{'task_demos': {'banner_doc': 'Aim, using29'}, 'status': 'beachmy'}", "markup instead of a sentence"),
         ('["answer", "the", "question"]', "markup instead of a sentence"),
         ("Answer from the context.<|im_end|>", "held a chat marker"),
-        (CutReply(), "cut at the limit of its reply"),
+        (CutReply(), "cut at the reply limit"),
         (f"Answer like this: {PASSAGE}", "copied a row"),
         (ValueError("no reply"), "lost: the proposer failed (ValueError)"),
     ],

@@ -167,7 +167,7 @@ def test_a_reply_that_is_cut_is_refused_and_a_small_context_bounds_it(tmp_path: 
 
     with FakeEndpoint(model(good), finish=lambda body: "length" if body["model"] == PROPOSER else "stop") as fake:
         added = run_with_client(fake, tmp_path, work)
-    assert added.refused == ("cut at the limit of its reply",) * PROPOSALS
+    assert added.refused == ("cut at the reply limit",) * PROPOSALS
     written = [body for body in fake.bodies if "within ``` blocks" in text_of(body)]
     assert {body["max_tokens"] for body in written} == {512}
     assert all(len(text_of(body).encode()) <= 3 * (2048 - 512) for body in written)

@@ -195,5 +195,5 @@ def test_a_proposal_that_rambles_is_asked_for_once(tmp_path: Path) -> None:
     """DSPy would ask again in another form, and a small model ramble there too."""
     with FakeEndpoint(lambda body: "Let us think. " * 40, finish=lambda body: "length") as fake:
         asked = ask("grounded", fake, tmp_path / "cut")
-    assert asked.additions == [Addition(refused=("cut at the limit of its reply",) * PROPOSALS)]
+    assert asked.additions == [Addition(refused=("cut at the reply limit",) * PROPOSALS)]
     assert asked.calls == {1: PROPOSALS} and sum(fake.calls.values()) == PROPOSALS
