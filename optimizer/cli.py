@@ -51,7 +51,7 @@ PLACES = ("resume", "runs", "output", "check", "plan")
 SETTINGS = (
     *("recipe", "model", "base_url", "api_key_env", "proposer", "proposer_key_env", "proposals"),
     *("judge", "judge_key_env"),
-    *("trials", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
+    *("trials", "effort", "seed", "split_seed", "window", "patience", "vllm_args", "gpu_memory"),
     *("calibrates", "within", "max_prompt_tokens", "dspy", "rivals", "embeddings"),
     *("drop_leaks", "draws", "folds", "storage", "study"),
 )
@@ -71,6 +71,7 @@ def optimize(context: click.Context, /, **options: Any) -> None:
     chosen = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     refuse_without_engine(options["base_url"], chosen)
     refuse_two(chosen & {*ALONE, "check", "plan"})
+    refuse_two(chosen & {"instructions_only", "demos_only"})
     if options["tour"]:
         instead.tour(spelled(chosen - {"tour"}))
     elif options["compare"]:
@@ -84,10 +85,10 @@ def optimize(context: click.Context, /, **options: Any) -> None:
 
 
 def refuse_two(chosen: set[str]) -> None:
-    """Refuse two options that each stand in place of a search. Raises `UserError`."""
+    """Refuse two options of which one is possible. Raises `UserError`."""
     if len(chosen) > 1:
         raise UserError(
-            f"{' and '.join(spelled(chosen))} do not go together.", "Each is a command of its own.", "Give one."
+            f"{' and '.join(spelled(chosen))} do not go together.", "One leaves no room for the other.", "Give one."
         )
 
 
@@ -201,6 +202,8 @@ def resumed_settings(options: dict[str, Any], chosen: set[str]) -> SearchSetting
         raise changed_error(spelled(fixed))
     saved = RunFolder.open(options["resume"]).settings()
     own = {name: options[name] for name in RESUMABLE if name in chosen - {*KEYS}} | options["keys"]
+    if "effort" in chosen or "trials" in chosen:  # the one takes the place of the other
+        own |= {name: options[name] for name in ("effort", "trials")}
     return replace(saved, **own, limits=changed_limits(saved.limits, options, chosen, ROLES))
 
 
@@ -219,6 +222,7 @@ def to_settings(options: dict[str, Any]) -> SearchSettings:
         parameters=to_parameters(options["parameters"]),
         limits=to_limits(options, ROLES),
         layouts=tuple(options["layouts"]),
+        only="instructions" if options["instructions_only"] else "demos" if options["demos_only"] else "everything",
         race=not options["no_race"],
     )
 

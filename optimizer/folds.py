@@ -38,20 +38,20 @@ class Folds:
     def searches(self) -> list[OneSearch]:
         return [*self.parts, self.whole]
 
-    async def tell_price(self, searches: Sequence[Search], held: int, say: Say) -> None:
+    async def tell_price(self, searches: Sequence[Search], paying: Allowance, say: Say) -> None:
         """Say what all searches cost at most. The baseline's first rows are asked for it; the race finds them stored.
 
-        held: calls that are set aside for test.
+        paying: what the whole run may spend.
         """
-        calls = sum(one.max_calls() for one in searches) + held
+        calls = sum(one.max_calls() for one in searches) + paying.held
         allowance, began = self.whole.allowance, time.monotonic()
         before = allowance.total.calls
         with contextlib.suppress(LimitReached):  # the race meets the limit too
             await searches[-1].score_first()
         asked = allowance.total.calls - before
-        seconds = (time.monotonic() - began) / asked * calls if asked else 0.0
+        pace = (time.monotonic() - began) / asked if asked else 0.0
         rows = len(self.whole.opened.splits.test)
-        say(folds_line(rows, len(self.parts), calls, self.whole.settings.limits.calls, seconds))
+        say(folds_line(rows, len(self.parts), calls, paying.limits, pace))
 
     def stopped(self, found: Sequence[Found]) -> Limit | None:
         """The limit that ended one of the searches, if one did."""
@@ -145,7 +145,7 @@ class Together:
         seconds_left, limit = max(left) if len(left) == self.count else (None, "")
         return GenerationEnded(
             sum(one.done for one in each),
-            self.count * event.trials,
+            event.trials and self.count * event.trials,
             whole.best if whole else None,
             whole.choices if whole else {},
             sum(one.rows_evaluated for one in each),

@@ -11,17 +11,18 @@ from optimizer.run.folder import RunFolder
 from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
 from optimizer.search.calibrating import CandidateCalibrator, calibration_rows, find_calibration
+from optimizer.search.candidate import FIELD
 from optimizer.search.forecast import ability_lines, forecast_lines, max_other_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
 from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.search import Search, SearchProgress
-from optimizer.search.sources import SOURCES
+from optimizer.search.sources import open_sources
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.study import StoredStudy
-from optimizer.search.task import SearchTask
+from optimizer.search.task import SearchTask, own_layout
 from promptstill.endpoint.allowance import Allowance, Limit
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.url import split_model
@@ -101,15 +102,18 @@ class OneSearch:
         able = await probe_layouts(task, layouts, splits.train[0], self.client)
         if fresh and not splits.shared:  # what an earlier part of the run paid for is scored already
             calls = self.allowance.total.calls
-            limit = self.allowance.limits.calls
+            limit = self.allowance.limits.calls  # an effort pays for a first prompt
             held, draws = self.allowance.held, settings.draws
             refuse_small_limit(limit, calls, len(splits.dev), held, dspy=settings.dspy, draws=draws)
         task = replace(task, dialect=able.dialect)
         own = for_model(self.opened.own, task)
         self._bind_study(own)
         growth, calibrating = self._growth(task), await self._calibrating(task, able)
-        ways = reasoning_choices(task, able.thinking)
-        space = empty_space(splits.train, self.context, able.layouts, able.structured, able.dialect, ways)
+        ways, layouts = reasoning_choices(task, able.thinking), able.layouts
+        if settings.only != "everything":
+            layouts = (own_layout(layouts) if task.own else layouts[0],)
+            ways = (FIELD,) if task.own and task.own.reasons else ways[:1]
+        space = empty_space(splits.train, self.context, layouts, able.structured, able.dialect, ways)
         space = replace(space, thinking=able.thinking, calibrations=calibrating.kinds if calibrating else (NONE,))
         space = await growth.start(space)
         calibrating = calibrating if len(space.calibrations) > 1 else None
@@ -121,7 +125,7 @@ class OneSearch:
             splits.dev,
             self.opened.recipe.metric,
             settings.seed,
-            settings.trials,
+            settings.most_trials,
             self._study_worker(),
             settings.race,
             own,
@@ -167,13 +171,15 @@ class OneSearch:
         for line in ability_lines(able, opened):
             self.say(line)
         if not opened.splits.shared:
-            for line in forecast_lines(settings.trials, besides, settings.limits.calls, opened, dspy=settings.dspy):
+            for line in forecast_lines(
+                settings.most_trials, besides, self.allowance.limits, opened, dspy=settings.dspy
+            ):
                 self.say(line)
 
     async def _calibrating(self, task: Task, able: Abilities) -> CandidateCalibrator | None:
         """Who measures the bias of candidates; None where a task or an endpoint has no use of it."""
         splits, seed = self.opened.splits, self.settings.seed
-        if not self.settings.calibrates:
+        if not self.settings.calibrates or self.settings.only != "everything":
             return None
         taught = splits.train if splits.shared else reflection_rows(splits.train, seed)
         rows = calibration_rows([row for row in taught if row.outputs], splits.unlabelled, seed)
@@ -196,19 +202,21 @@ class OneSearch:
             settings.proposing,
             self.proposer,
             self.context if settings.proposer is None else REMOTE_CONTEXT,
+            settings.only,
         )
-        sources = {name: make(context) for name, make in SOURCES.items()}
-        return SpaceGrowth(self.study, sources, self.client, self.run_folder.pools_path, self.say, self.pace.untimed)
+        return SpaceGrowth(
+            self.study, open_sources(context), self.client, self.run_folder.pools_path, self.say, self.pace.untimed
+        )
 
     def _follow(self, task: SearchTask, progress: SearchProgress) -> None:
         """After each generation: tell the listener, and whoever follows the search."""
         self.pace.note(progress.done)
         best = progress.best
-        seconds_left, limit = self.pace.left(progress.done, progress.trials)
+        seconds_left, limit = self.pace.left(progress.done, self.settings.trials)
         self.listener(
             GenerationEnded(
                 progress.done,
-                progress.trials,
+                self.settings.trials,
                 best.value if best else None,
                 best.candidate.to_params() if best else {},
                 progress.rows_evaluated,

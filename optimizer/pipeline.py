@@ -64,7 +64,8 @@ async def search_and_measure(
     with open_state(settings, run, opened.name) as state:
         held = max_test_calls(opened.test_calls, dspy=settings.dspy)
         spent, seconds = state.calls.totals() | run.judge_cost(), state.calls.working_seconds()
-        allowance = Allowance(settings.limits, spent, held=held, seconds=seconds)
+        limits = settings.whole_limits(len(opened.splits.folds) + 1, held)
+        allowance = Allowance(limits, spent, held=held, seconds=seconds)
         try:
             async with (
                 Client(endpoint, state.calls, allowance, draws=settings.draws) as client,
@@ -94,7 +95,8 @@ async def open_proposer(settings: SearchSettings, client: Client) -> AsyncIterat
 def most_calls(searches: Sequence[Search], allowance: Allowance) -> int:
     """The calls of the whole run at most, those made so far included."""
     left = allowance.total.calls + sum(one.max_calls() for one in searches) + allowance.held
-    return left if allowance.limits.calls is None else min(left, allowance.limits.calls)
+    allowed = allowance.limits.most_calls
+    return left if allowed is None else min(left, allowed)
 
 
 def draw_report(run: RunFolder, say: Say, *, running: bool = False) -> None:
@@ -139,8 +141,9 @@ class Steps:
             self._hold_less(searches[-1].task)
         notice.most_calls = most_calls(searches, self.search.allowance)
         if folds.parts:
-            await folds.tell_price(searches, self.search.allowance.held, self.search.say)
-        self.search.listener(StepStarted(TRIALS_STEP, self.search.settings.trials * len(searches)))
+            await folds.tell_price(searches, self.search.allowance, self.search.say)
+        trials = self.search.settings.trials
+        self.search.listener(StepStarted(TRIALS_STEP, trials and trials * len(searches)))
         try:
             jobs = (one.run(search) for one, search in zip(folds.searches, searches, strict=True))
             found = await gather_or_cancel(jobs)

@@ -48,13 +48,14 @@ class StepEnded:
 class GenerationEnded:
     """A generation of the search has ended.
 
-    best, choices: the score on dev from 0 to 1 and the choices of the best trial so far; None before there is one.
+    trials: of the search in all; None where calls end it. best, choices: the score on dev from 0 to 1 and the choices
+    of the best trial so far; None before there is one.
     rows_evaluated, rows_in_full: dev rows that trials were evaluated on, and would have been without racing.
     seconds_left: until the trials are done or a limit ends the search, whose option is `limit`; None where unknown.
     """
 
     done: int
-    trials: int
+    trials: int | None
     best: float | None
     choices: Mapping[str, str | int]
     rows_evaluated: int
@@ -63,6 +64,11 @@ class GenerationEnded:
     tokens: int
     seconds_left: float | None = None
     limit: str = ""
+
+    @property
+    def count(self) -> str:
+        """How many trials are done, and of how many, where that is known."""
+        return f"trial {self.done}" if self.trials is None else f"trial {self.done}/{self.trials}"
 
 
 Event = Message | StepStarted | StepProgress | StepEnded | GenerationEnded

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from optimizer.command.values import ROLES, FoldCount
+from optimizer.run.effort import EFFORTS
 from promptstill.command.asking import asking_options
 from promptstill.command.engine import engine_options
 from promptstill.command.help import complete_files, option, with_options
@@ -50,7 +51,13 @@ task_options = with_options(
 )  # fmt: skip
 
 search_options = with_options(
-    option(SEARCH, "--trials", type=COUNT, metavar="N", default=16, show_default=True, help="Candidates to try."),
+    option(
+        SEARCH, "--effort", type=click.Choice(list(EFFORTS)), metavar="EFFORT",
+        help="light, medium or heavy: 500, 1,500, 5,000 calls.  [default: light]",
+    ),
+    option(SEARCH, "--trials", rare=True, type=COUNT, metavar="N", help="Candidates to try, in place of an effort."),
+    option(SEARCH, "--instructions-only", rare=True, is_flag=True, help="Change nothing but the instruction."),
+    option(SEARCH, "--demos-only", rare=True, is_flag=True, help="Change nothing but the demos."),
     option(
         SEARCH, "--layout", "layouts", multiple=True, type=click.Choice(list(LAYOUTS)), metavar="LAYOUT",
         help=f"Only {one_of(LAYOUTS)}; may be repeated.",

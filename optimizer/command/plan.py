@@ -16,7 +16,7 @@ from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
 from optimizer.search.race import later_generations
-from optimizer.search.sources import SOURCES
+from optimizer.search.sources import open_sources
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.sources.proposer import reply_tokens
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
@@ -80,8 +80,13 @@ def plan_lines(settings: SearchSettings, opened: OpenTask, runs: Path) -> Iterat
     settings = settings.at_provider(opened.recipe.model)
     plan = plan_search(settings, opened)
     yield f"plan of a search on {plan.model}; nothing was asked"
-    parts = f"{plan.on_dev:,} on dev, of which racing usually saves half, {plan.on_test:,} on test"
-    yield f"calls   at most {plan.calls:,}: {parts}, {plan.others:,} for proposals, demos, calibration and the play-off"
+    if settings.effort_taken:
+        parts = f"{plan.calls - plan.on_test:,} for the search, by --effort {settings.effort_taken}"
+        yield f"calls   at most {plan.calls:,}: {parts}, {plan.on_test:,} on test"
+    else:
+        parts = f"{plan.on_dev:,} on dev, of which racing usually saves half, {plan.on_test:,} on test"
+        others = f"{plan.others:,} for proposals, demos, calibration and the play-off"
+        yield f"calls   at most {plan.calls:,}: {parts}, {others}"
     each = f"{plan.prompt_tokens:,.0f} of a prompt and {plan.reply_tokens:,.0f} of a reply in the mean"
     yield f"tokens  about {thousands(plan.tokens)} for all of them: {each}, at {BYTES_PER_TOKEN} bytes a token"
     yield f"        {THOUGHTS}"
@@ -97,21 +102,23 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     """The calls and tokens of all searches of a run at most; a model's thoughts are not in them."""
     splits, searches = opened.splits, len(opened.splits.folds) + 1
     dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
-    on_dev = settings.trials * dev * searches
-    task = first_task(settings, opened)
-    rounds = later_generations(settings.trials, len(task.starters()))
-    growth, proposing = (count * searches for count in growth_calls(source_context(settings, opened), rounds))
+    on_dev = settings.most_trials * dev * searches
+    task, context, allowed = first_task(settings, opened), source_context(settings, opened), settings.search_calls
+    rounds = later_generations(settings.most_trials, len(task.starters()))
+    if allowed is not None:
+        rounds = min(rounds, allowed // max(1, growth_calls(context, 2)[0] // 2))
+    growth, proposing = (count * searches for count in growth_calls(context, rounds))
     on_test = max_test_calls(test, dspy=settings.dspy)
-    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + on_test + calibration_calls(settings, task) * searches
-    tokens = (*mean_tokens(task), reply_tokens(source_context(settings, opened)))
+    calls = on_dev + growth + MAX_CONTENDERS * dev * searches + calibration_calls(settings, task) * searches
+    calls = on_test + (calls if allowed is None else min(calls, allowed * searches))
+    tokens = (*mean_tokens(task), reply_tokens(context))
     return Plan(settings.model or opened.recipe.model, calls, on_dev, on_test, proposing, *tokens, settings.limits)
 
 
 def growth_calls(context: SourceContext, rounds: int) -> tuple[int, int]:
     """The calls of the sources of candidates at most, in so many rounds, and those of them to the proposer."""
     calls = proposing = 0
-    for name, make in SOURCES.items():
-        source = make(context)
+    for name, source in open_sources(context).items():
         counts = [source.count(BEFORE_FIRST_RACE + 1 + number) for number in range(rounds)]
         most = sum(source.max_calls(count) for count in counts if count)
         calls += most
@@ -122,7 +129,7 @@ def growth_calls(context: SourceContext, rounds: int) -> tuple[int, int]:
 def calibration_calls(settings: SearchSettings, task: SearchTask) -> int:
     """The calls that calibrating a search's prompts takes at most, where labels part at one place, and how sure the
     winner is of dev. Of another endpoint than a vLLM of ours it is not known whether it can be done there."""
-    later = max(0, settings.trials - len(task.starters()))
+    later = max(0, settings.most_trials - len(task.starters()))
     if settings.base_url or not settings.calibrates or not has_labels(task.task) or not later:
         return 0
     return (1 + ROWS_MEASURED) * (LEADERS + later) + len(task.dev)
@@ -132,7 +139,7 @@ def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:
     """What the sources know before an endpoint is there."""
     recipe, proposer = opened.recipe, settings.proposer if settings.proposing else None
     parts = (opened.task, opened.splits.train, recipe.metric, recipe.instructions, settings.seed)
-    return SourceContext(*parts, proposer, settings.proposing)
+    return SourceContext(*parts, proposer, settings.proposing, only=settings.only)
 
 
 def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
@@ -142,7 +149,7 @@ def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
     space = empty_space(train, REMOTE_CONTEXT, layouts, here)
     sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(space.sizes), settings.seed), **nearest_sets(opened.task)}
     space = space.grow(Addition((opened.task.signature.instructions,), sets))
-    parts = (opened.task, space, train, opened.splits.dev, opened.recipe.metric, settings.seed, settings.trials)
+    parts = (opened.task, space, train, opened.splits.dev, opened.recipe.metric, settings.seed, settings.most_trials)
     return SearchTask(*parts)
 
 

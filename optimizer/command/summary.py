@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optimizer.run.effort import EFFORTS, next_effort
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import BASELINE
@@ -147,7 +148,7 @@ def costs(result: RunResult) -> list[str]:
     if played := result.outcome.playoff:
         met = f"were compared on {max(one.rows for one in played)} train rows"
         if result.outcome.unplayed:
-            met = "were not compared, for the limit had ended the run: dev alone chose"
+            met = "were not compared, for no call was left: dev alone chose"
         lines.append(f"play-off: {len(played)} that dev cannot tell apart {met}")
     lines.append(
         f"{allowance.total.calls:,} calls in all ({roles}), {allowance.total.tokens:,} tokens, "
@@ -177,6 +178,8 @@ def next_steps(result: RunResult, best_path: Path) -> list[str]:
                 f"play off     {double_limit(result.run.path, stopped, '--trials', len(result.outcome.trials))}"
             )
         lines.append(f"search on    {double_limit(result.run.path, stopped)}")
+    elif more := next_effort(result.settings.effort_taken):
+        lines.append(f"search on    {command_line('optimize', '--resume', result.run.path, '--effort', more)}")
     return lines
 
 
@@ -192,6 +195,8 @@ def label_step(result: RunResult) -> list[str]:
 
 def double_limit(run_path: Path, reached: Limit, *options: str | int) -> str:
     """The command that goes on with a run at twice the limit that it reached."""
+    if reached.kind == "effort":
+        return command_line("optimize", "--resume", run_path, *options, reached.option, list(EFFORTS)[-1])
     doubled = replace(reached, value=2 * reached.value)
     return command_line("optimize", "--resume", run_path, *options, doubled.option, doubled.amount)
 

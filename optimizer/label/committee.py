@@ -37,7 +37,7 @@ class Committee:
         task = replace(opened.task, model=model.name, markers=markers)
         task = replace(task, structured=space.structured, dialect=space.dialect)
         splits, own = opened.splits, for_model(opened.own, task)
-        parts = (task, space, splits.train, splits.dev, opened.recipe.metric, settings.seed, settings.trials)
+        parts = (task, space, splits.train, splits.dev, opened.recipe.metric, settings.seed, settings.most_trials)
         search = SearchTask(*parts, own=own)
         return [search.prompt(trial.candidate) for trial in self.trials]
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from optimizer.run.effort import EFFORTS, LIGHT
+from optimizer.search.race import MIN_FITTED_BLOCK
+from optimizer.search.sources.source import Only
 from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
 from promptstill.endpoint.hosted import OWN_KEY, HostedModel, find_hosted, is_hosted, locate_model, with_table_prices
@@ -24,7 +27,7 @@ from promptstill.task.open import OpenTask, open_task
 # What a resumed run may have another of.
 RESUMABLE = (
     *("base_url", "api_key_env", "proposer_key_env", "judge_key_env", "window", "patience", "gpu_memory"),
-    *("trials", "within", "dspy", "rivals", "embeddings", "limits"),
+    *("trials", "effort", "within", "dspy", "rivals", "embeddings", "limits"),
 )
 
 
@@ -33,6 +36,8 @@ class SearchSettings:
     """One run's settings. `base_url` None starts a vLLM of our own, with `vllm_args` behind our arguments and
     `gpu_memory` as its share of each GPU (None: what is needed).
 
+    trials: candidates to try. effort: of `EFFORTS`; None is light where there is no number of trials either. only: what
+    may change.
     within: the points by which the winner may fall short of the best on dev for fewer tokens. max_prompt_tokens: of a
     candidate's prompts in the mean.
     dspy: whether test has a row of DSPy's default. calibrates: whether the bias of prompts for some labels is a choice.
@@ -58,7 +63,9 @@ class SearchSettings:
     judge_key_env: str | None = None
     proposals: int = 4
     layouts: tuple[Layout, ...] = ()
-    trials: int = 16
+    trials: int | None = None
+    effort: str | None = None
+    only: Only = "everything"
     seed: int = 0
     split_seed: int = 0
     window: int = 64
@@ -88,9 +95,29 @@ class SearchSettings:
         return cls(**{**value, "layouts": tuple(value["layouts"]), "limits": limits})
 
     @property
+    def search_calls(self) -> int | None:
+        """The calls of one search at most, beside those that read test; None where trials alone end it."""
+        return EFFORTS[self.effort_taken] if self.effort_taken else None
+
+    @property
+    def effort_taken(self) -> str | None:
+        """The effort that is given; where no number of trials is given either, the least."""
+        return self.effort or (LIGHT if self.trials is None else None)
+
+    @property
+    def most_trials(self) -> int:
+        """The trials of one search at most: where no number is given, as many as its calls pay the first rows of."""
+        return (self.search_calls or 0) // MIN_FITTED_BLOCK if self.trials is None else self.trials
+
+    def whole_limits(self, searches: int, held: int) -> Limits:
+        """The user's limits, and that of the effort. held: calls that are set aside for test."""
+        calls = self.search_calls
+        return self.limits if calls is None else replace(self.limits, effort=searches * calls + held)
+
+    @property
     def proposing(self) -> int:
         """The instructions that are asked for."""
-        return 0 if self.proposer == "none" else self.proposals
+        return 0 if self.proposer == "none" or self.only == "demos" else self.proposals
 
     @property
     def source(self) -> ModelSource:
@@ -144,6 +171,12 @@ class SearchSettings:
         deal: dict[str, Any] = {"split_seed": self.split_seed, "folds": self.folds, "drop_leaks": self.drop_leaks}
         with judges_at(self.judge_at):
             opened = open_task(self.recipe, self.parameters, model=self.model, **deal)
+        if self.only != "everything" and opened.own:
+            raise UserError(
+                f"--{self.only}-only goes not with a prompt that is written whole (baseline=).",
+                "It has no part that can be changed alone.",
+                "Leave the option out, or the baseline of the recipe.",
+            )
         if self.draws > 1 and (opened.program or isinstance(opened.recipe.metric, SplitMetric)):
             what = "the recipe of a program" if opened.program else "a metric of the whole split"
             raise UserError(f"--draws goes not with {what}.", "Its rows are asked once each.", "Leave --draws out.")

@@ -24,6 +24,7 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import KINDS, NONE, Kind, NoCalibration
 from promptstill.scoring.calibration.abilities import find_label_abilities
 from promptstill.scoring.calibration.calibrate import Bias, Calibrator, PromptFor, is_right
+from promptstill.scoring.calibration.label_answers import LabelAnswers
 from promptstill.task.examples import Example
 
 TOPIC = "calibration"  # of the study's notes of biases
@@ -43,6 +44,7 @@ class CandidateCalibrator:
 
     def __init__(self, calibrator: Calibrator, study: StoredStudy, say: Say) -> None:
         self.calibrator, self.study, self.say = calibrator, study, say
+        self.answers = LabelAnswers(calibrator)
         self._reasons: set[str] = set()
 
     @property

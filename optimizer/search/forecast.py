@@ -9,6 +9,7 @@ from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS
 from optimizer.search.race import blocks, later_generations
 from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Limits
 from promptstill.errors import UserError
 from promptstill.scoring.probe import Abilities
 from promptstill.stats import detectable_gain
@@ -79,20 +80,18 @@ def ability_lines(able: Abilities, opened: OpenTask) -> Iterator[str]:
         yield f"each row takes some {each} calls, one for each predictor of the program; equal calls are asked once"
 
 
-def forecast_lines(
-    trials: int, other_calls: int, allowed: int | None, opened: OpenTask, *, dspy: bool
-) -> Iterator[str]:
+def forecast_lines(trials: int, other_calls: int, limits: Limits, opened: OpenTask, *, dspy: bool) -> Iterator[str]:
     """The calls of the whole run at most; a line each.
 
-    other_calls: those that score no row, at most. allowed: --max-calls. dspy: whether test has its row.
+    other_calls: those that score no row, at most. dspy: whether test has its row.
     """
     each = opened.calls_per_row
     dev, test = each * len(opened.splits.dev), opened.test_calls
     on_dev = trials * dev
     held = max_test_calls(test, dspy=dspy)
     most = on_dev + other_calls + MAX_CONTENDERS * dev + held
-    if allowed is not None and allowed < most:
-        yield f"forecast: at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
+    if by_limit := most_by_limit(most, limits):
+        yield f"forecast: {by_limit}"
     else:
         yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"
     if is_judge(opened.recipe.metric):
@@ -102,11 +101,20 @@ def forecast_lines(
         yield f"test takes up to {held:,} of these calls, up to {share}"
 
 
-def folds_line(rows: int, folds: int, calls: int, allowed: int | None, seconds: float) -> str:
-    """What a cross-validated run costs at most. seconds: by the pace of the first calls; 0 where it is not known."""
+def most_by_limit(most: int, limits: Limits) -> str:
+    """The calls at most where a limit ends the search before its trials; empty where none does. most: of all trials."""
+    allowed = limits.most_calls
+    if allowed is None or allowed >= most:
+        return ""
+    if allowed == limits.effort:
+        return f"at most {allowed:,} calls, by --effort"
+    return f"at most {allowed:,} calls, by --max-calls; all trials would take up to {most:,}"
+
+
+def folds_line(rows: int, folds: int, calls: int, limits: Limits, pace: float) -> str:
+    """What a cross-validated run costs at most. pace: seconds a call; 0 where it is not known."""
     searches = f"{folds + 1} searches side by side, one without each of {folds} folds and one on all {rows} rows"
-    most = f"at most {calls:,} calls"
-    if allowed is not None and allowed < calls:
-        most = f"at most {allowed:,} calls, by --max-calls; all trials would take up to {calls:,}"
-    pace = f", at the pace of the first calls {duration(seconds)}" if seconds else ""
-    return f"forecast: {searches}: {most}{pace}; racing usually saves half"
+    most = most_by_limit(calls, limits) or f"at most {calls:,} calls"
+    took = min([calls, *filter(None, [limits.most_calls])]) * pace
+    time = f", at the pace of the first calls {duration(took)}" if pace else ""
+    return f"forecast: {searches}: {most}{time}; racing usually saves half"

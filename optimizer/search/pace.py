@@ -45,13 +45,14 @@ class Pace:
         seconds = self.seconds_per_call
         return f", about {duration(calls * seconds)} at the search's pace" if seconds else ""
 
-    def left(self, done: int, trials: int) -> tuple[float | None, str]:
-        """Seconds until the trials are done, or until a limit ends the search before, and that limit's option."""
+    def left(self, done: int, trials: int | None) -> tuple[float | None, str]:
+        """Seconds until the trials are done, or until a limit ends the search before, and that limit's option. trials:
+        None where limits alone end it."""
         made = done - self._done_before
         if made <= 0:
             return None, ""
-        left = {"": (self._clock() - self._began) / made * (trials - done)}
+        left = {} if trials is None else {"": (self._clock() - self._began) / made * (trials - done)}
         if self.seconds_per_call:
             left |= {limit.option: s for limit, s in self.allowance.seconds_left(self.seconds_per_call).items()}
-        first = min(left, key=left.__getitem__)
-        return max(left[first], 0.0), first
+        first = min(left, key=left.__getitem__, default="")
+        return (max(left[first], 0.0), first) if left else (None, "")

@@ -47,7 +47,8 @@ class PlayoffEntry:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """All trials, the finalists (complete on dev), the chosen one, and which limit ended the search, if one did.
+    """All trials, the finalists (complete on dev), the chosen one, and which limit ended the search, if one did: an
+    effort is none, since a search ends by it as it should.
 
     `playoff` holds the entrants of a play-off, if there was one.
     """
@@ -97,7 +98,12 @@ async def play_off(
     chosen = choose_winner(left).prompt_id
     winner = next(trial for trial in entrants if trial.prompt_id == chosen)
     shown = tuple(summarize(before, played[before.prompt_id], field) for before in entrants)
-    return replace(outcome, winner=winner, stopped=stopped, playoff=shown)
+    return replace(outcome, winner=winner, stopped=cut_short(stopped), playoff=shown)
+
+
+def cut_short(reached: Limit | None) -> Limit | None:
+    """The limit, if one ended a search before its time."""
+    return None if reached and reached.kind == "effort" else reached
 
 
 def contenders(finalists: Sequence[Trial]) -> list[Trial]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
-from optimizer.search.first_race import calls_by_cost, calls_by_max_calls
+from optimizer.search.dev_scores import DevScorer
+from optimizer.search.first_race import FIRST_SHARE, calls_by_cost, calls_by_count
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
-from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, max_playoff_rows
+from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, cut_short, max_playoff_rows
 from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
@@ -29,7 +31,7 @@ from promptstill.endpoint.allowance import Limit, LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import NONE
-from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row, score_rows
+from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
 from promptstill.task.metrics import is_judge
 
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
@@ -47,7 +49,6 @@ class SearchProgress:
     """Where the search stands, in trials and in dev rows: those evaluated, and those of all trials without racing."""
 
     done: int
-    trials: int
     best: Trial | None
     rows_evaluated: int
     rows_in_full: int
@@ -71,7 +72,8 @@ class Search:
     ) -> None:
         self.task, self.client, self.study, self.follow = task, client, study, follow
         self.growth, self.calibrating = growth, calibrating
-        self._left_out = LeaveOut(task) if task.shared else None
+        answers = calibrating.answers if calibrating else None
+        self._scorer = DevScorer(client, LeaveOut(task) if task.shared else None, answers)
 
     async def run(self) -> SearchOutcome:
         """Search until the trials or a limit end, then complete the finalists and choose.
@@ -98,7 +100,7 @@ class Search:
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
         finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
-        return SearchOutcome(trials, finalists, choose_winner(finalists, self.task.within), stopped)
+        return SearchOutcome(trials, finalists, choose_winner(finalists, self.task.within), cut_short(stopped))
 
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
@@ -207,16 +209,12 @@ class Search:
         self.follow(self.task, progress)
 
     async def _run_and_store(self, racing: Sequence[RacingTrial]) -> None:
-        task, rows = self.task, len(self.task.dev)
-        history = [t for t in self.study.trials() if t.worker != task.worker or t.slot < racing[0].slot]
+        mine, rows = self.task.worker, len(self.task.dev)
+        history = [t for t in self.study.trials() if t.worker != mine or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
         few = None if racing[0].slot else await self._first_race_calls(racing)
-        if few is not None:
-            await self._run(racing, fitted_blocks(len(racing), rows, few // self.client.draws), best)
-            # Not stored: with a higher limit, or where calls turn out cheaper, the whole race is run.
-            answered = sum(len(trial.results) for trial in racing)
-            self.client.allowance.room(self.client.draws * (task.max_rows(len(racing)) - answered))
-        await self._run(racing, blocks(rows), best)
+        course = blocks(rows) if few is None else fitted_blocks(len(racing), rows, few // self.client.draws)
+        await self._run(racing, course, best)
         self._store(racing, best)
 
     async def _run(self, racing: Sequence[RacingTrial], course: Sequence[range], best: Trial | None) -> None:
@@ -247,17 +245,18 @@ class Search:
         """The calls that the limits, as far as they are known, leave a first race of `count`; None for a whole race."""
         if not self.task.race or (self.task.worker, 0) in self._stored():
             return None
-        judged = is_judge(self.task.metric)
-        by_max_calls = None if judged else calls_by_max_calls(self.client.allowance, self.study)
+        by_count = calls_by_count(self.client.allowance, self.study, judged=is_judge(self.task.metric))
         whole = self.client.draws * self.task.max_rows(count)
-        fewest = min([*measured, whole if by_max_calls is None else by_max_calls])
-        return fewest if fewest < whole else None
+        share = FIRST_SHARE if self.task.trials > count else 1.0
+        fewest = min([*measured, *by_count], default=math.inf)
+        return int(share * fewest) if share * fewest < whole else None
 
     async def _first_race_calls(self, racing: Sequence[RacingTrial]) -> int | None:
         """The same once it is known what a call costs, where a limit goes by that: the first rows tell it."""
         allowance, look = self.client.allowance, range(min(MIN_FITTED_BLOCK, len(self.task.dev)))
         judged = is_judge(self.task.metric)
-        if not self.task.race or all(limit.kind == "calls" and not judged for limit in allowance.limits.each()):
+        counted = ("effort",) if judged else ("calls", "effort")
+        if not self.task.race or all(limit.kind in counted for limit in allowance.limits.each()):
             return self.first_race_calls(len(racing))
         await gather_or_cancel(self._score(trial, look) for trial in racing)
         return self.first_race_calls(len(racing), calls_by_cost(allowance, self.study, self.task.worker, judged=judged))
@@ -271,11 +270,7 @@ class Search:
 
     async def score(self, candidate: Candidate, prompt: Prompt, rows: range) -> list[ScoredRow]:
         """A candidate's results on dev rows. prompt: what the candidate stands for."""
-        task, dev = self.task, [self.task.dev[row] for row in rows]
-        if (left_out := self._left_out) is None:
-            return await score_rows(prompt, dev, task.metric, self.client)
-        asked = ((left_out.prompt(task, candidate, prompt, row), row) for row in dev)
-        return await gather_or_cancel(score_row(one, row, task.metric, self.client) for one, row in asked)
+        return await self._scorer.score(self.task, candidate, prompt, [self.task.dev[row] for row in rows])
 
     async def _complete_finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], Limit | None]:
         """The complete trials, and the best few completed; what a limit leaves incomplete is no finalist."""
@@ -295,4 +290,4 @@ class Search:
         trials = self._known()
         best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
         evaluated = sum(len(trial.scores) for trial in trials)
-        return SearchProgress(len(trials), self.task.trials, best, evaluated, len(trials) * len(self.task.dev))
+        return SearchProgress(len(trials), best, evaluated, len(trials) * len(self.task.dev))

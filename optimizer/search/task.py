@@ -90,12 +90,14 @@ class SearchTask:
         Of many instructions the first `MAX_OWN` are among them; the others are in the space, as proposed ones are.
         """
         few, many = self.space.sizes[len(self.space.sizes) // 2], self.space.sizes[-1]
-        layouts = self.space.layouts
+        layouts, own = self.space.layouts, range(1, min(self.space.given, 1 + MAX_OWN))
+        if "labeled-0" not in self.space.demo_sets:  # nothing but instructions may change
+            bare = Candidate(layouts[0], next(iter(self.space.demo_sets)), few, 0, self.space.reasonings[0])
+            return [bare, *(replace(bare, instruction=instruction) for instruction in own)]
         first, second = self.nearest_set() or "labeled-2", self.nearest_set() or "labeled-3"
         text: Layout = "raw" if "raw" in layouts else layouts[0]
         wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
         wanted += [(layouts[0], first, many), (text, second, few)]
-        own = range(1, min(self.space.given, 1 + MAX_OWN))
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
         others += [] if own else [(text, "labeled-1", many)]
         begun = self.in_turn(Candidate(*parts, instruction=0) for parts in (*wanted, *others))
@@ -109,7 +111,7 @@ class SearchTask:
     def in_turn(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """The candidates, each with the next of the ways to reason but for the field; the first is the model's own.
         Where a layout does not allow it, that stays the next."""
-        ways = cycle([one for one in self.space.reasonings if one != FIELD])
+        ways = cycle([one for one in self.space.reasonings if one != FIELD] or self.space.reasonings)
         following, given = next(ways), list[Candidate]()
         for candidate in candidates:
             given.append(self.space.allowed(replace(candidate, reasoning=following)))
@@ -123,7 +125,7 @@ class SearchTask:
         written = [Candidate(OWN, NO_DEMOS, k, 0, reasoning)] if self.own else []
         if self.task.own is None:
             return written
-        layout: Layout = "dspy-chat" if "dspy-chat" in self.space.layouts else self.space.layouts[0]
+        layout = own_layout(self.space.layouts)
         demos = OWN_DEMOS if OWN_DEMOS in self.space.demo_sets else NO_DEMOS
         return [*written, Candidate(layout, demos, k, 0, FIELD if self.task.own.reasons else reasoning)]
 
@@ -138,3 +140,8 @@ class SearchTask:
             if len(set(texts)) > len(texts) / 2:
                 own[f"nearest-{field.name}"] = sum(map(len, texts))
         return min(own, key=lambda name: (own[name], name)) if own and len(self.task.inputs) > 1 else "nearest"
+
+
+def own_layout(layouts: Sequence[Layout]) -> Layout:
+    """The layout of what DSPy sends for a predictor of the recipe's, where the endpoint allows it."""
+    return "dspy-chat" if "dspy-chat" in layouts else layouts[0]

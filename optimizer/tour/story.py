@@ -188,7 +188,7 @@ def lines_of(event: Event) -> list[str]:
     if isinstance(event, Message):
         return [event.text]
     if isinstance(event, GenerationEnded):
-        return [f"trial {event.done}/{event.trials}  {generation_line(event)}{best_line(event)}"]
+        return [f"{event.count}  {generation_line(event)}{best_line(event)}"]
     return []
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from promptstill.events import Event, GenerationEnded, Message, StepEnded, StepProgress, StepStarted
@@ -32,7 +32,7 @@ class LineListener:
         if isinstance(event, Message):
             self.say(event.text)
         elif isinstance(event, GenerationEnded):
-            self.say(f"trial {event.done}/{event.trials}  {generation_line(event)}{best_line(event)}")
+            self.say(f"{event.count}  {generation_line(event)}{best_line(event)}")
         elif isinstance(event, StepStarted):
             self._last_line = time.monotonic()
         elif isinstance(event, StepProgress) and self._due(event):
@@ -60,7 +60,7 @@ class BarListener:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(24),
-            TextColumn("{task.completed}/{task.total}"),
+            MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             console=console,
             transient=True,
@@ -87,7 +87,7 @@ class BarListener:
         else:
             self._generation(event)
 
-    def _update(self, name: str, done: int, total: int, text: str) -> None:
+    def _update(self, name: str, done: int, total: int | None, text: str) -> None:
         if name in self._steps:
             self._bars.update(self._steps[name], completed=done, total=total, text=text)
 
@@ -103,7 +103,7 @@ class BarListener:
         self._update("trials", event.done, event.trials, line)
         if event.best is not None and event.best > self._best:
             self._best = event.best
-            self._lines.say(f"trial {event.done}/{event.trials}  {line}{best_line(event)}")
+            self._lines.say(f"{event.count}  {line}{best_line(event)}")
 
 
 def terminal_listener(console: Console) -> LineListener | BarListener:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from promptstill.endpoint.store import Total
 from promptstill.errors import UserError
 
-Kind = Literal["calls", "tokens", "usd", "minutes"]
+Kind = Literal["calls", "effort", "tokens", "usd", "minutes"]
+OF_SEARCH = ("effort", "minutes")  # these end a search, not the reading of test
 JUDGE, PROPOSER = "judge", "proposer"  # roles that may be another model, with a price of its own
 NO_PRICE = (0.0, 0.0)
 Price = tuple[float, float]  # USD per million prompt tokens, and reply tokens
@@ -29,7 +30,7 @@ class Limit:
     @property
     def option(self) -> str:
         """The option that sets it."""
-        return f"--max-{self.kind}"
+        return "--effort" if self.kind == "effort" else f"--max-{self.kind}"
 
     @property
     def amount(self) -> str:
@@ -37,7 +38,7 @@ class Limit:
         return f"{self.value:.12g}"
 
     def __str__(self) -> str:
-        return f"{self.option} {self.amount}"
+        return self.option if self.kind == "effort" else f"{self.option} {self.amount}"
 
 
 class LimitReached(Exception):
@@ -52,11 +53,13 @@ class LimitReached(Exception):
 class Limits:
     """What the user allows, all roles together; None is no limit.
 
-    minutes: of the search. The test split is read after it, and takes its own time. price: of every role that has none
-    of its own in role_prices, but a judge, whose model the recipe names.
+    effort: calls that a search of some effort takes, with those held for test; a judge's do not count. minutes: of the
+    search. The test split is read after it, and takes its own time. price: of every role that has none of its own in
+    role_prices, but a judge, whose model the recipe names.
     """
 
     calls: int | None = None
+    effort: int | None = None
     tokens: int | None = None
     usd: float | None = None
     minutes: float | None = None
@@ -70,8 +73,12 @@ class Limits:
 
     def each(self) -> list[Limit]:
         """Those that are set."""
-        kinds: tuple[Kind, ...] = ("calls", "tokens", "usd", "minutes")
-        return [Limit(kind, value) for kind in kinds if (value := getattr(self, kind)) is not None]
+        return [Limit(kind, value) for kind in get_args(Kind) if (value := getattr(self, kind)) is not None]
+
+    @property
+    def most_calls(self) -> int | None:
+        """What calls and effort allow together."""
+        return min((one for one in (self.calls, self.effort) if one is not None), default=None)
 
     def check(self) -> None:
         """Refuse a limit of money where nothing has a price. Raises `UserError`."""
@@ -84,9 +91,9 @@ class Limits:
 
     def split(self, parts: int) -> Limits:
         """What each of so many equal parts may spend. Minutes are the same for all: they work side by side."""
-        calls = None if self.calls is None else self.calls // parts
-        tokens = None if self.tokens is None else self.tokens // parts
-        return replace(self, calls=calls, tokens=tokens, usd=None if self.usd is None else self.usd / parts)
+        counted = ("calls", "effort", "tokens")
+        whole = {name: value // parts for name in counted if (value := getattr(self, name)) is not None}
+        return replace(self, **whole, usd=None if self.usd is None else self.usd / parts)
 
     def cost(self, total: Total, role: str = "task") -> float:
         """USD."""
@@ -188,7 +195,7 @@ class Allowance:
             self.reused += 1
 
     def begin_test(self) -> None:
-        """The search is over: the held calls are free, and minutes are counted no more."""
+        """The search is over: the held calls are free, and what limits the search alone counts no more."""
         self.held, self._searching = 0, False
 
     def room(self, least: int) -> float:
@@ -230,11 +237,12 @@ class Allowance:
         judged = 1 + self.judge_cost.calls / max(self.total.calls, 1)  # calls in all to each of the run's own
         used: dict[Kind, float] = {
             "calls": (calls + self.held) * judged,
+            "effort": calls + self.held,
             "tokens": (self.total + self.judge_cost).tokens * share,
             "usd": self.usd * share,
             "minutes": self.seconds / 60,
         }
-        limits = [limit for limit in self.limits.each() if self._searching or limit.kind != "minutes"]
+        limits = [limit for limit in self.limits.each() if self._searching or limit.kind not in OF_SEARCH]
         return {limit: used[limit.kind] for limit in limits}
 
 

@@ -19,3 +19,10 @@ SOURCES: Mapping[str, Callable[[SourceContext], Source]] = {
     "grounded": GroundedSource,
     "reflect": ReflectSource,
 }
+OF_DEMOS, OF_INSTRUCTIONS = ("given", "bootstrap"), ("given", "grounded", "reflect")
+
+
+def open_sources(context: SourceContext) -> dict[str, Source]:
+    """The sources of what may change, by name."""
+    names = {"instructions": OF_INSTRUCTIONS, "demos": OF_DEMOS}.get(context.only, tuple(SOURCES))
+    return {name: SOURCES[name](context) for name in names}

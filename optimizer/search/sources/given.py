@@ -54,7 +54,10 @@ class GivenSource:
         task, train = self.context.task, self.context.train
         labeled = labeled_sets(train, max(space.sizes), self.context.seed)
         sets = {NO_DEMOS: DemoSet(), **labeled, **nearest_sets(task), **own_set(task)}
-        return Addition((task.signature.instructions, *self.context.instructions), sets)
+        if self.context.only == "instructions":
+            sets = own_set(task) or {NO_DEMOS: DemoSet()}
+        own = () if self.context.only == "demos" else self.context.instructions
+        return Addition((task.signature.instructions, *own), sets)
 
 
 def empty_space(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
@@ -14,6 +14,7 @@ from promptstill.prompt.layouts.task import Task
 from promptstill.task.examples import Example
 from promptstill.task.recipe import Metric
 
+Only = Literal["everything", "instructions", "demos"]
 BEFORE_FIRST_RACE = 0  # the round in which a source must make no call
 
 
@@ -22,7 +23,8 @@ class SourceContext:
     """What every source may use. Train rows alone: dev chooses and test reports, so neither may stand in a prompt.
 
     instructions: the recipe's own besides the signature's. proposer: the model to ask for instructions, None for the
-    task's own; `proposals` are to be asked for in all. proposer_client: asks it, where it is at another endpoint.
+    task's own; `proposals` are to be asked for in all. proposer_client: asks it, where it is at another endpoint. only:
+    what may change.
     """
 
     task: Task
@@ -34,6 +36,7 @@ class SourceContext:
     proposals: int = 0
     proposer_client: Client | None = None
     context_tokens: int = REMOTE_CONTEXT
+    only: Only = "everything"
 
 
 class Source(Protocol):

@@ -3,8 +3,9 @@
 A model likes some labels better than others, whatever the row; which ones depends on the prompt (Zhao et al. 2021,
 arXiv 2102.09690). The log-probabilities of the labels over some rows show it, and need no gold label (batch
 calibration: Zhou et al. 2024, arXiv 2309.17249). reply.py says how replies write the labels, forks.py at which tokens
-they part, readings.py asks for log-probabilities there, bias.py computes, calibrate.py puts it together. abilities.py
-finds out whether an endpoint can do it; confidence.py says how far the probabilities can be believed.
+they part, readings.py asks for log-probabilities there, bias.py computes, calibrate.py puts it together.
+label_answers.py tells replies by what was read. abilities.py finds out whether an endpoint can do it; confidence.py
+says how far the probabilities can be believed.
 """
 
 from __future__ import annotations

@@ -142,10 +142,10 @@ class Calibrator:
     async def forks(self, prompt: Prompt, row: Example) -> tuple[LabelReply, list[Fork]]:
         """How the prompt's replies write the labels, and where these part. Raises `NoCalibration`."""
         reply = await find_label_reply(prompt, row.inputs, self.client)
-        tokens = await self._tokenize(prompt.model, reply.beginnings)
+        tokens = await self.tokens(prompt.model, reply.beginnings)
         return reply, find_forks(tokens, alone=reply.alone, most=self.most_forks)
 
-    async def _tokenize(self, model: str, texts: Sequence[str]) -> list[Tokens]:
+    async def tokens(self, model: str, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of texts, each asked for once. Raises `NoCalibration`."""
         new = [text for text in texts if (model, text) not in self._tokens]
         found = await gather_or_cancel(tokenize(self.client, model, text) for text in new)

@@ -38,10 +38,10 @@ async def read_fork(fork: Fork, first: Fork, questions: Sequence[Question], clie
     return np.array([read_reply(fork, reply) for reply in replies])
 
 
-async def ask(fork: Fork, first: Fork, question: Question, client: Client) -> Completion:
+async def ask(fork: Fork, first: Fork, question: Question, client: Client, role: str = ROLE) -> Completion:
     """The completion up to the fork; an empty one where the endpoint refuses the request."""
     try:
-        return await client.complete(reading_request(fork, first, question), ROLE)
+        return await client.complete(reading_request(fork, first, question), role)
     except RequestRefused:
         return NO_REPLY
 

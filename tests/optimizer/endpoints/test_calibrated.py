@@ -56,7 +56,7 @@ def test_the_bias_is_in_best_json_and_answers_on_test(tmp_path: Path) -> None:
     )
     assert made["search"]["spent"]["roles"]["calibration"]["calls"] > 0
     sent = Prompt.from_artifact(made, "best.json").request({"thing": "the ice"})["logit_bias"]
-    assert fake.bodies[-1]["max_tokens"] == 1 and any(body.get("logit_bias") == sent for body in fake.bodies)
+    assert any(body.get("logit_bias") == sent for body in fake.bodies)
     sure = dev["confidence"]
     assert sure["rows"].keys() == dev["shipped_rows"].keys() and 0.5 < sure["mean"] <= 1.0
     assert 0.0 <= sure["calibration_error"] <= 0.5

@@ -1,0 +1,117 @@
+"""What a prompt answers, told by log-probabilities of its labels: a row that was read once is answered for each bias.
+
+Only where the reply is a label alone, taken greedily: it is the likeliest of the tokens that the grammar allows, each
+with its bias. A prompt and all its calibrations ask the same requests then, so that the second strength costs no call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from promptstill.endpoint.client import Client
+from promptstill.endpoint.store import Completion
+from promptstill.prompt.prompt import Prompt
+from promptstill.scoring.answer import ModelAnswer, Question, read_answer
+from promptstill.scoring.calibration import NoCalibration
+from promptstill.scoring.calibration.calibrate import Calibrator
+from promptstill.scoring.calibration.forks import Branch, Fork
+from promptstill.scoring.calibration.readings import TOKEN, ask, read_reply
+from promptstill.task.examples import Example
+
+
+@dataclass(frozen=True)
+class LabelForm:
+    """How replies that are a label alone are spelled. texts: by label. lengths: in tokens, the end of the reply
+    counted. forks: where they part."""
+
+    texts: tuple[str, ...]
+    lengths: tuple[int, ...]
+    forks: tuple[Fork, ...]
+
+    def fork_after(self, path: tuple[int, ...]) -> Fork | None:
+        """The fork whose branches come right behind these tokens."""
+        return next((fork for fork in self.forks if fork.path == path), None)
+
+    def goes_on(self, path: tuple[int, ...]) -> bool:
+        """Whether labels part behind these tokens, at once or later."""
+        return any(fork.path[: len(path)] == path for fork in self.forks)
+
+
+class LabelAnswers:
+    """Answers of the prompts of one search. calibrator: knows how their replies spell labels."""
+
+    def __init__(self, calibrator: Calibrator) -> None:
+        self.calibrator = calibrator
+        self._forms: dict[tuple[str, ...], LabelForm | None] = {}
+
+    async def answer(self, prompt: Prompt, row: Example, client: Client, role: str = "task") -> ModelAnswer | None:
+        """The prompt's answer to a row; None where log-probabilities do not tell, so that the prompt must be asked.
+
+        A row takes one call, and one more for each later place where the labels that are still possible part. Raises
+        what `Client.complete` raises, but for `RequestRefused`.
+        """
+        form = await self._form(prompt, row)
+        return await read_label(form, prompt, row.inputs, client, role) if form else None
+
+    async def _form(self, prompt: Prompt, row: Example) -> LabelForm | None:
+        decoding = prompt.decoding
+        choice = tuple((decoding.structured or {}).get("choice") or ())
+        if not choice or len(prompt.outputs) > 1 or decoding.temperature or not decoding.dialect.temperature:
+            return None
+        if choice not in self._forms:
+            self._forms[choice] = await self._find_form(prompt, row)
+        return self._forms[choice]
+
+    async def _find_form(self, prompt: Prompt, row: Example) -> LabelForm | None:
+        try:
+            reply, forks = await self.calibrator.forks(prompt, row)
+        except NoCalibration:
+            return None
+        tokens = await self.calibrator.tokens(prompt.model, reply.beginnings)
+        return LabelForm(reply.beginnings, tuple(len(one.ids) + 1 for one in tokens), tuple(forks))
+
+
+async def read_label(
+    form: LabelForm, prompt: Prompt, inputs: Mapping[str, Any], client: Client, role: str
+) -> ModelAnswer | None:
+    """The answer as `LabelAnswers.answer` gives it."""
+    question, first, bias = Question(prompt, inputs), form.forks[0], prompt.decoding.logit_bias
+    fork, read, labels = first, list[Completion](), first.labels
+    while True:
+        read.append(await ask(fork, first, question, client, role))
+        branch = likeliest(fork, read[-1], bias)
+        if branch is None:
+            return None
+        path, labels = (*fork.path, branch.token), branch.labels
+        if (after := form.fork_after(path)) is None:
+            break
+        fork = after
+    if form.goes_on(path):
+        return None  # at the tokens between, a reply may be spelled in another way
+    (label,) = labels
+    whole = replace(
+        read[0],
+        text=form.texts[label],
+        finish_reason="stop",
+        completion_tokens=form.lengths[label],
+        seconds=sum(one.seconds for one in read),
+        log_probs=None,
+    )
+    return read_answer(prompt, whole)
+
+
+def likeliest(fork: Fork, reply: Completion, bias: Mapping[str, float] | None) -> Branch | None:
+    """The branch that a greedy reply takes; None where the reading does not tell. bias: by token id."""
+    found: Sequence[float] = read_reply(fork, reply)
+    if np.isnan(found).any():
+        return None
+    if bias:
+        values = np.array(found) + [bias.get(str(branch.token), 0.0) for branch in fork.branches]
+        return fork.branches[int(values.argmax())]
+    top = (reply.log_probs or [])[len(fork.path)]
+    taken = max(top, key=top.__getitem__)
+    return next((branch for branch in fork.branches if f"{TOKEN}{branch.token}" == taken), None)
