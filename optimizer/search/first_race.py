@@ -13,7 +13,7 @@ from optimizer.search.study import StoredStudy
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.store import Total
 
-FIRST_SHARE = 0.4
+FIRST_SHARE = 0.35
 
 
 def calls_by_count(allowance: Allowance, study: StoredStudy, *, judged: bool) -> list[int]:

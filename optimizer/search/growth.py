@@ -118,6 +118,18 @@ class SpaceGrowth:
                     found.append(Candidate.from_params({**origin, "instruction": place}))
         return found
 
+    def learns(self, space: Space, history: Sequence[Trial]) -> bool:
+        """Whether an instruction that improves on another leads or is yet to be tried, and its source goes on."""
+        rounds, texts = list(self._rounds()), space.instructions
+        learned = {
+            text for additions in rounds for one in additions.values() if one.origins for text in one.instructions
+        }
+        places = {place for place, text in enumerate(texts) if text in learned}
+        leader = max((one for one in history if not one.lost), key=lambda one: one.value, default=None)
+        promising = {leader.candidate.instruction} if leader else set[int]()
+        promising |= places - {one.candidate.instruction for one in history}
+        return bool(places & promising) and any(True for _ in self._due(rounds))
+
     async def _add_round(
         self,
         number: int,

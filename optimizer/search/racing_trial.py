@@ -55,12 +55,14 @@ class RacingTrial:
 def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
     """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
 
-    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end.
+    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end. A first race
+    that was fitted to few calls has left it without some rows: it is compared on those that it has.
     """
     if not racing:
         return
     ranked = sorted(racing, key=lambda trial: -average(trial.scores))
-    seen = {row: incumbent[row] for row in racing[0].results} if incumbent else {}
-    leader = max(ranked[0].scores, seen, key=average)
+    best = ranked[0].scores
+    seen = {row: incumbent[row] for row in best if row in incumbent}
+    leader = seen if average(seen) > average({row: best[row] for row in seen}) else best
     for place, trial in enumerate(ranked):
         trial.lost = place >= most or is_worse(trial.scores, leader)

@@ -36,7 +36,7 @@ from promptstill.task.metrics import is_judge
 
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
 MIN_GENERATION = 2  # candidates in a generation that a limit leaves no more room for
-PLAYOFF_CALLS = 100  # that a later generation leaves to the play-off, at most
+PLAYOFF_CALLS, PLAYOFF_PART = 100, 4  # that a later generation leaves to the play-off at most: so many, this part
 MAX_COMPLETED = 3  # the best few, whose scores on dev are made whole
 
 
@@ -130,6 +130,7 @@ class Search:
         size = self.study.generation_size(name)
         if size is None:
             besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
+            besides = int(min(besides, self.client.allowance.room(0) / PLAYOFF_PART))
             sizes = range(min(MIN_GENERATION, count), count + 1)
             need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
             least = need[sizes.start]
@@ -172,12 +173,14 @@ class Search:
             self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
         first = self.growth.untried(self.task.space, history) if self.growth else []
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
-        calibrated = list[Candidate]()
         if self.calibrating and not self.calibrating.is_due(f"{mine}-{slot}"):
             first, suggested = ([replace(one, calibration=NONE) for one in these] for these in (first, suggested))
         elif self.calibrating and history:
-            calibrated = await self.calibrating.choose_first(self.task, history)
-        return await self._claim([*first, *calibrated, *suggested], history, slot, count)
+            tried = {trial.candidate for trial in history}
+            first += [one for one in await self.calibrating.choose_first(self.task, history) if one not in tried]
+        if self.growth and self.growth.learns(self.task.space, history):
+            count = min(count, max(MIN_GENERATION, len(first)))  # what learns has the calls
+        return await self._claim([*first, *suggested], history, slot, count)
 
     async def _claim(
         self, candidates: Sequence[Candidate], history: Sequence[Trial], slot: int, count: int

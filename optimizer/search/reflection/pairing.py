@@ -18,9 +18,8 @@ from promptstill.files import canonical_json
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_row
 from promptstill.task.examples import Example
 
-PAIRED_ROWS = 16
-FIRST_ROWS = 8  # after which a child that is behind is asked no more
-LEAST_ERRORS = 1.0  # standard errors by which it must be better
+PAIRED_ROWS, FEWEST_PAIRED = 16, 8  # by which a step's children are compared with their parents
+LEAST_ERRORS = 0.75  # standard errors by which a child must be better; a race drops what is not
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,9 @@ class Minibatch:
         )
 
     async def lead(self, trial: Trial, instruction: str) -> float:
-        """By how many standard errors a child is better than its parent; below 0 where it is behind halfway."""
-        child: list[float] = []
-        parent: list[float] = []
-        for rows in (self.rows[:FIRST_ROWS], self.rows[FIRST_ROWS:]):
-            child += [one.score for one in await self.ask(trial, rows, instruction)]
-            parent += [one.score for one in await self.ask(trial, rows)]  # of several children it is asked once
-            if sum(child) < sum(parent):
-                break
-        return errors_ahead(child, parent)
+        """By how many standard errors a child is better than its parent; of several children that is asked once."""
+        child, parent = await self.ask(trial, self.rows, instruction), await self.ask(trial, self.rows)
+        return errors_ahead([one.score for one in child], [one.score for one in parent])
 
 
 def with_child(task: SearchTask, parent: Candidate, instruction: str) -> tuple[SearchTask, Candidate]:

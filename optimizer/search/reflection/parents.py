@@ -19,7 +19,7 @@ PARENTS = 2
 
 
 def pick_parents(history: Sequence[Trial], seed: str) -> list[Trial]:
-    """The best trial, and one drawn from the front, where that is another; none where no race has ended.
+    """The best trial, and one drawn from the front, where that has another instruction; none where no race has ended.
 
     Only trials that were raced to the end are compared, since a front has the same rows for all. A prompt that the user
     wrote whole has no instruction of its own to improve.
@@ -35,7 +35,8 @@ def pick_parents(history: Sequence[Trial], seed: str) -> list[Trial]:
         return [leader]
     values = [trial.value for trial in complete]
     drawn = complete[select_program_candidate_from_pareto_front(telling, values, random.Random(seed))]
-    return [leader] if drawn is leader else [leader, drawn]
+    same = drawn.candidate.instruction == leader.candidate.instruction
+    return [leader] if same else [leader, drawn]
 
 
 def front(row: int, trials: Sequence[Trial]) -> set[int]:

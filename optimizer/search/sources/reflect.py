@@ -1,9 +1,9 @@
 """Instructions that learn from failures: parents answer train rows, and the proposer is told what went wrong there.
 
 After GEPA (Agrawal et al. 2025, arXiv 2507.19457), whose request and choice of a parent are used as they are. Here all
-proposals of a round are asked at once, each with other failures, and a child enters the space only if it beats its
-parent on rows that no proposal was told of; it is the parent of a second step then. How many are asked follows what
-earlier rounds came to.
+proposals of a step are asked at once, each with other failures, and what they say together is the parent of the next
+step where it does better on rows that no proposal was told of. What the last step came to enters the space if it was
+ahead far enough in all of them. How many are asked goes by what earlier rounds came to.
 """
 
 from __future__ import annotations
@@ -11,9 +11,17 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 
 from optimizer.search.reflection.drafts import Draft, Parent, write_drafts
-from optimizer.search.reflection.pairing import FIRST_ROWS, LEAST_ERRORS, PAIRED_ROWS, Minibatch, fresh_rows, with_child
+from optimizer.search.reflection.pairing import (
+    FEWEST_PAIRED,
+    LEAST_ERRORS,
+    PAIRED_ROWS,
+    Minibatch,
+    fresh_rows,
+    with_child,
+)
 from optimizer.search.reflection.parents import PARENTS, pick_parents
 from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.sources.proposals import LONGEST, CutReply, Reply, filter_children, merge
@@ -29,10 +37,11 @@ from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.task.examples import Example
 
 PROPOSALS = 4  # at once, in one step
-STEPS = 2  # of a round at most: children that won are the parents of another
+STEPS = 2  # of a round at most, each from the best child of the last; twice as many once a round has won
 DRY_ROUNDS = 2  # in turn, without a kept child, after which half as many are asked; after one more none
-LOOKED_ROWS = 32  # that are asked, by all parents together, to find failures
-LEAST_ROWS = 2 * FIRST_ROWS  # labelled train rows below which there is nothing to learn from
+LOOKED_ROWS = 32  # that parents are asked together to find failures, in a round of as many proposals as one step has
+LATER_ROWS = 16  # likewise of a child that is the parent of a later step
+LEAST_ROWS = 3 * FEWEST_PAIRED  # labelled train rows below which there is nothing to learn from
 NO_BETTER = "no better than its parent on train rows"
 
 
@@ -61,23 +70,27 @@ class ReflectSource:
     def max_calls(self, count: int) -> int:
         if not count:
             return 0
-        answers = PARENTS + min(count, PROPOSALS) + 1  # to each paired row; one for what children say together
-        rows = steps(count) * (LOOKED_ROWS + PAIRED_ROWS * answers)
-        return rows + count + opening_calls(self.context)
+        each = min(count, PROPOSALS)
+        whole, half = PAIRED_ROWS, PAIRED_ROWS // 2
+        paired = 2 * whole + half * (each + PARENTS)  # what children say together and its parent; each, and the best
+        looked = looked_rows(each) + LATER_ROWS * (steps(count) - 1)
+        return looked + paired * steps(count) + count + opening_calls(self.context)
 
     async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
-        context, found = self.context, list[Child]()
+        context, each = self.context, min(count, PROPOSALS)
         stage = len(space.instructions) + len(space.refused)  # each round makes it greater
         task = replace(context.task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(task, space, context.train, (), context.metric, context.seed, 0)
         parents, refused = pick_parents(history, f"{context.seed}-parents-{stage}"), list[str]()
+        rows = fresh_rows(search_task, parents, shuffled(self.rows, f"{context.seed}-reflect-{stage}"))
         proposer: Client | None = None
+        best: Child | None = None
+        answered: Sequence[Example] = ()
         for step in range(steps(count)):
-            seed = f"{context.seed}-reflect-{stage}-{step}"
-            rows = fresh_rows(search_task, parents, random.Random(seed).sample(self.rows, len(self.rows)))
-            minibatch = Minibatch(search_task, rows[: min(PAIRED_ROWS, len(rows) // 2)], client)
-            looked = rows[len(minibatch.rows) :][: LOOKED_ROWS // max(1, len(parents))]
-            drafts = await self._drafts(minibatch, parents, looked, min(count, PROPOSALS))
+            paired, rows = split_off(rows, min(PAIRED_ROWS, len(rows) // 2))
+            fresh, rows = split_off(rows, LATER_ROWS if step else looked_rows(each) // max(1, len(parents)))
+            minibatch, looked = Minibatch(search_task, paired, client), [*answered, *fresh]
+            drafts = await self._drafts(minibatch, parents, looked, each)
             if not drafts:
                 break
             proposer = proposer or await open_proposer(context, client, count + opening_calls(context))
@@ -88,18 +101,16 @@ class ReflectSource:
             written = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
             before, known = [draft.before for draft in drafts], search_task.space.instructions
             usable, why = filter_children(written, before, known, context.train, context.task.markers)
-            children = await keep_better(minibatch, drafts, usable)
-            kept = {child.instruction for child in children}
-            refused += [*why, *[NO_BETTER] * sum(one not in kept for one in usable.values())]
-            improved = {child.parent.candidate.instruction for child in children} if step else set()
-            found = [*children, *(one for one in found if known.index(one.instruction) not in improved)]
-            if not children:
+            child = await pick_child(minibatch, drafts, usable)
+            refused += [*why, *[NO_BETTER] * (len(usable) - (child is not None))]
+            if child is None:
                 break
-            parents = list[Trial]()
-            for child in children:
-                search_task, candidate = with_child(search_task, child.parent.candidate, child.instruction)
-                parents.append(replace(child.parent, candidate=candidate))  # its scores are not known
-            parents = parents[:PARENTS]
+            search_task, candidate = with_child(search_task, child.parent.candidate, child.instruction)
+            parents, answered = [replace(child.parent, candidate=candidate)], paired  # its scores are not known
+            best = Child(child.instruction, best.parent, [*best.leads, *child.leads]) if best else child
+        if best and best.errors_ahead < LEAST_ERRORS:
+            refused, best = [*refused, NO_BETTER], None
+        found = [best] if best else []
         origins = tuple(child.parent.candidate.to_params() for child in found)
         return Addition(tuple(child.instruction for child in found), refused=tuple(refused), origins=origins)
 
@@ -107,7 +118,7 @@ class ReflectSource:
         self, minibatch: Minibatch, trials: Sequence[Trial], looked: Sequence[Example], count: int
     ) -> list[Draft]:
         """What to ask for; nothing where no row is left on which a child could be judged, or none failed."""
-        if not trials or len(minibatch.rows) < FIRST_ROWS:
+        if not trials or len(minibatch.rows) < FEWEST_PAIRED:
             return []
         results = await gather_or_cancel(minibatch.ask(trial, looked) for trial in trials)
         parents = [Parent(trial, found) for trial, found in zip(trials, results, strict=True)]
@@ -127,29 +138,55 @@ class ReflectSource:
 
 @dataclass(frozen=True)
 class Child:
-    """An instruction that beat its parent's, everything else being the parent's."""
+    """An instruction in place of its parent's, everything else being the parent's. leads: by how many standard errors
+    it was better in each step that led to it."""
 
     instruction: str
     parent: Trial
+    leads: Sequence[float] = ()
+
+    @property
+    def errors_ahead(self) -> float:
+        """Of all steps together (Stouffer's sum)."""
+        return sum(self.leads) / sqrt(len(self.leads))
 
 
-async def keep_better(minibatch: Minibatch, drafts: Sequence[Draft], written: Mapping[int, str]) -> list[Child]:
-    """The children that beat their parents, the best first. written: by place among the drafts.
+async def pick_child(minibatch: Minibatch, drafts: Sequence[Draft], written: Mapping[int, str]) -> Child | None:
+    """The child that is ahead of its parent; None where none is. written: by place among the drafts.
 
-    What children of one parent say together is one more child, which must be further ahead than each of them.
+    What all children say together comes first, beside the first parent: so a step learns from all the failures that it
+    has shown, and improves enough to be seen on a few rows. Where that is not ahead, each child is asked half the rows,
+    and the best of them the others.
     """
-    jobs = (minibatch.lead(drafts[place].parent, child) for place, child in written.items())
-    leads = dict(zip(written, await gather_or_cancel(jobs), strict=True))
-    ahead = sorted((place for place in written if leads[place] > 0), key=lambda place: -leads[place])
-    kept = [Child(written[place], drafts[place].parent) for place in ahead if leads[place] >= LEAST_ERRORS]
-    if ahead:
-        best, parent = ahead[0], drafts[ahead[0]].parent
-        merged = merge([written[place] for place in ahead if drafts[place].parent is parent])
-        if merged not in written.values() and len(merged) <= LONGEST:
-            lead = await minibatch.lead(parent, merged)
-            if lead >= LEAST_ERRORS and lead > leads[best]:
-                return [Child(merged, parent), *kept]
-    return kept
+    children = [Child(text, drafts[place].parent) for place, text in written.items()]
+    together = merge([one.instruction for one in children]) if children else ""
+    if len(children) > 1 and len(together) <= LONGEST:
+        merged = Child(together, drafts[0].parent)
+        lead = await minibatch.lead(merged.parent, merged.instruction)
+        if lead > 0:
+            return replace(merged, leads=(lead,))
+    half = replace(minibatch, rows=minibatch.rows[: len(minibatch.rows) // 2])
+    leads = await gather_or_cancel(half.lead(one.parent, one.instruction) for one in children)
+    lead, place = max(zip(leads, range(len(children)), strict=True), default=(0.0, 0))
+    if lead <= 0:
+        return None
+    best = children[place]
+    lead = await minibatch.lead(best.parent, best.instruction)
+    return replace(best, leads=(lead,)) if lead > 0 else None
+
+
+def split_off(rows: Sequence[Example], count: int) -> tuple[Sequence[Example], Sequence[Example]]:
+    """The first so many rows, and the others."""
+    return rows[:count], rows[count:]
+
+
+def looked_rows(proposals: int) -> int:
+    """The rows in which the failures are found that so many proposals are told of."""
+    return LOOKED_ROWS * proposals // PROPOSALS
+
+
+def shuffled(rows: Sequence[Example], seed: str) -> list[Example]:
+    return random.Random(seed).sample(rows, len(rows))
 
 
 def next_count(earlier: Sequence[Addition]) -> int:
@@ -160,6 +197,8 @@ def next_count(earlier: Sequence[Addition]) -> int:
             break
         dry += 1
     most = STEPS * PROPOSALS
+    if earlier and not dry:
+        return 2 * most
     return most if dry < DRY_ROUNDS else most // 2 if dry == DRY_ROUNDS else 0
 
 
