@@ -82,7 +82,9 @@ class ReflectSource:
         task = replace(context.task, structured=space.structured, dialect=space.dialect)
         search_task = SearchTask(task, space, context.train, (), context.metric, context.seed, 0)
         parents, refused = pick_parents(history, f"{context.seed}-parents-{stage}"), list[str]()
-        rows = fresh_rows(search_task, parents, shuffled(self.rows, f"{context.seed}-reflect-{stage}"))
+        rows: Sequence[Example] = fresh_rows(
+            search_task, parents, shuffled(self.rows, f"{context.seed}-reflect-{stage}")
+        )
         proposer: Client | None = None
         best: Child | None = None
         answered: Sequence[Example] = ()
