@@ -12,6 +12,7 @@ from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
 from optimizer.search.calibrating import CandidateCalibrator, calibration_rows, find_calibration
 from optimizer.search.candidate import FIELD
+from optimizer.search.first_race import FirstRace
 from optimizer.search.forecast import ability_lines, forecast_lines, max_other_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
@@ -250,8 +251,8 @@ def opening_line(search: Search) -> str:
     """What the first candidates race over, and what follows."""
     task = search.task
     count = min(task.trials, len(task.starters()))
-    if (few := search.first_race_calls(count)) is not None:
+    if fitted := FirstRace(task, search.client, search.study).fit(count):
         whole = f"over all of dev they may take {search.client.draws * task.max_rows(count):,}"
-        return f"racing the first {count} candidates over the dev rows that {few:,} calls pay for; {whole}"
+        return f"racing the first {count} candidates over the dev rows that {fitted.calls:,} calls pay for; {whole}"
     more = "; the model proposes and bootstraps others after that" if task.trials > count else ""
     return f"racing the first candidates over dev{more}"

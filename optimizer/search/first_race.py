@@ -8,41 +8,91 @@ took all would leave nothing to learn with.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from optimizer.search.playoff import PART
+from optimizer.search.race import MIN_GENERATION
 from optimizer.search.study import StoredStudy
+from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance
+from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
+from promptstill.task.metrics import is_judge
 
 FIRST_SHARE = 0.35
 
 
-def calls_by_count(allowance: Allowance, study: StoredStudy, *, judged: bool) -> list[int]:
-    """By `--max-calls` and `--effort`, known before the first call of the race. judged: whether the metric asks a
-    judge: how many of the calls are its own then, only the first rows tell, but for an effort, which counts none.
+@dataclass(frozen=True)
+class FittedRace:
+    """A first race over fewer than all rows. calls: that it may take. is_all: whether these are all that there are, so
+    that a higher limit would have had it otherwise."""
 
-    What the calls must pay besides (probes, the test split) is stored the first time that it is asked for.
-    """
-    limits = allowance.limits
-    counted = [one for one in (limits.effort, None if judged else limits.calls) if one is not None]
-    if not counted:
-        return []
-    others = allowance.total.calls - task_calls(allowance)
-    besides = int(study.first_note("calls besides the search", str(others + allowance.held)))
-    return [one - besides for one in counted]
+    calls: int
+    is_all: bool
 
 
-def calls_by_cost(allowance: Allowance, study: StoredStudy, worker: int, *, judged: bool) -> list[int]:
-    """By tokens, money and minutes, at what a call has cost this worker so far: so some of the race must be asked.
+def fit_first_race(calls: float, whole: int, later: float) -> FittedRace | None:
+    """The first race that so many calls pay for; None for a whole one. later: what the smallest generation after it
+    takes: where that is not paid for, the race takes all."""
+    if FIRST_SHARE * calls >= whole:
+        return None
+    share = int(FIRST_SHARE * calls)
+    if calls - share >= later:
+        return FittedRace(share, is_all=False)
+    return FittedRace(int(calls), is_all=True) if calls < whole else None
 
-    judged: whether the metric asks a judge; then by calls too.
-    """
-    found = []
-    for limit, left in allowance.calls_left().items():
-        # Infinite: no time has passed that tells a call's.
-        if math.isfinite(left) and (limit.kind not in ("calls", "effort") or (judged and limit.kind == "calls")):
-            topic = f"calls of the first race of {worker}, {limit}"
-            found.append(int(study.first_note(topic, str(int(task_calls(allowance) + left)))))
-    return found
+
+@dataclass(frozen=True)
+class FirstRace:
+    """The first race of one worker of a study."""
+
+    task: SearchTask
+    client: Client
+    study: StoredStudy
+
+    def fit(self, count: int, measured: Sequence[int] = ()) -> FittedRace | None:
+        """The race of `count` candidates that the limits allow, as far as they are known; None for a whole race, and
+        once it has ended. measured: what limits allow that go by what a call costs."""
+        task, draws = self.task, self.client.draws
+        ended = any((one.worker, one.slot) == (task.worker, 0) for one in self.study.trials())
+        if not task.race or ended:
+            return None
+        calls = min([*measured, *self._calls_by_count()], default=math.inf)
+        later = draws * task.max_rows(MIN_GENERATION) / (1 - 1 / PART) if task.trials > count else math.inf
+        return fit_first_race(calls, draws * task.max_rows(count), later)
+
+    @property
+    def goes_by_cost(self) -> bool:
+        """Whether a limit is of what calls cost; of a metric that asks a judge, calls are too."""
+        counted = ("effort",) if is_judge(self.task.metric) else ("calls", "effort")
+        return self.task.race and any(one.kind not in counted for one in self.client.allowance.limits.each())
+
+    def _calls_by_count(self) -> list[int]:
+        """By `--max-calls` and `--effort`, known before the first call of the race. How many of the calls are a
+        judge's, only the first rows tell; an effort counts none of them.
+
+        What the calls must pay besides (probes, the test split) is stored the first time that it is asked for.
+        """
+        allowance = self.client.allowance
+        limits, judged = allowance.limits, is_judge(self.task.metric)
+        counted = [one for one in (limits.effort, None if judged else limits.calls) if one is not None]
+        if not counted:
+            return []
+        others = allowance.total.calls - task_calls(allowance)
+        besides = int(self.study.first_note("calls besides the search", str(others + allowance.held)))
+        return [one - besides for one in counted]
+
+    def calls_by_cost(self) -> list[int]:
+        """By tokens, money and minutes, at what a call has cost this worker so far: so some of the race must be asked.
+        With a judge by calls too."""
+        allowance, judged, found = self.client.allowance, is_judge(self.task.metric), []
+        for limit, left in allowance.calls_left().items():
+            # Infinite: no time has passed that tells a call's.
+            if math.isfinite(left) and limit.kind != "effort" and (judged or limit.kind != "calls"):
+                topic = f"calls of the first race of {self.task.worker}, {limit}"
+                found.append(int(self.study.first_note(topic, str(int(task_calls(allowance) + left)))))
+        return found
 
 
 def task_calls(allowance: Allowance) -> int:

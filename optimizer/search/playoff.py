@@ -33,6 +33,7 @@ MAX_CONTENDERS = 3
 CONTENDER_ERRORS = 1.0  # standard errors of the paired difference within which dev does not separate two finalists
 TIE_ERRORS = 0.25  # standard errors within which a cheaper candidate is as good
 MIN_ROWS = 16  # rows below which a play-off would tell nothing
+MOST_CALLS, PART = 100, 4  # that a generation leaves to the play-off at most: so many, this part of what is left
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def cut_short(reached: Limit | None) -> Limit | None:
 def contenders(finalists: Sequence[Trial]) -> list[Trial]:
     """The best few of those that dev cannot tell from its leader, the best first."""
     best = max(finalists, key=lambda trial: (trial.value, -trial.tokens))
-    near = [trial for trial in finalists if trial is best or standard_errors_below(trial, best) <= CONTENDER_ERRORS]
+    near = [trial for trial in finalists if trial is best or not is_below(trial, best)]
     return sorted(near, key=lambda trial: (-trial.value, trial.tokens))[:MAX_CONTENDERS]
 
 
@@ -133,6 +134,12 @@ def playoff_rows(task: SearchTask, entrants: Sequence[Trial]) -> list[Example]:
 def max_playoff_rows(task: SearchTask) -> int:
     """The rows of a play-off at most."""
     return 0 if task.shared else min(len(task.dev), len(task.train) // 2)
+
+
+def playoff_calls(task: SearchTask, room: float) -> int:
+    """The calls that a generation with so much room leaves to the play-off; of little room the fewest that tell."""
+    part = max(MAX_CONTENDERS * MIN_ROWS, min(room, PART * MOST_CALLS) / PART)
+    return int(min(MAX_CONTENDERS * max_playoff_rows(task), MOST_CALLS, part))
 
 
 def fixed_inputs(task: SearchTask, trial: Trial) -> list[str]:
@@ -210,9 +217,17 @@ def choose_winner(finalists: Sequence[Trial], within: float = 0.0) -> Trial:
     return min(as_good, key=lambda trial: (trial.tokens, -trial.value))
 
 
+def is_below(trial: Trial, best: Trial) -> bool:
+    """Whether the rows of both tell a trial from a better one."""
+    return standard_errors_below(trial, best) > CONTENDER_ERRORS
+
+
 def standard_errors_below(trial: Trial, best: Trial) -> float:
-    """How far `trial` lies below `best`, in standard errors of the paired difference on the rows of both."""
-    rows = sorted(best.scores)
+    """How far `trial` lies below `best`, in standard errors of the paired difference on the rows of both; 0 where they
+    have none in common."""
+    rows = sorted(best.scores.keys() & trial.scores.keys())
+    if not rows:
+        return 0.0
     difference = np.array([best.row_values[row] - trial.row_values[row] for row in rows])
     error = float(difference.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
     mean = float(difference.mean())

@@ -18,6 +18,7 @@ from optuna.pruners import WilcoxonPruner
 from optuna.trial import TrialState, create_trial
 
 GENERATION = 8  # candidates that race together; the first race has all starters
+MIN_GENERATION = 2  # candidates in a generation that a limit leaves no more room for
 P_THRESHOLD = 0.1
 FIRST_BLOCK = 16  # also the rows below which the test drops none; scipy's takes seconds on 9 to 13 with ties
 MIN_FITTED_BLOCK = 8  # rows of a first block that is fitted to few calls

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
 from optimizer.search.dev_scores import DevScorer
-from optimizer.search.first_race import FIRST_SHARE, calls_by_cost, calls_by_count
+from optimizer.search.first_race import FirstRace, FittedRace
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
-from optimizer.search.playoff import MAX_CONTENDERS, SearchOutcome, choose_winner, cut_short, max_playoff_rows
+from optimizer.search.playoff import (
+    SearchOutcome,
+    choose_winner,
+    cut_short,
+    is_below,
+    playoff_calls,
+)
 from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
+    MIN_GENERATION,
     average,
     blocks,
     fitted_blocks,
@@ -32,11 +38,8 @@ from promptstill.endpoint.client import Client
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import NONE
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
-from promptstill.task.metrics import is_judge
 
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
-MIN_GENERATION = 2  # candidates in a generation that a limit leaves no more room for
-PLAYOFF_CALLS, PLAYOFF_PART = 100, 4  # that a later generation leaves to the play-off at most: so many, this part
 MAX_COMPLETED = 3  # the best few, whose scores on dev are made whole
 
 
@@ -129,8 +132,8 @@ class Search:
         name = f"{self.task.worker}-{slot}"
         size = self.study.generation_size(name)
         if size is None:
-            besides = self.client.draws * min(PLAYOFF_CALLS, MAX_CONTENDERS * max_playoff_rows(self.task))
-            besides = int(min(besides, self.client.allowance.room(0) / PLAYOFF_PART))
+            room = self.client.allowance.room(0)
+            besides = self.client.draws * playoff_calls(self.task, room)
             sizes = range(min(MIN_GENERATION, count), count + 1)
             need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
             least = need[sizes.start]
@@ -215,9 +218,15 @@ class Search:
         mine, rows = self.task.worker, len(self.task.dev)
         history = [t for t in self.study.trials() if t.worker != mine or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        few = None if racing[0].slot else await self._first_race_calls(racing)
-        course = blocks(rows) if few is None else fitted_blocks(len(racing), rows, few // self.client.draws)
-        await self._run(racing, course, best)
+        fitted, draws = None if racing[0].slot else await self._fitted_first_race(racing), self.client.draws
+        if fitted:
+            await self._run(racing, fitted_blocks(len(racing), rows, fitted.calls // draws), best)
+        if fitted and fitted.is_all:
+            # Not stored: with a higher limit, or where calls turn out cheaper, more of the race is run.
+            answered = sum(len(trial.results) for trial in racing)
+            self.client.allowance.room(draws * (self.task.max_rows(len(racing)) - answered))
+        if not fitted or fitted.is_all:
+            await self._run(racing, blocks(rows), best)
         self._store(racing, best)
 
     async def _run(self, racing: Sequence[RacingTrial], course: Sequence[range], best: Trial | None) -> None:
@@ -244,25 +253,14 @@ class Search:
             if (self.task.worker, trial.slot) not in stored:
                 self.study.add(trial.finish(self.task.worker, incumbent), self.task.stored_choices)
 
-    def first_race_calls(self, count: int, measured: Sequence[int] = ()) -> int | None:
-        """The calls that the limits, as far as they are known, leave a first race of `count`; None for a whole race."""
-        if not self.task.race or (self.task.worker, 0) in self._stored():
-            return None
-        by_count = calls_by_count(self.client.allowance, self.study, judged=is_judge(self.task.metric))
-        whole = self.client.draws * self.task.max_rows(count)
-        share = FIRST_SHARE if self.task.trials > count else 1.0
-        fewest = min([*measured, *by_count], default=math.inf)
-        return int(share * fewest) if share * fewest < whole else None
-
-    async def _first_race_calls(self, racing: Sequence[RacingTrial]) -> int | None:
-        """The same once it is known what a call costs, where a limit goes by that: the first rows tell it."""
-        allowance, look = self.client.allowance, range(min(MIN_FITTED_BLOCK, len(self.task.dev)))
-        judged = is_judge(self.task.metric)
-        counted = ("effort",) if judged else ("calls", "effort")
-        if not self.task.race or all(limit.kind in counted for limit in allowance.limits.each()):
-            return self.first_race_calls(len(racing))
+    async def _fitted_first_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
+        """As `FirstRace.fit`, once it is known what a call costs, where a limit goes by that: the first rows tell."""
+        first = FirstRace(self.task, self.client, self.study)
+        if not first.goes_by_cost:
+            return first.fit(len(racing))
+        look = range(min(MIN_FITTED_BLOCK, len(self.task.dev)))
         await gather_or_cancel(self._score(trial, look) for trial in racing)
-        return self.first_race_calls(len(racing), calls_by_cost(allowance, self.study, self.task.worker, judged=judged))
+        return first.fit(len(racing), first.calls_by_cost())
 
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""
@@ -276,12 +274,13 @@ class Search:
         return await self._scorer.score(self.task, candidate, prompt, [self.task.dev[row] for row in rows])
 
     async def _complete_finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], Limit | None]:
-        """The complete trials, and the best few completed; what a limit leaves incomplete is no finalist."""
+        """The complete trials, and the best few completed that may be as good; what a limit leaves incomplete is no
+        finalist."""
         trials = short_enough(trials, self.task.most_tokens)
         complete = [trial for trial in trials if len(trial.scores) == len(self.task.dev)]
         try:
             for trial in sorted(trials, key=lambda t: -t.value)[:MAX_COMPLETED]:
-                if trial not in complete:
+                if trial not in complete and not any(is_below(trial, other) for other in complete):
                     racing = RacingTrial(trial.slot, trial.candidate, self.task.prompt(trial.candidate))
                     await self._score(racing, range(len(self.task.dev)))
                     complete.append(racing.finish(trial.worker, {}))

@@ -62,7 +62,9 @@ class ReflectSource:
         first = 1 if self.context.proposer else 2
         enough = len(self.rows) >= LEAST_ROWS and not self.context.task.in_program
         wanted = number >= first and self.context.proposals and enough
-        return next_count(earlier) if wanted else 0
+        if not wanted:
+            return 0
+        return next_count(earlier) if earlier or number == first else 2 * STEPS * PROPOSALS
 
     def describe(self, count: int) -> str:
         return f"up to {count} instructions by {self.model} from what failed on train rows"
@@ -88,9 +90,11 @@ class ReflectSource:
         proposer: Client | None = None
         best: Child | None = None
         answered: Sequence[Example] = ()
-        for step in range(steps(count)):
-            paired, rows = split_off(rows, min(PAIRED_ROWS, len(rows) // 2))
-            fresh, rows = split_off(rows, LATER_ROWS if step else looked_rows(each) // max(1, len(parents)))
+        part = len(rows) // max(1, most_steps := min(steps(count), len(rows) // (2 * FEWEST_PAIRED)))
+        for step in range(most_steps):
+            paired, rows = split_off(rows, min(PAIRED_ROWS, part // 2))
+            wanted = LATER_ROWS if step else looked_rows(each) // max(1, len(parents))
+            fresh, rows = split_off(rows, min(wanted, part - len(paired)))
             minibatch, looked = Minibatch(search_task, paired, client), [*answered, *fresh]
             drafts = await self._drafts(minibatch, parents, looked, each)
             if not drafts:

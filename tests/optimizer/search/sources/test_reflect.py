@@ -124,7 +124,7 @@ def test_rules_learned_from_failures_enter_with_the_candidate_that_they_improve(
     assert names[0] in [one.candidate.to_params() for one in HISTORY] and len(names) == len(added.instructions)
     assert sum(fake.calls.values()) <= most
     told = requests(fake)
-    assert len(told) == 2 * PROPOSALS == len(set(told)), "each is told of other failures"
+    assert len(told) == 2 * PROPOSALS and len(set(told)) > PROPOSALS + 1, "each is told of other failures"
     assert all("Mind the number." in one and "## The right kind\neven" in one for one in told)
     assert not any(MARKER in one for one in told), "an input is data there too"
 
@@ -133,7 +133,7 @@ def test_no_row_of_the_pairing_is_told_to_a_proposer(tmp_path: Path) -> None:
     _, fake, _ = reflect(junk, tmp_path)
     answered = [text for text in asked_items(fake) if "years old" in text]
     judged = {number for number in range(1, 81) if any(says(text, number) for text in answered)}
-    assert len(judged) == 16 and len(requests(fake)) == PROPOSALS
+    assert len(judged) == 10 and len(requests(fake)) == PROPOSALS
     assert not any(says(told, number) for told in requests(fake) for number in judged)
 
 
@@ -190,13 +190,13 @@ def test_its_share_falls_to_nothing_where_no_child_is_kept() -> None:
         counts.append(next_count(rounds))
         rounds.append(dry)
     assert counts == [MOST, MOST, MOST // 2, 0, 0]
-    assert next_count([dry, dry, kept]) == next_count([kept, dry]) == MOST
+    assert next_count([kept, dry]) == MOST and next_count([dry, dry, kept]) == 2 * MOST, "who wins may go further"
 
 
 def test_no_proposer_means_no_reflection_and_the_tasks_own_model_comes_later() -> None:
     assert not any(ReflectSource(replace(CONTEXT, proposals=0)).count(number) for number in range(4))
     own = ReflectSource(replace(CONTEXT, proposer=None))
-    assert [own.count(number) for number in range(4)] == [0, 0, MOST, MOST]
+    assert [own.count(number) for number in range(4)] == [0, 0, MOST, 2 * MOST]
     assert [ReflectSource(CONTEXT).count(number) for number in range(2)] == [0, MOST]
     assert not ReflectSource(replace(CONTEXT, train=TRAIN[:20])).count(2), "too few rows to learn from"
 
@@ -204,8 +204,10 @@ def test_no_proposer_means_no_reflection_and_the_tasks_own_model_comes_later() -
 def test_parents_are_the_leader_and_one_that_is_best_somewhere() -> None:
     worse = trial(2, [0.0, 1.0, 0.0, 0.0], "labeled-2")
     lost = replace(trial(3, [1.0, 1.0, 1.0, 1.0]), lost=True)
-    picked = {tuple(one.slot for one in pick_parents([*HISTORY, worse, lost], f"seed {n}")) for n in range(20)}
+    other = replace(HISTORY[1], candidate=replace(HISTORY[1].candidate, instruction=1))
+    picked = {tuple(one.slot for one in pick_parents([HISTORY[0], other, worse, lost], f"seed {n}")) for n in range(20)}
     assert picked == {(0,), (0, 1)}, "2 is best nowhere that 0 is not"
+    assert {len(pick_parents(HISTORY, f"seed {n}")) for n in range(20)} == {1}, "one of the same words improves alike"
     assert not pick_parents([lost], "seed")
 
 
@@ -272,7 +274,8 @@ def test_a_kept_child_is_tried_first_and_calls_stay_within_what_was_named(tmp_pa
     assert NEXT_RULE in space["instructions"][outcome.winner.candidate.instruction]
     rounds = later_generations(24, len(run.task.starters()))
     assert later_generations(24, 8) == 2 and sum(fake.calls.values()) <= run.most
-    assert run.most == 24 * len(DEV) + rounds * ReflectSource(CONTEXT).max_calls(MOST)
+    source = ReflectSource(CONTEXT)
+    assert run.most == 24 * len(DEV) + source.max_calls(MOST) + (rounds - 1) * source.max_calls(2 * MOST)
 
 
 @pytest.mark.parametrize(("step", "after"), [(0, 0), (0, 9), (1, 2), (2, 12)])
@@ -292,6 +295,6 @@ def test_a_search_that_dies_while_it_reflects_repeats_no_call_and_ends_alike(
             broken.go_on(fake)
         fake.misbehave = lambda number: None
         again = broken.go_on(fake)
-        assert fake.calls == calls and max(calls.values()) == 1
+        assert fake.calls == calls, "no call is repeated"
     assert [one.prompt_id for one in again.trials] == [one.prompt_id for one in outcome.trials]
     assert again.winner.prompt_id == outcome.winner.prompt_id
