@@ -2,7 +2,7 @@
 same number.
 
 A first race may take `FIRST_SHARE` of them: what is searched with the others starts from its winners, and a race that
-took all would leave nothing to learn with.
+took nearly all would leave nothing to learn with.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.search.playoff import PART
-from optimizer.search.race import MIN_GENERATION
 from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance
@@ -32,15 +30,12 @@ class FittedRace:
     is_all: bool
 
 
-def fit_first_race(calls: float, whole: int, later: float) -> FittedRace | None:
-    """The first race that so many calls pay for; None for a whole one. later: what the smallest generation after it
-    takes: where that is not paid for, the race takes all."""
-    if FIRST_SHARE * calls >= whole:
-        return None
-    share = int(FIRST_SHARE * calls)
-    if calls - share >= later:
-        return FittedRace(share, is_all=False)
-    return FittedRace(int(calls), is_all=True) if calls < whole else None
+def fit_first_race(calls: float, whole: int, *, more: bool) -> FittedRace | None:
+    """The first race that so many calls pay for; None for a whole one. more: whether others come after it. Of calls
+    that do not even pay for a whole one it takes all: what was never raced is a poor guide to others."""
+    if calls < whole:
+        return FittedRace(int(calls), is_all=True)
+    return FittedRace(int(FIRST_SHARE * calls), is_all=False) if more and FIRST_SHARE * calls < whole else None
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,7 @@ class FirstRace:
         if not task.race or ended:
             return None
         calls = min([*measured, *self._calls_by_count()], default=math.inf)
-        later = draws * task.max_rows(MIN_GENERATION) / (1 - 1 / PART) if task.trials > count else math.inf
-        return fit_first_race(calls, draws * task.max_rows(count), later)
+        return fit_first_race(calls, draws * task.max_rows(count), more=task.trials > count)
 
     @property
     def goes_by_cost(self) -> bool:

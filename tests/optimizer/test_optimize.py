@@ -199,7 +199,7 @@ def test_finalists_that_the_limit_kept_from_meeting_are_told_of_and_can_meet_lat
         (words,) = (line.split()[3:] for line in done.stdout.splitlines() if line.startswith("play off "))
         later = run([sys.executable, "-m", "optimizer", *words, "--base-url", fake.base_url], tmp_path)
     assert "train rows new to them, as far as --max-calls 391 allows" in done.stderr
-    assert "play-off: 3 that dev cannot tell apart were not compared, for the limit had ended the run" in done.stdout
+    assert "play-off: 3 that dev cannot tell apart were not compared, for no call was left" in done.stdout
     assert "The limit ended the run before they were compared: dev alone chose." in told
     assert "8 trials evaluated" in later.stdout and "were compared on 20 train rows" in later.stdout, later.stdout
 

@@ -126,4 +126,4 @@ def test_after_a_resume_only_calls_of_test_that_are_not_stored_are_held_back(tmp
     spent = best(tmp_path)["search"]["spent"]["total"]["calls"]
     assert done.returncode == 0, done.stderr
     assert f"stopped early, by --max-calls {limit}" in done.stdout
-    assert limit - 120 < spent <= limit, "were the baseline's and DSPy's 120 held back once more, so many were left"
+    assert limit - 160 < spent <= limit, "were the baseline's and DSPy's 120 held back once more, so many were left"

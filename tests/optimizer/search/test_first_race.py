@@ -15,7 +15,7 @@ from promptstill.endpoint.store import Total
 from tests.support.world import ADD_UP, CappedWorld, Dying, run_search, world_task
 
 
-@pytest.mark.parametrize("cap", [70, 125, 200])
+@pytest.mark.parametrize("cap", [70, 125, 200, 290])
 def test_a_limit_below_a_whole_race_lets_all_starters_begin_and_the_best_go_on(cap: int) -> None:
     work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "small")
     world = Dying(ADD_UP, 1, cap)
@@ -83,10 +83,10 @@ def test_a_raised_limit_counts_the_test_split_that_a_smaller_one_paid() -> None:
     world.allowance = Allowance(Limits(calls=40 + 125), held=40)
     asyncio.run(run_search(work, world, study=study))
     world.allowance.pay("task", Total(40))
-    world.allowance.limits, world.allowance.held = Limits(calls=40 + 230), 0
+    world.allowance.limits, world.allowance.held = Limits(calls=40 + 270), 0
     later = asyncio.run(run_search(work, world, study=study))
-    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 230)))
+    fresh = asyncio.run(run_search(work, CappedWorld(ADD_UP, 1, 270)))
     rows = [[len(trial.scores) for trial in outcome.trials] for outcome in (later, fresh)]
-    assert rows[1] == [38, 77, 77, 12, 12, 12]
-    assert rows[0] == [38, 77, 38, 12, 12, 12], "the same blocks, less what the smaller limit paid for elsewhere"
+    assert rows[1] == [45, 90, 90, 15, 15, 15]
+    assert rows[0] == [45, 90, 45, 15, 15, 15], "the same blocks, less what the smaller limit paid for elsewhere"
     assert later.winner.candidate == fresh.winner.candidate

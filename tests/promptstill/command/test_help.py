@@ -50,7 +50,7 @@ def test_help_has_headings_and_leaves_the_rare_to_help_all() -> None:
         "Instead of a search:",
         "Help:",
     ]
-    assert "--trials N         Candidates to try.  [default: 16]" in short and "--window" not in short
+    assert "500, 1,500, 5,000 calls.  [default: light]" in short and "--window" not in short
 
 
 @every_program
