@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from optimizer.search.calibrating import known_biases
@@ -23,7 +24,7 @@ from promptstill.files import read_json, write_json
 from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.text import plural
 
-MOST_HALVINGS = 3
+MOST_HALVINGS = 2
 
 
 class SpaceGrowth:
@@ -90,22 +91,31 @@ class SpaceGrowth:
         whatever later ones had. Another process may have tried choices beyond these meanwhile: then all are there.
         """
         self.fit(generation, math.inf)
-        number, halvings = json.loads(str(self.study.note(round_topic(generation))))
+        number, halvings, names = json.loads(str(self.study.note(round_topic(generation))))
         rounds = list(self._rounds())[:number]
-        if len(rounds) < number and (due := list(self._due(rounds, halvings))):
+        if len(rounds) < number and (due := list(self._due(rounds, halvings, names))):
             await self._add_round(number, due, history)
             rounds = list(self._rounds())[:number]
         space = self._after(rounds)
         return space if all(knows(space, trial) for trial in history) else self.latest()
 
     def fit(self, generation: str, room: float) -> int:
-        """Note which round comes before a generation, and how often the counts of its sources are halved so that it
-        takes `room` calls at most; where even that is too much, none comes. The calls that it takes at most."""
+        """Note which round comes before a generation, how often the counts of its sources are halved, and which of them
+        are asked, so that it takes `room` calls at most; where even that is too much, none comes. The calls that it
+        takes at most.
+
+        The first in the table wait for a later round where not all are paid for: what comes last learns most.
+        """
         rounds = list(self._rounds())
-        fitting = [(len(rounds) + 1, halvings) for halvings in range(MOST_HALVINGS + 1)]
-        plan = next((one for one in fitting if calls_of(self._due(rounds, one[1])) <= room), (len(rounds), 0))
-        number, halvings = json.loads(self.study.first_note(round_topic(generation), json.dumps(plan)))
-        return calls_of(self._due(rounds, halvings)) if number > len(rounds) else 0
+        due = [name for name, _, _ in self._due(rounds)]
+        plans = product((due[start:] for start in range(len(due))), range(MOST_HALVINGS + 1))
+        fitting = (
+            (halvings, names) for names, halvings in plans if calls_of(self._due(rounds, halvings, names)) <= room
+        )
+        fits = next(fitting, None)
+        plan = (len(rounds) + 1, *fits) if fits else (len(rounds), 0, due)
+        number, halvings, names = json.loads(self.study.first_note(round_topic(generation), json.dumps(plan)))
+        return calls_of(self._due(rounds, halvings, names)) if number > len(rounds) else 0
 
     def untried(self, space: Space, history: Sequence[Trial]) -> list[Candidate]:
         """The candidates with which instructions of the space that no trial has tried improve on another."""
@@ -171,12 +181,18 @@ class SpaceGrowth:
             number += 1
 
     def _due(
-        self, rounds: Sequence[Mapping[str, Addition]], halvings: int = 0, later: int = 0
+        self,
+        rounds: Sequence[Mapping[str, Addition]],
+        halvings: int = 0,
+        names: Collection[str] | None = None,
+        later: int = 0,
     ) -> Iterator[tuple[str, Source, int]]:
         """The sources that the round after these asks, and for how many choices each, halved so often; of a round that
-        comes `later`, for how many at most, whatever becomes of those before it."""
+        comes `later`, for how many at most, whatever becomes of those before it. names: those asked; None for all."""
         for name, source in self.sources.items():
-            earlier = [] if later else [additions[name] for additions in rounds if name in additions]
+            if names is not None and name not in names:
+                continue
+            earlier = None if later else [additions[name] for additions in rounds if name in additions]
             if count := source.count(BEFORE_FIRST_RACE + 1 + len(rounds) + later, earlier):
                 yield name, source, max(1, count >> halvings)
 
@@ -212,7 +228,7 @@ def calls_of(due: Iterable[tuple[str, Source, int]]) -> int:
 
 
 def round_topic(generation: str) -> str:
-    """The study's note of how many rounds come before a generation, and how often the counts of the last are halved."""
+    """The study's note of how many rounds come before a generation, and whom the last asks for how much."""
     return f"rounds before {generation}"
 
 

@@ -34,8 +34,8 @@ class BootstrapSource:
     def __init__(self, context: SourceContext) -> None:
         self.context = context
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
-        return int(number == 1)
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
+        return int(number == 1 if earlier is None else number >= 1 and not earlier)
 
     def describe(self, count: int) -> str:
         return f"bootstrapped demos from {min(BOOTSTRAP_ROWS, len(self.context.train))} train rows"

@@ -41,7 +41,7 @@ class GivenSource:
     def __init__(self, context: SourceContext) -> None:
         self.context = context
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
         return int(number == BEFORE_FIRST_RACE)
 
     def describe(self, count: int) -> str:

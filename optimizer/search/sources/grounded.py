@@ -40,8 +40,9 @@ class GroundedSource:
         self.context = context
         self.model = context.proposer or context.task.model
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
-        return self.context.proposals if number == 1 else 0
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
+        due = number == 1 if earlier is None else number >= 1 and not earlier
+        return self.context.proposals if due else 0
 
     def describe(self, count: int) -> str:
         return f"{count} instructions proposed by {self.model}"

@@ -58,13 +58,13 @@ class ReflectSource:
         self.model = context.proposer or context.task.model
         self.rows = [row for row in reflection_rows(context.train, context.seed) if row.outputs]
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
         first = 1 if self.context.proposer else 2
         enough = len(self.rows) >= LEAST_ROWS and not self.context.task.in_program
         wanted = number >= first and self.context.proposals and enough
         if not wanted:
             return 0
-        return next_count(earlier) if earlier or number == first else 2 * STEPS * PROPOSALS
+        return next_count(earlier or ()) if earlier is not None or number == first else 2 * STEPS * PROPOSALS
 
     def describe(self, count: int) -> str:
         return f"up to {count} instructions by {self.model} from what failed on train rows"

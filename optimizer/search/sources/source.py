@@ -49,10 +49,10 @@ class Source(Protocol):
     SOURCES makes it with the context as its only argument.
     """
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
         """How many choices to ask for in round `number`; 0 for none. Round 0 comes before the first race.
 
-        earlier: what the source has added in each of its rounds after that; none where only the most is asked for.
+        earlier: what the source has added in each later round that asked it; None where only the most is asked for.
         """
 
     def describe(self, count: int) -> str:
