@@ -12,7 +12,7 @@ from optimizer.confidence import confidence
 from optimizer.folds import Folds, open_folds
 from optimizer.one_search import Found, OneSearch
 from optimizer.rivals import add_rivals
-from optimizer.run.artifact import dev_scores, first_fold_record, search_record, to_artifact
+from optimizer.run.artifact import dev_scores, first_fold_record, search_record, to_artifact, write_pareto
 from optimizer.run.folder import RunFolder
 from optimizer.run.result import RunResult
 from optimizer.run.settings import SearchSettings
@@ -196,6 +196,7 @@ class Steps:
         )
         artifact |= first_fold_record(found[0].winner) if folds.parts else {}
         write_json(folder.best_path, artifact)
+        write_pareto(task, outcome, self.search.opened.recipe_file, self.search.model, folder)
         folder.note(search=artifact["search"], best=shipped.id, shipped=artifact["shipped"])
         return self._result(outcome, verdict, artifact)
 

@@ -140,9 +140,8 @@ def costs(result: RunResult) -> list[str]:
     roles = ", ".join(f"{role} {cost.calls:,}" for role, cost in sorted(allowance.spent.items()) if role != JUDGE)
     lines = [evaluated_line(len(trials), evaluated, full, bool(result.outcome.stopped))]
     if len(front := pareto(result.outcome.finalists)) > 1:
-        lines.append(
-            f"score on dev by tokens a request: {', '.join(f'{points(t.value)} with {t.tokens:.0f}' for t in front)}"
-        )
+        shown = ", ".join(f"{points(trial.value)} with {trial.tokens:.0f}" for trial in front)
+        lines.append(f"score on dev by tokens a request: {shown}; in {short_path(result.run.pareto_path(1).parent)}")
     if result.verdict and result.verdict.folds:
         lines[0] = f"the search on all rows: {lines[0]}"
     if played := result.outcome.playoff:

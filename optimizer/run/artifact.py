@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import LimitReached
 from promptstill.endpoint.client import Client
 from promptstill.engine.models import Model
+from promptstill.files import write_json
 from promptstill.prompt.artifact import SCHEMA_VERSION
 from promptstill.prompt.prompt import Prompt
 from promptstill.provenance import now, versions
@@ -36,6 +38,16 @@ def to_artifact(
     search: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of best.json. Without a verdict (a limit ended the run before test was read) test is null."""
+    return lineage(recipe_file, model, run, prompt) | {
+        "baseline": run.record.get("baseline"),
+        "shipped": verdict.shipped if verdict else "baseline",
+        "scores": {"dev": dev, "test": test_scores(verdict)},
+        "search": search,
+    }
+
+
+def lineage(recipe_file: RecipeFile, model: Model, run: RunFolder, prompt: Prompt) -> dict[str, Any]:
+    """A prompt, and where it comes from: what every file with a prompt of a run has."""
     return {
         "schema_version": SCHEMA_VERSION,
         "id": prompt.id,
@@ -45,15 +57,25 @@ def to_artifact(
         "recipe": recipe_file.lineage(),
         "model": {"name": model.name, "sha256": model.sha256, **vllm_arguments(run)},
         **judge_record(run),
-        "baseline": run.record.get("baseline"),
-        "shipped": verdict.shipped if verdict else "baseline",
-        "scores": {"dev": dev, "test": test_scores(verdict)},
-        "search": search,
         "splits": run.record["splits"],
         "example": run.record.get("example", {}),
         "versions": versions(),
         "prompt": prompt.model_dump(mode="json"),
     }
+
+
+def write_pareto(
+    task: SearchTask, outcome: SearchOutcome, recipe_file: RecipeFile, model: Model, run: RunFolder
+) -> None:
+    """A file for each prompt that no other beats in both score and tokens, the cheapest first; none where one is best
+    in both. They were not measured on test."""
+    front, folder = pareto(outcome.finalists), run.pareto_path(1).parent
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier part of the run
+    for number, trial in enumerate(front if len(front) > 1 else [], 1):
+        dev = {"mean": trial.value, "tokens": trial.tokens}
+        made = lineage(recipe_file, model, run, task.prompt(trial.candidate)) | {"scores": {"dev": dev, "test": None}}
+        folder.mkdir(exist_ok=True)
+        write_json(run.pareto_path(number), made)
 
 
 def vllm_arguments(run: RunFolder) -> dict[str, str]:

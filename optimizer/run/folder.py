@@ -58,6 +58,10 @@ class RunFolder:
         self.report_path = path / "report.html"
         self.logs_dir = path / "logs"
 
+    def pareto_path(self, number: int) -> Path:
+        """Of the prompt that is the `number`-th cheapest of those that no other beats in score and tokens."""
+        return self.path / "pareto" / f"{number}.json"
+
     @classmethod
     def create(cls, name: str, root: Path) -> RunFolder:
         """A new folder `runs/<name>-<utc>-<id>`."""

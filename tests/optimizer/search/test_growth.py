@@ -24,7 +24,7 @@ class Asks:
     def __init__(self, calls: int) -> None:
         self.calls = calls
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
         return int(number == 1)
 
     def describe(self, count: int) -> str:
@@ -76,7 +76,7 @@ class Wants:
     def __init__(self, count: int) -> None:
         self.wanted = count
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
         return self.wanted if number else 0
 
     def describe(self, count: int) -> str:
@@ -105,3 +105,41 @@ def test_a_round_is_fitted_to_the_calls_that_are_left_and_stays_so(tmp_path: Pat
 
     with FakeEndpoint() as fake:
         run_with_client(fake, tmp_path, grow)
+
+
+class Dear:
+    """A source of so many calls for each choice, asked for eight in its first round."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls, self.asked = calls, list[int]()
+
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
+        return 8 * (number == 1 if earlier is None else number >= 1 and not earlier)
+
+    def describe(self, count: int) -> str:
+        return "something dear"
+
+    def max_calls(self, count: int) -> int:
+        return self.calls * count
+
+    async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
+        self.asked.append(count)
+        return Addition((f"One of {self.calls}.",))
+
+
+def test_who_is_not_paid_for_waits_and_the_last_in_the_table_comes_first(tmp_path: Path) -> None:
+    first, last = Dear(50), Dear(10)
+
+    async def grow(client: Client) -> list[int]:
+        study = StoredStudy(InMemoryStorage(), "rooms")
+        growth = SpaceGrowth(study, {"first": first, "last": last}, client, tmp_path / "pools.json")
+        await growth.start(world_task(4, 0).space)
+        taken = []
+        for generation, room in (("0-8", 30), ("0-10", 10), ("0-12", 200), ("0-14", 900)):
+            taken.append(growth.fit(generation, room))
+            await growth.grow((), generation)
+        return taken
+
+    with FakeEndpoint() as fake:
+        assert run_with_client(fake, tmp_path, grow) == [20, 0, 200, 0]
+    assert (first.asked, last.asked) == ([4], [2]), "halved as often as the room asks for"
