@@ -232,9 +232,9 @@ class OneSearch:
 
     def _tell_play_off(self, stopped: Limit | None, entrants: int, rows: int) -> None:
         """That the finalists are compared once more, and how long that takes at most."""
-        time_it_takes = (
-            f", as far as {stopped} allows" if stopped else self.pace.estimate(entrants * rows * self.client.draws)
-        )
+        left = min(self.allowance.calls_left().values(), default=inf)
+        calls = int(min(entrants * rows * self.client.draws, max(left, 0)))
+        time_it_takes = f", as far as {stopped} allows" if stopped else self.pace.estimate(calls)
         self.say(
             f"dev cannot tell {entrants} finalists apart: they are compared on {rows} train rows new to them"
             f"{time_it_takes}"

@@ -32,7 +32,6 @@ FIRST_TOPIC = "calibrated first"
 FITS_TOPIC = "calibrated generation"
 ROWS = 32  # by which a bias is measured: its mean is known to a fifth of a logit or so
 LEADERS = 4  # candidates of the first race that are calibrated before others
-FIRST_KINDS: tuple[Kind, ...] = (NONE, "full", "half")
 CHOSEN = 6  # of a leader and a kind, by their rank on train rows
 
 
@@ -55,16 +54,25 @@ class CandidateCalibrator:
     @property
     def first_calls(self) -> int:
         """The calls that `choose_first` takes at most; none once it has chosen."""
-        return 0 if self.study.note(FIRST_TOPIC) else LEADERS * self.calibrator.max_calls("full")
+        return 0 if self.study.note(FIRST_TOPIC) else LEADERS * self.max_calls
 
-    def fit(self, generation: str, room: float, least: int) -> bool:
-        """Note whether a generation is calibrated: where `room` pays for its calibration, of `least` candidates."""
-        pays = self.first_calls + least * self.max_calls <= room
-        return json.loads(self.study.first_note(f"{FITS_TOPIC} {generation}", json.dumps(pays))) is True
+    def fit(self, generation: str, room: float, least: int) -> int:
+        """Note what `room` pays for before a generation: the bias of how many leaders of the first race, and whether
+        that of `least` other candidates. The calls that the leaders take at most."""
+        leaders = 0 if self.study.note(FIRST_TOPIC) else int(min(LEADERS, room // self.max_calls))
+        others = least * self.max_calls <= room - leaders * self.max_calls
+        noted = json.loads(self.study.first_note(f"{FITS_TOPIC} {generation}", json.dumps([leaders, others])))
+        return int(noted[0]) * self.max_calls
+
+    def leaders_due(self, generation: str) -> int:
+        """How many leaders of the first race are measured before a generation, where none was; without limit all."""
+        noted = self.study.note(f"{FITS_TOPIC} {generation}")
+        return LEADERS if noted is None else int(json.loads(noted)[0])
 
     def is_due(self, generation: str) -> bool:
-        """Whether a generation is calibrated; one that no limit bounds always is."""
-        return self.study.note(f"{FITS_TOPIC} {generation}") != json.dumps(False)
+        """Whether what is suggested for a generation is calibrated; without limit it is."""
+        noted = self.study.note(f"{FITS_TOPIC} {generation}")
+        return noted is None or bool(json.loads(noted)[1])
 
     @property
     def max_calls(self) -> int:
@@ -85,19 +93,22 @@ class CandidateCalibrator:
             task = replace(task, space=replace(task.space, biases={**task.space.biases, key: bias}))
         return task, candidate
 
-    async def choose_first(self, task: SearchTask, history: Sequence[Trial]) -> list[Candidate]:
+    async def choose_first(self, task: SearchTask, history: Sequence[Trial], count: int) -> list[Candidate]:
         """The calibrated candidates that are tried before TPE suggests any, the most promising first. history: of the
-        first race; what was chosen by it stands in the study.
+        first race, whose `count` leaders are measured; what was chosen by it stands in the study.
 
         The rows that measure a leader's bias are labelled, so they also tell how often it would be right with the bias
         taken back: a call buys both.
         """
         noted = self.study.note(FIRST_TOPIC)
+        if noted is None and not count:
+            return []
         if noted is None:
+            short = [one for one in history if one.prompt_tokens <= task.most_tokens]
             accuracies = {
                 replace(leader, calibration=kind): await self._accuracy(task, leader, kind)
-                for leader in leaders(task.space, [one for one in history if one.prompt_tokens <= task.most_tokens])
-                for kind in FIRST_KINDS
+                for leader in leaders(task.space, short)[:count]
+                for kind in self.kinds
             }
             ranked = sorted(accuracies, key=lambda one: -accuracies[one])[:CHOSEN]
             chosen = [one.to_params() for one in ranked if one.calibration != NONE]

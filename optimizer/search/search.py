@@ -138,9 +138,10 @@ class Search:
             need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
             least = need[sizes.start]
             room = self.client.allowance.room(least)
-            if self.calibrating and self.calibrating.fit(name, room - least, sizes.start):
-                need = {size: calls + self.calibrating.max_calls * size for size, calls in need.items()}
-                room -= self.calibrating.first_calls
+            if self.calibrating:
+                room -= self.calibrating.fit(name, room - least, sizes.start)
+                each = self.calibrating.max_calls if self.calibrating.is_due(name) else 0
+                need = {size: calls + each * size for size, calls in need.items()}
             room -= self.growth.fit(name, room - need[sizes.start]) if self.growth else 0
             fitting = [size for size in sizes if need[size] <= room]
             size = self.study.begin_generation(name, max(fitting, default=sizes.start))
@@ -176,11 +177,12 @@ class Search:
             self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
         first = self.growth.untried(self.task.space, history) if self.growth else []
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
-        if self.calibrating and not self.calibrating.is_due(f"{mine}-{slot}"):
-            first, suggested = ([replace(one, calibration=NONE) for one in these] for these in (first, suggested))
-        elif self.calibrating and history:
-            tried = {trial.candidate for trial in history}
-            first += [one for one in await self.calibrating.choose_first(self.task, history) if one not in tried]
+        if self.calibrating:
+            name, tried = f"{mine}-{slot}", {trial.candidate for trial in history}
+            if not self.calibrating.is_due(name):
+                first, suggested = ([replace(one, calibration=NONE) for one in these] for these in (first, suggested))
+            due = self.calibrating.leaders_due(name) if history else 0
+            first += [one for one in await self.calibrating.choose_first(self.task, history, due) if one not in tried]
         if self.growth and self.growth.learns(self.task.space, history):
             count = min(count, max(MIN_GENERATION, len(first)))  # what learns has the calls
         return await self._claim([*first, *suggested], history, slot, count)

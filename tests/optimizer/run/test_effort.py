@@ -105,7 +105,7 @@ def test_the_two_do_not_go_together_and_a_whole_prompt_has_no_such_part(tmp_path
 
 def test_each_prompt_of_the_front_is_a_file_that_can_be_read(tmp_path: Path) -> None:
     with FakeEndpoint(knows_with_demos) as fake:
-        done = search(fake, tmp_path, "--trials", "12")
+        done = search(fake, tmp_path, "--trials", "8", "--no-race")
     front, folder = best(tmp_path)["search"]["pareto"], only_run(tmp_path).pareto_path(1).parent
     assert done.returncode == 0 and len(front) > 1, front
     assert f"in {folder.relative_to(tmp_path)}" in done.stdout

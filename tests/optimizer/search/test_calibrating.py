@@ -12,6 +12,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from optimizer.search.calibrating import (
+    LEADERS,
     ROWS,
     CandidateCalibrator,
     calibration_rows,
@@ -215,18 +216,18 @@ def test_the_first_choice_is_by_train_rows_stands_in_the_study_and_costs_what_me
     async def work(one: CandidateCalibrator) -> list[Candidate]:
         one.calibrator.rows = LABELLED[:16]
         task, most = search_task(), one.first_calls
-        chosen = await one.choose_first(task, [trial(FIXED, 0.3), trial(near, 0.2)])
+        chosen = await one.choose_first(task, [trial(FIXED, 0.3), trial(near, 0.2)], LEADERS)
         asked = fake.requests
         for candidate in chosen:
             await one.calibrate(task, candidate)
         assert fake.requests == asked, "what is chosen is measured already"
-        assert await one.choose_first(task, [trial(near, 0.9)]) == chosen, "once for a study"
+        assert await one.choose_first(task, [trial(near, 0.9)], LEADERS) == chosen, "once for a study"
         assert one.calibrator.client.allowance.spent["calibration"].calls <= most
         return chosen
 
     chosen = with_calibrating(fake, tmp_path, notes, work)
-    assert {(one.demos, one.calibration) for one in chosen[:2]} == {("labeled-0", "full"), ("nearest", "full")}
-    assert all(one.calibration != "none" for one in chosen) and len(chosen) == 4
+    assert {(one.demos, one.calibration) for one in chosen[:4]} >= {("labeled-0", "full"), ("nearest", "full")}
+    assert all(one.calibration != "none" for one in chosen) and len(chosen) == 6
 
 
 def test_a_choice_of_calibration_stands_in_the_space_only_where_there_is_one() -> None:
@@ -265,13 +266,21 @@ def test_a_generation_that_a_limit_does_not_pay_the_calibration_of_stays_uncalib
     notes = study()
 
     async def work(one: CandidateCalibrator) -> None:
-        enough = one.first_calls + 2 * one.max_calls
-        assert one.is_due("0-4"), "no limit"
-        assert one.fit("0-8", enough, 2) and not one.fit("0-16", enough - 1, 2)
-        assert one.fit("0-16", enough, 2) is False, "as it was noted first"
-        assert one.is_due("0-8") and not one.is_due("0-16")
-        await one.choose_first(search_task(), [trial(FIXED, 0.3)])
-        assert one.first_calls == 0
+        each, all_of_them = one.max_calls, one.first_calls
+        assert one.is_due("0-4") and one.leaders_due("0-4") == LEADERS and all_of_them == LEADERS * each, "no limit"
+        assert (
+            one.fit("0-8", all_of_them + 2 * each, 2) == one.fit("0-16", all_of_them + 2 * each - 1, 2) == all_of_them
+        )
+        assert one.fit("0-24", 2 * each + 1, 2) == 2 * each, "as many leaders as are paid for"
+        assert one.fit("0-24", 9 * each, 2) == 2 * each, "as it was noted first"
+        assert [(one.leaders_due(name), one.is_due(name)) for name in ("0-8", "0-16", "0-24")] == [
+            (LEADERS, True),
+            (LEADERS, False),
+            (2, False),
+        ]
+        assert await one.choose_first(search_task(), [trial(FIXED, 0.3)], 0) == [] and one.first_calls
+        await one.choose_first(search_task(), [trial(FIXED, 0.3)], 1)
+        assert one.first_calls == 0 == one.fit("0-32", 9 * each, 2) and one.is_due("0-32")
 
     with_calibrating(classifier(), tmp_path, notes, work)
 
@@ -279,6 +288,6 @@ def test_a_generation_that_a_limit_does_not_pay_the_calibration_of_stays_uncalib
 def test_a_candidate_that_is_too_long_is_no_leader(tmp_path: Path) -> None:
     async def work(one: CandidateCalibrator) -> list[Candidate]:
         task = replace(search_task(), most_tokens=0.5)
-        return await one.choose_first(task, [trial(FIXED, 0.3)])
+        return await one.choose_first(task, [trial(FIXED, 0.3)], LEADERS)
 
     assert with_calibrating(classifier(), tmp_path, study(), work) == []
