@@ -128,6 +128,14 @@ class SpaceGrowth:
                     found.append(Candidate.from_params({**origin, "instruction": place}))
         return found
 
+    def untried_sets(self, space: Space, history: Sequence[Trial]) -> list[Candidate]:
+        """The same of demo sets."""
+        sets = space.demo_sets.keys() - {trial.candidate.demos for trial in history}
+        tries = (
+            Candidate.from_params(one) for round_ in self._rounds() for added in round_.values() for one in added.tries
+        )
+        return [one for one in tries if one.demos in sets]
+
     def learns(self, space: Space, history: Sequence[Trial]) -> bool:
         """Whether an instruction that improves on another leads or is yet to be tried, and its source goes on."""
         rounds, texts = list(self._rounds()), space.instructions

@@ -175,8 +175,10 @@ class Search:
                 return starters
         if self.growth:
             self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
-        first = self.growth.untried(self.task.space, history) if self.growth else []
+        space, growth = self.task.space, self.growth
+        first, evolved = (growth.untried(space, history), growth.untried_sets(space, history)) if growth else ([], [])
         suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
+        suggested = [*evolved, *suggested]
         if self.calibrating:
             name, tried = f"{mine}-{slot}", {trial.candidate for trial in history}
             if not self.calibrating.is_due(name):

@@ -50,13 +50,15 @@ class DemoSet:
 class Addition:
     """What a source adds to the space. `refused` says why its other proposals are of no use, one reason each.
 
-    origins: for instructions that improve on a candidate, that candidate of each, with which it is tried first.
+    origins: for instructions that improve on a candidate, that candidate of each, with which it is tried first. tries:
+    candidates with which the demo sets are tried first.
     """
 
     instructions: tuple[str, ...] = ()
     demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     origins: tuple[Params, ...] = ()
+    tries: tuple[Params, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,7 +66,8 @@ class Addition:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Addition:
         sets = {name: DemoSet.from_json(one) for name, one in value["demo_sets"].items()}
-        return cls(tuple(value["instructions"]), sets, tuple(value["refused"]), tuple(value.get("origins", ())))
+        lists = (tuple(value.get(name, ())) for name in ("refused", "origins", "tries"))
+        return cls(tuple(value["instructions"]), sets, *lists)
 
 
 @dataclass(frozen=True)

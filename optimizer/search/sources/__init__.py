@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from optimizer.search.sources.bootstrap import BootstrapSource
+from optimizer.search.sources.evolve import EvolveSource
 from optimizer.search.sources.given import GivenSource
 from optimizer.search.sources.grounded import GroundedSource
 from optimizer.search.sources.reflect import ReflectSource
@@ -16,10 +17,11 @@ from optimizer.search.sources.source import Source, SourceContext
 SOURCES: Mapping[str, Callable[[SourceContext], Source]] = {
     "given": GivenSource,
     "bootstrap": BootstrapSource,
+    "evolve": EvolveSource,
     "grounded": GroundedSource,
     "reflect": ReflectSource,
 }
-OF_DEMOS, OF_INSTRUCTIONS = ("given", "bootstrap"), ("given", "grounded", "reflect")
+OF_DEMOS, OF_INSTRUCTIONS = ("given", "bootstrap", "evolve"), ("given", "grounded", "reflect")
 
 
 def open_sources(context: SourceContext) -> dict[str, Source]:

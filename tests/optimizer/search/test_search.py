@@ -130,7 +130,7 @@ class AddsRest:
     def __init__(self, whole: Space) -> None:
         self.whole = whole
 
-    def count(self, number: int, earlier: Sequence[Addition] = ()) -> int:
+    def count(self, number: int, earlier: Sequence[Addition] | None = None) -> int:
         return int(number == 1)
 
     def describe(self, count: int) -> str:

@@ -41,7 +41,10 @@ def row(number: int) -> Example:
 
 
 TRAIN, DEV = [row(number) for number in range(60)], [row(number) for number in range(60, 80)]
-HISTORY = [Trial(0, 0, Candidate("chat", "none", 1, 0), "a" * 64, 0.5, {0: 1.0, 1: 0.0}, False, 0, 9.0, 2.0)]
+HISTORY = [
+    Trial(0, 0, Candidate("chat", "none", 1, 0), "a" * 64, 0.5, {0: 1.0, 1: 0.0}, False, 0, 9.0, 2.0),
+    Trial(0, 1, Candidate("chat", "labeled-0", 1, 0), "b" * 64, 0.5, {0: 0.0, 1: 1.0}, False, 0, 9.0, 2.0),
+]
 
 
 def helpful(body: Body) -> str:
