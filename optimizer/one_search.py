@@ -114,7 +114,11 @@ class OneSearch:
         if settings.only != "everything":
             layouts = (own_layout(layouts) if task.own else layouts[0],)
             ways = (FIELD,) if task.own and task.own.reasons else ways[:1]
-        space = empty_space(splits.train, self.context, layouts, able.structured, able.dialect, ways)
+        room, labels = (
+            settings.demo_room(self.context, slow=self.client.endpoint.slow),
+            len(task.outputs[0].choices or ()),
+        )
+        space = empty_space(splits.train, room, layouts, able.structured, able.dialect, ways, labels)
         space = replace(space, thinking=able.thinking, calibrations=calibrating.kinds if calibrating else (NONE,))
         space = await growth.start(space)
         calibrating = calibrating if len(space.calibrations) > 1 else None

@@ -24,6 +24,7 @@ from optimizer.search.space import BYTES_PER_TOKEN, NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import PROPOSER, Limits, Price
 from promptstill.endpoint.store import Total
+from promptstill.engine.machine import this_machine
 from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.files import canonical_json
 from promptstill.prompt.layouts import LAYOUTS
@@ -146,7 +147,9 @@ def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
     """The task of a first race, as far as it is known before an endpoint is there."""
     train, here = opened.splits.train, settings.base_url is None
     layouts = settings.layouts or tuple(layout for layout in LAYOUTS if here or layout != "raw")
-    space = empty_space(train, REMOTE_CONTEXT, layouts, here)
+    labels = len(opened.task.outputs[0].choices or ())
+    room = settings.demo_room(REMOTE_CONTEXT, slow=here and not this_machine().gpus)
+    space = empty_space(train, room, layouts, here, labels=labels)
     sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(space.sizes), settings.seed), **nearest_sets(opened.task)}
     space = space.grow(Addition((opened.task.signature.instructions,), sets))
     parts = (opened.task, space, train, opened.splits.dev, opened.recipe.metric, settings.seed, settings.most_trials)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import inf
 from typing import Any
 
 from optimizer.run.effort import EFFORTS, LIGHT
 from optimizer.search.race import MIN_FITTED_BLOCK
+from optimizer.search.sources.demo_room import DemoRoom, demo_room
 from optimizer.search.sources.source import Only
 from promptstill.endpoint.allowance import JUDGE, PROPOSER, Limits
 from promptstill.endpoint.endpoint import PATIENCE_S
@@ -98,6 +100,11 @@ class SearchSettings:
     def search_calls(self) -> int | None:
         """The calls of one search at most, beside those that read test; None where trials alone end it."""
         return EFFORTS[self.effort_taken] if self.effort_taken else None
+
+    def demo_room(self, context: int, *, slow: bool) -> DemoRoom:
+        """The room for demos in a prompt. slow: whether processors read it."""
+        most_tokens = self.max_prompt_tokens or inf
+        return demo_room(context, slow=slow, usd=self.limits.price[0], most_tokens=most_tokens)
 
     @property
     def effort_taken(self) -> str | None:

@@ -24,7 +24,7 @@ from promptstill.task.examples import Example
 
 NO_DEMOS = "none"
 OWN_DEMOS = "own"  # of a predictor that stood where the signature does
-FIXED_TOKENS = 1536  # of fixed demos; the prefix cache makes them cheap, but not free
+FEW_DEMOS = 16  # up to which a first candidate shows them, and as many as there are labels
 BYTES_PER_TOKEN = 4
 LISTS = ("pool", "sizes", "layouts", "reasonings", "calibrations", "instructions", "refused")  # of a space, in JSON
 
@@ -91,7 +91,7 @@ class Space:
     reasonings: tuple[Reasoning, ...] = (OFF,)
     calibrations: tuple[Kind, ...] = (NONE,)
     given: int = 1
-    demo_tokens: int = FIXED_TOKENS
+    demo_tokens: int = 1_536
     instructions: tuple[str, ...] = ()
     demo_sets: Mapping[str, DemoSet] = field(default_factory=dict)
     biases: Mapping[str, Bias] = field(default_factory=dict)

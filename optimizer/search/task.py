@@ -9,7 +9,7 @@ from math import inf
 
 from optimizer.search.candidate import FIELD, Candidate, Choices
 from optimizer.search.race import max_rows
-from optimizer.search.space import NO_DEMOS, OWN_DEMOS, Space, bias_key
+from optimizer.search.space import FEW_DEMOS, NO_DEMOS, OWN_DEMOS, Space, bias_key
 from promptstill.prompt.fields import as_text
 from promptstill.prompt.layouts import OWN, Layout
 from promptstill.prompt.layouts.build import build_prompt
@@ -89,7 +89,9 @@ class SearchTask:
 
         Of many instructions the first `MAX_OWN` are among them; the others are in the space, as proposed ones are.
         """
-        few, many = self.space.sizes[len(self.space.sizes) // 2], self.space.sizes[-1]
+        most = max(FEW_DEMOS, len(self.task.outputs[0].choices or ()))
+        sizes = [size for size in self.space.sizes if size <= most] or self.space.sizes
+        few, many = sizes[len([one for one in sizes if one <= FEW_DEMOS]) // 2], sizes[-1]
         layouts, own = self.space.layouts, range(1, min(self.space.given, 1 + MAX_OWN))
         if "labeled-0" not in self.space.demo_sets:  # nothing but instructions may change
             bare = Candidate(layouts[0], next(iter(self.space.demo_sets)), few, 0, self.space.reasonings[0])

@@ -21,7 +21,8 @@ class Endpoint:
     key_name: the environment variable with the key, for messages. secrets: what no message may repeat, besides the key.
     window: the most requests in flight, reached by and by from first_window. timeout_s: for one answer.
     patience_s: how long no request may be answered before the run gives up.
-    exit_report: the last lines of the server's log once it has ended, else None.
+    exit_report: the last lines of the server's log once it has ended, else None. slow: whether processors read the
+    prompts, so that each token takes its time.
     """
 
     base_url: str
@@ -33,6 +34,7 @@ class Endpoint:
     timeout_s: float = 600.0
     patience_s: float = PATIENCE_S
     exit_report: Callable[[], str | None] = field(default=lambda: None, compare=False)
+    slow: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property

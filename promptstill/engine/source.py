@@ -12,6 +12,7 @@ from typing import Any
 from promptstill.endpoint.endpoint import PATIENCE_S, Endpoint
 from promptstill.endpoint.hosted import find_hosted, hosted_key, is_hosted, require_access, secrets
 from promptstill.engine.arguments import recorded_arguments
+from promptstill.engine.machine import this_machine
 from promptstill.engine.models import Model, find_model
 from promptstill.engine.vllm import Adapters, ServerOptions, running_engine
 from promptstill.errors import UserError
@@ -120,5 +121,6 @@ def open_endpoint(
             first_window=source.window * engine.copies,
             patience_s=source.patience,
             exit_report=lambda: None if engine.alive() else engine.log_tail(),
+            slow=not this_machine().gpus,
         )
         yield endpoint, engine.max_model_len

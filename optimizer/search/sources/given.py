@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from statistics import mean
 
 from optimizer.search.candidate import FIELD, LONG, MODEL, OFF, SHORT, Reasoning
+from optimizer.search.sources.demo_room import DemoRoom
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import (
     BYTES_PER_TOKEN,
-    FIXED_TOKENS,
+    FEW_DEMOS,
     NO_DEMOS,
     OWN_DEMOS,
     Addition,
@@ -31,8 +32,7 @@ from promptstill.task.examples import Example
 LABELED_SETS = 8
 POOL_ROWS = 1_000
 POOL_BYTES = 512 * 1024
-KS = (1, 2, 3, 4, 8, 16)
-NEAREST_TOKENS = 512  # they differ from input to input, so the engine's prefix cache does not help
+KS = (1, 2, 3, 4, 8, 16, 32, 64, 128)
 
 
 class GivenSource:
@@ -62,21 +62,23 @@ class GivenSource:
 
 def empty_space(
     train: Sequence[Example],
-    context: int,
+    room: DemoRoom,
     layouts: tuple[Layout, ...],
     structured: bool,
     dialect: Dialect = VLLM,
     reasonings: tuple[Reasoning, ...] = (OFF,),
+    labels: int = 0,
 ) -> Space:
-    """The space before any source was asked: the pool, and the numbers of demos that fit into `context` tokens.
+    """The space before any source was asked: the pool, and the numbers of demos that there is room for.
 
-    layouts, structured, dialect: what the endpoint can do. reasonings: see `reasoning_choices`.
+    layouts, structured, dialect: what the endpoint can do. reasonings: see `reasoning_choices`. labels: of the first
+    output.
     """
     return Space(
         pool=demo_pool(train),
-        sizes=demo_sizes(train, min(FIXED_TOKENS, context / 2)),
-        demo_tokens=min(FIXED_TOKENS, context // 2),
-        most_nearest=demo_sizes(train, min(NEAREST_TOKENS, context / 2))[-1],
+        sizes=demo_sizes(train, room.fixed, room.most, labels),
+        demo_tokens=room.fixed,
+        most_nearest=demo_sizes(train, room.nearest, room.most, labels)[-1],
         layouts=layouts,
         structured=structured,
         dialect=dialect,
@@ -93,10 +95,12 @@ def reasoning_choices(task: Task, thinking: Collection[str] = ()) -> tuple[Reaso
     return (MODEL if thinks else OFF, *ways, *((FIELD,) if has_field else ()))
 
 
-def demo_sizes(train: Sequence[Example], tokens: float) -> tuple[int, ...]:
-    """The numbers of demos that train can fill and that stay within so many tokens."""
+def demo_sizes(train: Sequence[Example], tokens: float, most: int, labels: int = 0) -> tuple[int, ...]:
+    """The numbers of demos to try, up to `most`, that train can fill and that stay within so many tokens; of many
+    labels also one demo of each."""
     size = mean(demo_bytes(to_demo(example)) for example in train if example.outputs) / BYTES_PER_TOKEN
-    fitting = tuple(k for k in KS if k <= len(train) and k * size <= tokens)
+    wanted = sorted({*(k for k in KS if k <= most), *([labels] if FEW_DEMOS < labels <= KS[-1] else [])})
+    fitting = tuple(k for k in wanted if k <= len(train) and k * size <= tokens)
     return fitting or (1,)
 
 

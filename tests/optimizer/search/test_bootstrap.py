@@ -10,6 +10,7 @@ import dspy
 import pytest
 
 from optimizer.search.sources.bootstrap import REASONED, BootstrapSource
+from optimizer.search.sources.demo_room import demo_room
 from optimizer.search.sources.given import empty_space
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import BYTES_PER_TOKEN, Addition, demo_bytes
@@ -52,7 +53,7 @@ def test_demos_with_reasoning_stay_within_the_tokens_of_fixed_demos(tmp_path: Pa
     async def propose(client: Client) -> tuple[Addition, int, int]:
         task = Task(dspy.Signature("question -> answer", "Answer."), "fake", 8)
         context = SourceContext(task, TRAIN, exact_match("answer"), (), 0)
-        space = empty_space(TRAIN, 8_192, ("raw",), structured=False, reasonings=("off", "field"))
+        space = empty_space(TRAIN, demo_room(8_192, slow=True), ("raw",), structured=False, reasonings=("off", "field"))
         return await BootstrapSource(context).propose(space, (), 1, client), max(space.sizes), space.demo_tokens
 
     with FakeEndpoint(answer) as fake:

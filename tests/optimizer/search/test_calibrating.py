@@ -26,6 +26,7 @@ from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import SearchOutcome
 from optimizer.search.reflection.pairing import with_child
 from optimizer.search.search import Search
+from optimizer.search.sources.demo_room import demo_room
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, bias_key
 from optimizer.search.study import StoredStudy, Trial
@@ -50,7 +51,7 @@ def study() -> StoredStudy:
 
 
 def space(**changes: Any) -> Space:
-    empty = empty_space(LABELLED, 2048, ("raw",), structured=True)
+    empty = empty_space(LABELLED, demo_room(2_048, slow=True), ("raw",), structured=True)
     sets = {NO_DEMOS: DemoSet(), **labeled_sets(LABELLED, 4, 0), **nearest_sets(TASK)}
     return replace(empty.grow(Addition(("How is the thing?",), sets)), calibrations=KINDS, **changes)
 

@@ -9,6 +9,7 @@ import dspy
 import pytest
 
 from optimizer.search.candidate import FIELD, MODEL, OFF, Candidate
+from optimizer.search.sources.demo_room import demo_room
 from optimizer.search.sources.given import empty_space, own_set, reasoning_choices
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space
 from optimizer.search.task import SearchTask
@@ -37,7 +38,7 @@ SETS = {
 
 
 def space() -> Space:
-    found = empty_space(TRAIN, 2_048, tuple(LAYOUTS), structured=False, reasonings=(OFF, FIELD))
+    found = empty_space(TRAIN, demo_room(2_048, slow=True), tuple(LAYOUTS), structured=False, reasonings=(OFF, FIELD))
     return found.grow(Addition(("Say the code.",), SETS))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import dspy
 import pytest
 
+from optimizer.search.sources.demo_room import demo_room
 from optimizer.search.sources.given import empty_space, nearest_sets
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet
 from optimizer.search.task import SearchTask
@@ -28,7 +29,9 @@ def search_task(
     train = [Example(str(i), str(i), row, {"answer": "x"}, row, str(i)) for i, row in enumerate(rows)]
     task = Task(dspy.Signature(f"{', '.join(fields)} -> answer"), "m", 8)
     sets = {NO_DEMOS: DemoSet(), "labeled-0": DemoSet(), "labeled-1": DemoSet(), **nearest_sets(task)}
-    space = empty_space(train, 2_048, layouts, structured=False).grow(Addition(instructions, sets))
+    space = empty_space(train, demo_room(2_048, slow=True), layouts, structured=False).grow(
+        Addition(instructions, sets)
+    )
     return SearchTask(task, space, train, train, exact_match("answer"), 0, 16)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from optimizer.search.candidate import Candidate
 from optimizer.search.sources import SOURCES
+from optimizer.search.sources.demo_room import demo_room
 from optimizer.search.sources.given import empty_space
 from optimizer.search.sources.source import BEFORE_FIRST_RACE, SourceContext
 from optimizer.search.space import Addition, Space
@@ -73,7 +74,7 @@ class Asked:
 
 
 def new_space() -> Space:
-    return empty_space(TRAIN, 8192, tuple(LAYOUTS), structured=True, reasonings=("off", "field"))
+    return empty_space(TRAIN, demo_room(8_192, slow=True), tuple(LAYOUTS), structured=True, reasonings=("off", "field"))
 
 
 async def first_space(context: SourceContext, client: Client) -> Space:
