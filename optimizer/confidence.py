@@ -18,7 +18,6 @@ async def confidence(found: Found) -> dict[str, Any]:
     if found.calibrating is None or candidate.calibration == NONE:
         return {}
     try:
-        found.calibrating.calibrator.client.allowance.room(found.calibrating.confidence_calls(task))
         sure, right = await found.calibrating.confidences(task, candidate)
     except (LimitReached, NoCalibration):
         return {}

@@ -17,8 +17,9 @@ from optimizer.search.forecast import ability_lines, forecast_lines, max_other_c
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace
 from optimizer.search.playoff import SearchOutcome, play_off
+from optimizer.search.progress import SearchProgress
 from optimizer.search.reflection.rows import reflection_rows
-from optimizer.search.search import Search, SearchProgress
+from optimizer.search.search import Search
 from optimizer.search.sources import open_sources
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
@@ -103,7 +104,7 @@ class OneSearch:
         able = await probe_layouts(task, layouts, splits.train[0], self.client)
         if fresh and not splits.shared:  # what an earlier part of the run paid for is scored already
             calls = self.allowance.total.calls
-            limit = self.allowance.limits.calls  # an effort pays for a first prompt
+            limit = self.allowance.limits.calls
             held, draws = self.allowance.held, settings.draws
             refuse_small_limit(limit, calls, len(splits.dev), held, dspy=settings.dspy, draws=draws)
         task = replace(task, dialect=able.dialect)
@@ -164,7 +165,8 @@ class OneSearch:
         leaks = ["without leaks"] if settings.drop_leaks else []
         identity = self.client.endpoint.identity
         judge = [f"judge {settings.judge}"] if settings.judge else []
-        subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks, *judge]
+        only = [f"only {settings.only}"] if settings.only != "everything" else []
+        subject = [self.opened.recipe_file.sha256, splits.digests(), identity, settings.seed, *leaks, *judge, *only]
         self.study.bind(digest([*subject, *([own.id] if own else [])]))
 
     def _tell_forecast(self, able: Abilities, besides: int) -> None:

@@ -20,7 +20,8 @@ from optimizer.run.state import open_state
 from optimizer.search.baseline import shown_note
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.search import Search, SearchProgress
+from optimizer.search.progress import SearchProgress
+from optimizer.search.search import Search
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, LimitReached
 from promptstill.endpoint.client import Client
@@ -182,6 +183,7 @@ class Steps:
         rival = {"dspy": dspy_default(task.task)} if self.search.settings.dspy else {}
         folder.write_prompts(baseline=baseline, **rival, winner=winner)
         verdict = await self._verdict(folds, found)
+        self.search.allowance.end_test()
         if verdict:
             write_test_rows(folder.test_path, verdict)
         shipped = winner if verdict and verdict.shipped == "winner" else baseline

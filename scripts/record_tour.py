@@ -35,6 +35,7 @@ from promptstill.files import read_json, write_json
 COLUMNS = 400  # of a terminal that breaks no line
 VERSIONS = ("dspy", "optuna")  # the packages that word and choose requests
 ROOT = Path(__file__).resolve().parents[1]
+TRIALS = "16"
 DISTIL = ("--from-prompt", "best.json", "-k", "0")  # greedy answers alone: a small record in little time
 
 
@@ -50,7 +51,7 @@ def main() -> None:
     for name in (RECIPE, ROWS):
         shutil.copy(SHIPPED / name, work)
     if not (work / "best.json").is_file():
-        run_command(work, "optimizer", RECIPE)
+        run_command(work, "optimizer", RECIPE, "--trials", TRIALS)  # a replay has no calls that a limit could count
     if not DistilledFolder(work / "distilled").finished:
         run_command(work, "distill", *DISTIL)
     write_record_of(work, SHIPPED, arguments.note)
@@ -87,7 +88,7 @@ def recorded_search(run: RunFolder) -> RecordedSearch:
         model=model.name,
         identity=settings.source.identity(model),
         context=run.record["context"],
-        trials=settings.trials,
+        trials=settings.most_trials,
         seed=settings.seed,
         winner=run.prompts()["winner"].id,
         calls=spent["calls"],

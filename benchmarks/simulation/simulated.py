@@ -25,6 +25,7 @@ from benchmarks.contest.ours import TRIALS
 from benchmarks.results import table
 from optimizer.search.candidate import Candidate
 from optimizer.search.race import GENERATION
+from optimizer.search.racing_trial import RacingTrial
 from optimizer.search.search import Search
 from optimizer.search.study import Trial
 from tests.support.world import ADD_UP, ALONE, TRAIN_FROM, CappedWorld, run_search, world_row, world_task
@@ -60,7 +61,7 @@ class Eights(Search):
 class Unfitted(Search):
     """The first generation raced in the blocks of a whole race, whatever the cap pays for."""
 
-    def first_race_calls(self, count: int, measured: Sequence[int] = ()) -> None:
+    async def _fitted_first_race(self, racing: Sequence[RacingTrial]) -> None:
         return None
 
 

@@ -15,7 +15,7 @@ from optimizer.search.calibrating import LEADERS, has_labels
 from optimizer.search.calibrating import ROWS as ROWS_MEASURED
 from optimizer.search.forecast import max_test_calls
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.race import later_generations
+from optimizer.search.race import MIN_GENERATION, later_generations
 from optimizer.search.sources import open_sources
 from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
 from optimizer.search.sources.proposer import reply_tokens
@@ -105,7 +105,7 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     dev, test = opened.calls_per_row * len(splits.dev) * settings.draws, opened.test_calls
     on_dev = settings.most_trials * dev * searches
     task, context, allowed = first_task(settings, opened), source_context(settings, opened), settings.search_calls
-    rounds = later_generations(settings.most_trials, len(task.starters()))
+    rounds = later_generations(settings.most_trials, len(task.starters()), MIN_GENERATION)
     if allowed is not None:
         rounds = min(rounds, allowed // max(1, growth_calls(context, 2)[0] // 2))
     growth, proposing = (count * searches for count in growth_calls(context, rounds))
@@ -131,7 +131,8 @@ def calibration_calls(settings: SearchSettings, task: SearchTask) -> int:
     """The calls that calibrating a search's prompts takes at most, where labels part at one place, and how sure the
     winner is of dev. Of another endpoint than a vLLM of ours it is not known whether it can be done there."""
     later = max(0, settings.most_trials - len(task.starters()))
-    if settings.base_url or not settings.calibrates or not has_labels(task.task) or not later:
+    calibrates = settings.calibrates and settings.only == "everything"
+    if settings.base_url or not calibrates or not has_labels(task.task) or not later:
         return 0
     return (1 + ROWS_MEASURED) * (LEADERS + later) + len(task.dev)
 
@@ -147,10 +148,13 @@ def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
     """The task of a first race, as far as it is known before an endpoint is there."""
     train, here = opened.splits.train, settings.base_url is None
     layouts = settings.layouts or tuple(layout for layout in LAYOUTS if here or layout != "raw")
+    layouts = layouts if settings.only == "everything" else layouts[:1]
     labels = len(opened.task.outputs[0].choices or ())
     room = settings.demo_room(REMOTE_CONTEXT, slow=here and not this_machine().gpus)
     space = empty_space(train, room, layouts, here, labels=labels)
-    sets = {NO_DEMOS: DemoSet(), **labeled_sets(train, max(space.sizes), settings.seed), **nearest_sets(opened.task)}
+    sets = {NO_DEMOS: DemoSet()}
+    if settings.only != "instructions":
+        sets |= labeled_sets(train, max(space.sizes), settings.seed) | nearest_sets(opened.task)
     space = space.grow(Addition((opened.task.signature.instructions,), sets))
     parts = (opened.task, space, train, opened.splits.dev, opened.recipe.metric, settings.seed, settings.most_trials)
     return SearchTask(*parts)

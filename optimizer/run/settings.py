@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf
-from typing import Any
+from typing import Any, get_args
 
 from optimizer.run.effort import EFFORTS, LIGHT
 from optimizer.search.race import MIN_FITTED_BLOCK
@@ -202,6 +202,10 @@ class SearchSettings:
     def check(self) -> None:
         """Refuse combinations that cannot work, before anything is done."""
         check_engine(self.vllm_args, self.gpu_memory)
+        for name, value, known in (("effort", self.effort, [None, *EFFORTS]), ("only", self.only, get_args(Only))):
+            if value not in known:
+                way = f"Give one of: {', '.join(filter(None, known))}."
+                raise UserError(f"There is no {name} {value!r}.", "", way)
         if self.embeddings:
             to_embedder(self.embeddings, self.api_key_env)
 

@@ -59,20 +59,23 @@ class CandidateCalibrator:
     def fit(self, generation: str, room: float, least: int) -> int:
         """Note what `room` pays for before a generation: the bias of how many leaders of the first race, and whether
         that of `least` other candidates. The calls that the leaders take at most."""
-        leaders = 0 if self.study.note(FIRST_TOPIC) else int(min(LEADERS, room // self.max_calls))
-        others = least * self.max_calls <= room - leaders * self.max_calls
-        noted = json.loads(self.study.first_note(f"{FITS_TOPIC} {generation}", json.dumps([leaders, others])))
-        return int(noted[0]) * self.max_calls
+        leaders = None if self.study.note(FIRST_TOPIC) else int(min(LEADERS, room // self.max_calls))
+        others = least * self.max_calls <= room - (leaders or 0) * self.max_calls
+        self.study.first_note(f"{FITS_TOPIC} {generation}", json.dumps([leaders, others]))
+        return (self._due(generation)[0] or 0) * self.max_calls
 
-    def leaders_due(self, generation: str) -> int:
-        """How many leaders of the first race are measured before a generation, where none was; without limit all."""
-        noted = self.study.note(f"{FITS_TOPIC} {generation}")
-        return LEADERS if noted is None else int(json.loads(noted)[0])
+    def _due(self, generation: str) -> tuple[int | None, bool]:
+        """What was noted; all without limit, and in a run of an earlier version."""
+        noted = json.loads(self.study.note(f"{FITS_TOPIC} {generation}") or "true")
+        return (None if noted else 0, noted) if isinstance(noted, bool) else (noted[0], noted[1])
+
+    def leaders_due(self, generation: str) -> int | None:
+        """How many leaders of the first race are measured before a generation; None where that was done before."""
+        return self._due(generation)[0]
 
     def is_due(self, generation: str) -> bool:
-        """Whether what is suggested for a generation is calibrated; without limit it is."""
-        noted = self.study.note(f"{FITS_TOPIC} {generation}")
-        return noted is None or bool(json.loads(noted)[1])
+        """Whether what is suggested for a generation is calibrated."""
+        return self._due(generation)[1]
 
     @property
     def max_calls(self) -> int:
@@ -93,16 +96,16 @@ class CandidateCalibrator:
             task = replace(task, space=replace(task.space, biases={**task.space.biases, key: bias}))
         return task, candidate
 
-    async def choose_first(self, task: SearchTask, history: Sequence[Trial], count: int) -> list[Candidate]:
+    async def choose_first(self, task: SearchTask, history: Sequence[Trial], count: int | None) -> list[Candidate]:
         """The calibrated candidates that are tried before TPE suggests any, the most promising first. history: of the
-        first race, whose `count` leaders are measured; what was chosen by it stands in the study.
+        first race, whose `count` leaders are measured, all where it is None; what was chosen stands in the study.
 
         The rows that measure a leader's bias are labelled, so they also tell how often it would be right with the bias
         taken back: a call buys both.
         """
-        noted = self.study.note(FIRST_TOPIC)
-        if noted is None and not count:
+        if count == 0:
             return []
+        noted = self.study.note(FIRST_TOPIC)
         if noted is None:
             short = [one for one in history if one.prompt_tokens <= task.most_tokens]
             accuracies = {

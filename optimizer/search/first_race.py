@@ -50,8 +50,8 @@ class FirstRace:
         """The race of `count` candidates that the limits allow, as far as they are known; None for a whole race, and
         once it has ended. measured: what limits allow that go by what a call costs."""
         task, draws = self.task, self.client.draws
-        ended = any((one.worker, one.slot) == (task.worker, 0) for one in self.study.trials())
-        if not task.race or ended:
+        stored = {one.slot for one in self.study.trials() if one.worker == task.worker}
+        if not task.race or stored.issuperset(range(count)):
             return None
         calls = min([*measured, *self._calls_by_count()], default=math.inf)
         return fit_first_race(calls, draws * task.max_rows(count), more=task.trials > count)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import MAX_CONTENDERS
-from optimizer.search.race import blocks, later_generations
+from optimizer.search.race import MIN_GENERATION, blocks, later_generations
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limits
 from promptstill.errors import UserError
@@ -32,7 +32,7 @@ def max_other_calls(task: SearchTask, growth: SpaceGrowth | None, calibrating: C
     first = len(task.starters())
     later, calls = max(0, task.trials - first), 0
     if growth:
-        calls += growth.max_calls(later_generations(task.trials, first))
+        calls += growth.max_calls(later_generations(task.trials, first, MIN_GENERATION))
     if calibrating and later:
         calls += calibrating.first_calls + calibrating.max_calls * later + calibrating.confidence_calls(task)
     return calls
@@ -95,7 +95,7 @@ def forecast_lines(trials: int, other_calls: int, limits: Limits, opened: OpenTa
     else:
         yield f"forecast: at most {most:,} calls; racing usually saves half of the {on_dev:,} on dev"
     if is_judge(opened.recipe.metric):
-        yield "besides, the judge marks each different answer; limits count its calls too"
+        yield "besides, the judge marks each different answer; all limits but --effort count its calls too"
     if dspy:
         share = f"{DSPY_PASSES * test:,} of them for the row of DSPy's default (--no-dspy leaves it out)"
         yield f"test takes up to {held:,} of these calls, up to {share}"

@@ -91,7 +91,7 @@ class SpaceGrowth:
         whatever later ones had. Another process may have tried choices beyond these meanwhile: then all are there.
         """
         self.fit(generation, math.inf)
-        number, halvings, names = json.loads(str(self.study.note(round_topic(generation))))
+        number, halvings, names = read_plan(str(self.study.note(round_topic(generation))))
         rounds = list(self._rounds())[:number]
         if len(rounds) < number and (due := list(self._due(rounds, halvings, names))):
             await self._add_round(number, due, history)
@@ -114,7 +114,7 @@ class SpaceGrowth:
         )
         fits = next(fitting, None)
         plan = (len(rounds) + 1, *fits) if fits else (len(rounds), 0, due)
-        number, halvings, names = json.loads(self.study.first_note(round_topic(generation), json.dumps(plan)))
+        number, halvings, names = read_plan(self.study.first_note(round_topic(generation), json.dumps(plan)))
         return calls_of(self._due(rounds, halvings, names)) if number > len(rounds) else 0
 
     def untried(self, space: Space, history: Sequence[Trial]) -> list[Candidate]:
@@ -139,14 +139,17 @@ class SpaceGrowth:
     def learns(self, space: Space, history: Sequence[Trial]) -> bool:
         """Whether an instruction that improves on another leads or is yet to be tried, and its source goes on."""
         rounds, texts = list(self._rounds()), space.instructions
-        learned = {
-            text for additions in rounds for one in additions.values() if one.origins for text in one.instructions
-        }
-        places = {place for place, text in enumerate(texts) if text in learned}
+        won = [(name, one) for additions in rounds for name, one in additions.items() if one.origins]
+        children = {text for _, one in won for text in one.instructions}
+        places = {place for place, text in enumerate(texts) if text in children}
         leader = max((one for one in history if not one.lost), key=lambda one: one.value, default=None)
         promising = {leader.candidate.instruction} if leader else set[int]()
         promising |= places - {one.candidate.instruction for one in history}
-        return bool(places & promising) and any(True for _ in self._due(rounds))
+        return bool(places & promising) and any(due == name for due, _, _ in self._due(rounds) for name, _ in won)
+
+    def goes_on(self) -> bool:
+        """Whether a source is due in the next round."""
+        return any(True for _ in self._due(list(self._rounds())))
 
     async def _add_round(
         self,
@@ -238,6 +241,12 @@ def calls_of(due: Iterable[tuple[str, Source, int]]) -> int:
 def round_topic(generation: str) -> str:
     """The study's note of how many rounds come before a generation, and whom the last asks for how much."""
     return f"rounds before {generation}"
+
+
+def read_plan(noted: str) -> tuple[int, int, Collection[str] | None]:
+    """That note's parts: rounds, halvings, and the sources asked; None for all, as in a run of an earlier version."""
+    number, halvings, *names = json.loads(noted)
+    return number, halvings, names[0] if names else None
 
 
 def addition_topic(number: int) -> str:

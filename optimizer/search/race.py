@@ -91,6 +91,6 @@ def survivors(count: int, block: int) -> int:
     return -(-count >> (block + 1))  # rounded up
 
 
-def later_generations(trials: int, first: int) -> int:
-    """The generations after the first, of `first` candidates, that so many trials make."""
-    return -(-max(0, trials - first) // GENERATION)
+def later_generations(trials: int, first: int, size: int = GENERATION) -> int:
+    """The generations of `size` after the first, of `first` candidates, that so many trials make."""
+    return -(-max(0, trials - first) // size)

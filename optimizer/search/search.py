@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
 from optimizer.search.dev_scores import DevScorer
+from optimizer.search.finalists import complete_finalists, missing_rows
 from optimizer.search.first_race import FirstRace, FittedRace
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
@@ -16,9 +17,9 @@ from optimizer.search.playoff import (
     SearchOutcome,
     choose_winner,
     cut_short,
-    is_below,
     playoff_calls,
 )
+from optimizer.search.progress import SearchProgress, progress_of
 from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
@@ -39,22 +40,12 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import NONE
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel
 
+MOST_ROUNDS = 4  # of the sources, before a generation that has nothing new ends the search
 SUGGESTED_PER_CANDIDATE = 8  # times as many are asked for, since some repeat what was tried
-MAX_COMPLETED = 3  # the best few, whose scores on dev are made whole
 
 
 class NothingToChoose(Exception):
     """No trial of this study has a score yet: other processes hold every candidate."""
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """Where the search stands, in trials and in dev rows: those evaluated, and those of all trials without racing."""
-
-    done: int
-    best: Trial | None
-    rows_evaluated: int
-    rows_in_full: int
 
 
 class Search:
@@ -84,10 +75,10 @@ class Search:
         Raises `LimitReached` where a limit left no score at all, and `NothingToChoose`.
         """
         stopped: Limit | None = None
-        slot = 0
+        slot, ended = 0, self.study.note(self._end_topic)  # ended: an earlier part of the run has read test perhaps
         generation: list[RacingTrial] = []
         try:
-            while (left := self.task.trials - self._begun(slot)) > 0:
+            while (left := self.task.trials - self._begun(slot)) > 0 and (not ended or self._is_stored(slot)):
                 generation = await self._next_generation(slot, self.size(slot, min(self.most(slot), left)))
                 if not generation:
                     break
@@ -96,14 +87,22 @@ class Search:
                 slot += len(generation)
         except LimitReached as reached:
             stopped = reached.limit
+        self.study.first_note(self._end_topic, "ended")
         unfinished = self._unfinished(generation)
         trials = self._known() or unfinished
-        finalists, cut = await self._complete_finalists(trials)
-        finalists, stopped = finalists or most_rows(unfinished), stopped or cut
+        complete, cut = await complete_finalists(self.task, trials, self._score_whole)
+        finalists, stopped = complete or most_rows(unfinished), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
         finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
-        return SearchOutcome(trials, finalists, choose_winner(finalists, self.task.within), cut_short(stopped))
+        winner = choose_winner(finalists, self.task.within)
+        return SearchOutcome(trials, finalists, winner, cut_short(stopped) if complete else stopped)
+
+    @property
+    def _end_topic(self) -> str:
+        """The study's note that this worker's part ended, under these limits."""
+        limits = [f"{limit.kind} {limit.amount}" for limit in self.client.allowance.limits.each()]
+        return f"end of {self.task.worker}: {', '.join([f'{self.task.trials} trials', *limits])}"
 
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
@@ -133,9 +132,10 @@ class Search:
         size = self.study.generation_size(name)
         if size is None:
             room = self.client.allowance.room(0)
-            besides = self.client.draws * playoff_calls(self.task, room)
+            draws = self.client.draws
+            besides = playoff_calls(self.task, room / draws) + missing_rows(self.task, self.study.trials())
             sizes = range(min(MIN_GENERATION, count), count + 1)
-            need = {size: besides + self.client.draws * self.task.max_rows(size) for size in sizes}
+            need = {size: draws * (besides + self.task.max_rows(size)) for size in sizes}
             least = need[sizes.start]
             room = self.client.allowance.room(least)
             if self.calibrating:
@@ -173,20 +173,32 @@ class Search:
             starters = await self._claim(self.task.starters()[slot:], history, slot, count)
             if starters:
                 return starters
-        if self.growth:
-            self.task = replace(self.task, space=await self.growth.grow(history, f"{mine}-{slot}"))
+        name, growth = f"{mine}-{slot}", self.growth
+        for again in range(MOST_ROUNDS):  # a round that brings nothing new makes way for the next
+            if growth:
+                part = f"{name}.{again}" if again else name
+                growth.fit(part, self.client.allowance.room(0))
+                self.task = replace(self.task, space=await growth.grow(history, part))
+            made = await self._claim_of(name, history, slot, count)
+            if made or not growth or not growth.goes_on():
+                break
+        return made
+
+    async def _claim_of(self, name: str, history: Sequence[Trial], slot: int, count: int) -> list[RacingTrial]:
+        """The candidates of a later generation: what improves on others first, then TPE's."""
         space, growth = self.task.space, self.growth
         first, evolved = (growth.untried(space, history), growth.untried_sets(space, history)) if growth else ([], [])
-        suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{mine}-{slot}")
+        suggested = self.suggest(history, SUGGESTED_PER_CANDIDATE * count, f"{self.task.seed}-{name}")
         suggested = [*evolved, *suggested]
         if self.calibrating:
-            name, tried = f"{mine}-{slot}", {trial.candidate for trial in history}
+            tried = {trial.candidate for trial in history}
             if not self.calibrating.is_due(name):
                 first, suggested = ([replace(one, calibration=NONE) for one in these] for these in (first, suggested))
             due = self.calibrating.leaders_due(name) if history else 0
             first += [one for one in await self.calibrating.choose_first(self.task, history, due) if one not in tried]
-        if self.growth and self.growth.learns(self.task.space, history):
+        if growth and growth.learns(space, history):
             count = min(count, max(MIN_GENERATION, len(first)))  # what learns has the calls
+        count = int(self.study.first_note(f"held {name}", str(count)))
         return await self._claim([*first, *suggested], history, slot, count)
 
     async def _claim(
@@ -270,6 +282,13 @@ class Search:
         """The worker and slot of each finished trial."""
         return {(trial.worker, trial.slot) for trial in self.study.trials()}
 
+    def _is_stored(self, slot: int) -> bool:
+        """Whether a generation begins at `slot` whose trials are stored."""
+        return (self.task.worker, slot) in self._stored()
+
+    async def _score_whole(self, trial: RacingTrial) -> None:
+        await self._score(trial, range(len(self.task.dev)))
+
     async def _score(self, trial: RacingTrial, rows: range) -> None:
         trial.results |= dict(zip(rows, await self.score(trial.candidate, trial.prompt, rows), strict=True))
 
@@ -277,23 +296,5 @@ class Search:
         """A candidate's results on dev rows. prompt: what the candidate stands for."""
         return await self._scorer.score(self.task, candidate, prompt, [self.task.dev[row] for row in rows])
 
-    async def _complete_finalists(self, trials: Sequence[Trial]) -> tuple[list[Trial], Limit | None]:
-        """The complete trials, and the best few completed that may be as good; what a limit leaves incomplete is no
-        finalist."""
-        trials = short_enough(trials, self.task.most_tokens)
-        complete = [trial for trial in trials if len(trial.scores) == len(self.task.dev)]
-        try:
-            for trial in sorted(trials, key=lambda t: -t.value)[:MAX_COMPLETED]:
-                if trial not in complete and not any(is_below(trial, other) for other in complete):
-                    racing = RacingTrial(trial.slot, trial.candidate, self.task.prompt(trial.candidate))
-                    await self._score(racing, range(len(self.task.dev)))
-                    complete.append(racing.finish(trial.worker, {}))
-        except LimitReached as reached:
-            return complete, reached.limit
-        return complete, None
-
     def progress(self) -> SearchProgress:
-        trials = self._known()
-        best = max((t for t in trials if not t.lost), key=lambda t: t.value, default=None)
-        evaluated = sum(len(trial.scores) for trial in trials)
-        return SearchProgress(len(trials), best, evaluated, len(trials) * len(self.task.dev))
+        return progress_of(self._known(), len(self.task.dev))

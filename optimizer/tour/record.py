@@ -40,7 +40,7 @@ class RecordedSearch(BaseModel):
     model: str
     identity: str
     context: int
-    trials: int | None
+    trials: int
     seed: int
     winner: str
     calls: int

@@ -129,7 +129,7 @@ class Allowance:
         self.spent = dict(spent or {})
         self.held = held
         self.reused = 0
-        self._in_flight, self._searching = 0, True
+        self._in_flight, self._free = 0, tuple[str, ...]()
         self._clock, self._began = clock, clock() - seconds
         self._lock = threading.Lock()
 
@@ -196,7 +196,11 @@ class Allowance:
 
     def begin_test(self) -> None:
         """The search is over: the held calls are free, and what limits the search alone counts no more."""
-        self.held, self._searching = 0, False
+        self.held, self._free = 0, OF_SEARCH
+
+    def end_test(self) -> None:
+        """What comes after test is the search's again, but for its minutes."""
+        self._free = ("minutes",)
 
     def room(self, least: int) -> float:
         """The calls that all limits leave the search. Raises `LimitReached` where one leaves fewer than `least`."""
@@ -242,7 +246,7 @@ class Allowance:
             "usd": self.usd * share,
             "minutes": self.seconds / 60,
         }
-        limits = [limit for limit in self.limits.each() if self._searching or limit.kind not in OF_SEARCH]
+        limits = [limit for limit in self.limits.each() if limit.kind not in self._free]
         return {limit: used[limit.kind] for limit in limits}
 
 

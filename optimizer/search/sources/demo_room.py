@@ -25,8 +25,8 @@ class DemoRoom:
 def demo_room(context: int, *, slow: bool, usd: float = 0.0, most_tokens: float = inf) -> DemoRoom:
     """The room in a context of so many tokens, of which demos take half at most.
 
-    slow: whether processors read the prompts. usd: a million prompt tokens; where they are dear, demos are as few as
-    a slow reader has. most_tokens: of a whole prompt, where the user says so.
+    slow: whether processors read the prompts. usd: a million prompt tokens; where they are dear, demos of either kind
+    have as many tokens as a slow reader's fixed ones. most_tokens: of a whole prompt, where the user says so.
     """
     half = int(min(context / 2, most_tokens))
     if slow:

@@ -103,7 +103,8 @@ def evolve(
     parent = shown[0]
     part = max(1, len(parent) // PART)
     new = [demo for demo in failed if demo not in parent][: 2 * part]
-    kept = tuple(demo for place, demo in enumerate(parent) if place not in set(rng.sample(range(len(parent)), part)))
+    dropped = set(rng.sample(range(len(parent)), part))
+    kept = tuple(demo for place, demo in enumerate(parent) if place not in dropped)
     other = shown[1] if len(shown) > 1 else ()
     crossed = [demo for pair in zip(parent, other, strict=False) for demo in pair]
     known = [one.demos for one in space.demo_sets.values()]

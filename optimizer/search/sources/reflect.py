@@ -74,7 +74,9 @@ class ReflectSource:
             return 0
         each = min(count, PROPOSALS)
         whole, half = PAIRED_ROWS, PAIRED_ROWS // 2
-        paired = 2 * whole + half * (each + PARENTS)  # what children say together and its parent; each, and the best
+        paired = 2 * whole + half * (
+            each + PARENTS + 1
+        )  # what children say together and its parent; each, and the best
         looked = looked_rows(each) + LATER_ROWS * (steps(count) - 1)
         return looked + paired * steps(count) + count + opening_calls(self.context)
 

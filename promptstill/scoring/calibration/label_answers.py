@@ -36,9 +36,12 @@ class LabelForm:
         """The fork whose branches come right behind these tokens."""
         return next((fork for fork in self.forks if fork.path == path), None)
 
-    def goes_on(self, path: tuple[int, ...]) -> bool:
-        """Whether labels part behind these tokens, at once or later."""
-        return any(fork.path[: len(path)] == path for fork in self.forks)
+    @property
+    def is_told(self) -> bool:
+        """Whether each later fork comes right behind a branch of another: at tokens between them a reply might be
+        spelled in another way."""
+        behind = {(*fork.path, branch.token) for fork in self.forks for branch in fork.branches}
+        return all(fork.path in behind for fork in self.forks[1:])
 
 
 class LabelAnswers:
@@ -55,7 +58,10 @@ class LabelAnswers:
         what `Client.complete` raises, but for `RequestRefused`.
         """
         form = await self._form(prompt, row)
-        return await read_label(form, prompt, row.inputs, client, role) if form else None
+        # Of labels that part at several places a reading takes several calls: it pays where strengths share them.
+        if form is None or (len(form.forks) > 1 and not prompt.decoding.logit_bias):
+            return None
+        return await read_label(form, prompt, row.inputs, client, role)
 
     async def _form(self, prompt: Prompt, row: Example) -> LabelForm | None:
         decoding = prompt.decoding
@@ -72,7 +78,8 @@ class LabelAnswers:
         except NoCalibration:
             return None
         tokens = await self.calibrator.tokens(prompt.model, reply.beginnings)
-        return LabelForm(reply.beginnings, tuple(len(one.ids) + 1 for one in tokens), tuple(forks))
+        form = LabelForm(reply.beginnings, tuple(len(one.ids) + 1 for one in tokens), tuple(forks))
+        return form if form.is_told else None
 
 
 async def read_label(
@@ -90,8 +97,6 @@ async def read_label(
         if (after := form.fork_after(path)) is None:
             break
         fork = after
-    if form.goes_on(path):
-        return None  # at the tokens between, a reply may be spelled in another way
     (label,) = labels
     whole = replace(
         read[0],

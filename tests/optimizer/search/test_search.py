@@ -16,8 +16,9 @@ from optuna.storages import InMemoryStorage
 from optimizer.search.candidate import Candidate, Choices
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import SearchOutcome, choose_winner, pareto
+from optimizer.search.progress import SearchProgress
 from optimizer.search.race import blocks, fitted_blocks, is_worse, max_rows, projected_score, survivors
-from optimizer.search.search import Search, SearchProgress
+from optimizer.search.search import Search
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
