@@ -14,7 +14,7 @@ from optuna.storages import InMemoryStorage
 from optimizer.search.candidate import Candidate
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.race import later_generations
+from optimizer.search.race import MIN_GENERATION, later_generations
 from optimizer.search.reflection.failures import confusions, deal
 from optimizer.search.reflection.pairing import errors_ahead
 from optimizer.search.reflection.parents import pick_parents
@@ -272,7 +272,7 @@ def test_a_kept_child_is_tried_first_and_calls_stay_within_what_was_named(tmp_pa
     assert first_of_later.value > origin.value
     space = json.loads((run.folder / "pools.json").read_text())
     assert NEXT_RULE in space["instructions"][outcome.winner.candidate.instruction]
-    rounds = later_generations(24, len(run.task.starters()))
+    rounds = later_generations(24, len(run.task.starters()), MIN_GENERATION)
     assert later_generations(24, 8) == 2 and sum(fake.calls.values()) <= run.most
     source = ReflectSource(CONTEXT)
     assert run.most == 24 * len(DEV) + source.max_calls(MOST) + (rounds - 1) * source.max_calls(2 * MOST)
