@@ -74,7 +74,7 @@ class ReflectSource:
             return 0
         each = min(count, PROPOSALS)
         whole, half = PAIRED_ROWS, PAIRED_ROWS // 2
-        # What all say together and its parent on all rows; each child and each parent on half, and the best on the rest.
+        # What all say together and its parent on all rows; each child and parent on half, and the best on the rest.
         paired = 2 * whole + half * (each + PARENTS + 1)
         looked = looked_rows(each) + LATER_ROWS * (steps(count) - 1)
         return looked + paired * steps(count) + count + opening_calls(self.context)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from optuna.storages import InMemoryStorage
 
+from optimizer.search.first_race import FirstRace
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.study import StoredStudy
+from optimizer.search.study import StoredStudy, Trial
 from promptstill.endpoint.allowance import Allowance, Limit, Limits
+from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
 from tests.support.world import ADD_UP, CappedWorld, Dying, run_search, world_task
 
@@ -90,3 +93,30 @@ def test_a_raised_limit_counts_the_test_split_that_a_smaller_one_paid() -> None:
     assert rows[1] == [45, 90, 90, 15, 15, 15]
     assert rows[0] == [45, 90, 45, 15, 15, 15], "the same blocks, less what the smaller limit paid for elsewhere"
     assert later.winner.candidate == fresh.winner.candidate
+
+
+def test_a_race_that_is_stored_in_part_is_fitted_as_it_was() -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "part")
+    world = CappedWorld(ADD_UP, 1, 700)
+    first = FirstRace(work, cast(Client, world), study)
+    starters = work.starters()
+    fitted = first.fit(len(starters))
+    assert fitted and not fitted.is_all and fitted.calls < 300
+    for slot, candidate in enumerate(starters):
+        assert first.fit(len(starters)) == fitted, "a kill may come while trials are stored"
+        done = Trial(0, slot, candidate, work.prompt(candidate).id, 0.5, {0: 0.5}, False, 0, 1.0, 1.0)
+        study.add(done, work.stored_choices)
+    assert first.fit(len(starters)) is None
+
+
+def test_a_search_that_has_ended_does_not_go_on_under_the_same_limits() -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "ended")
+    world = CappedWorld(ADD_UP, 1, 1)
+    world.allowance = Allowance(Limits(effort=900), held=100)
+    done = asyncio.run(run_search(work, world, study=study))
+    assert done.stopped is None and world.allowance.total.calls <= 800
+    world.allowance.held = 0  # test was read in part, and cost less than was set aside
+    again = asyncio.run(run_search(work, world, study=study))
+    assert again.trials == done.trials and again.winner == done.winner
+    world.allowance.limits = Limits(effort=1_400)
+    assert len(asyncio.run(run_search(work, world, study=study)).trials) > len(done.trials)
