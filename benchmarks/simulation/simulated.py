@@ -61,7 +61,7 @@ class Eights(Search):
 class Unfitted(Search):
     """The first generation raced in the blocks of a whole race, whatever the cap pays for."""
 
-    async def _fitted_first_race(self, racing: Sequence[RacingTrial]) -> None:
+    async def fitted_first_race(self, racing: Sequence[RacingTrial]) -> None:
         return None
 
 

@@ -234,7 +234,7 @@ class Search:
         mine, rows = self.task.worker, len(self.task.dev)
         history = [t for t in self.study.trials() if t.worker != mine or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        fitted, draws = None if racing[0].slot else await self._fitted_first_race(racing), self.client.draws
+        fitted, draws = None if racing[0].slot else await self.fitted_first_race(racing), self.client.draws
         if fitted:
             await self._run(racing, fitted_blocks(len(racing), rows, fitted.calls // draws), best)
         if fitted and fitted.is_all:
@@ -269,7 +269,7 @@ class Search:
             if (self.task.worker, trial.slot) not in stored:
                 self.study.add(trial.finish(self.task.worker, incumbent), self.task.stored_choices)
 
-    async def _fitted_first_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
+    async def fitted_first_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
         """As `FirstRace.fit`, once it is known what a call costs, where a limit goes by that: the first rows tell."""
         first = FirstRace(self.task, self.client, self.study)
         if not first.goes_by_cost:
