@@ -23,7 +23,10 @@ LINES = {
         "Best on dev is the mean score of the best candidate so far, in points from 0 to 100. What drops out early is "
         "not asked the other rows: that is what racing saves. A replay makes no calls."
     ),
-    "more choices": "After the first race the model itself writes instructions, and demos: its own right answers.",
+    "more choices": (
+        "After the first race the model itself writes instructions, and demos: its own right answers. What it gets wrong "
+        "with the best demos makes other sets of them."
+    ),
     "to choose from": (
         "From here on Optuna's TPE picks the combinations, by what the trials before it scored. What a small model "
         "proposes is often of no use: it is refused, with its reason."

@@ -175,7 +175,7 @@ def test_the_readme_shows_what_the_tour_prints(taken: tuple[Path, subprocess.Com
     shown = section.split("```text\n")[1].split("```")[0].splitlines()
     printed = {" ".join(line.removeprefix("> ").split()) for line in taken[1].stdout.splitlines()}
     assert [line for line in shown[1:] if " ".join(line.split()) not in printed and line] == []
-    verdict = "(+24.3 points, 95 % interval +9.8 to +38.2). It needs 90% fewer prompt tokens"
+    verdict = "(+21.5 points, 95 % interval +9.5 to +33.0). It needs 90% fewer prompt tokens"
     assert verdict in section and verdict in " ".join(taken[1].stdout.replace("\n> ", " ").split())
     arms = re.findall(r"^ (?:base|student|gold-label student)\b\D+ ([\d.]+)", taken[1].stdout, re.MULTILINE)
     assert len(arms) == 4 and all(f"({score}" in section for score in arms)
