@@ -24,8 +24,8 @@ LINES = {
         "not asked the other rows: that is what racing saves. A replay makes no calls."
     ),
     "more choices": (
-        "After the first race the model itself writes instructions, and demos: its own right answers. What it gets wrong "
-        "with the best demos makes other sets of them."
+        "After the first race the model itself writes instructions, and demos: its own right answers. What it gets "
+        "wrong with the best demos makes other sets of them."
     ),
     "to choose from": (
         "From here on Optuna's TPE picks the combinations, by what the trials before it scored. What a small model "
