@@ -61,7 +61,7 @@ async def search_and_measure(
     """All steps that ask the model. What it cost is noted in run.json however it ends."""
     endpoint, context = served
     if worker == 0:
-        run.note(context=context)
+        run.note(context=context, slow=endpoint.slow)
     with open_state(settings, run, opened.name) as state:
         held = max_test_calls(opened.test_calls, dspy=settings.dspy)
         spent, seconds = state.calls.totals() | run.judge_cost(), state.calls.working_seconds()

@@ -88,6 +88,7 @@ def recorded_search(run: RunFolder) -> RecordedSearch:
         model=model.name,
         identity=settings.source.identity(model),
         context=run.record["context"],
+        slow=run.record["slow"],
         trials=settings.most_trials,
         seed=settings.seed,
         winner=run.prompts()["winner"].id,

@@ -31,7 +31,8 @@ FACTS, CALLS, MARKERS, DISTILLED = "record.json", "calls.jsonl.gz", "tokenizer.j
 class RecordedSearch(BaseModel):
     """The search: its model (`identity` is of the weights), its settings, what it found, and what it cost.
 
-    context: tokens. winner: the id of the winning prompt. versions: of the packages that word and choose its requests.
+    context: tokens. slow: whether processors read the prompts. winner: the id of the winning prompt. versions: of the
+    packages that word and choose its requests.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,7 @@ class RecordedSearch(BaseModel):
     model: str
     identity: str
     context: int
+    slow: bool
     trials: int
     seed: int
     winner: str

@@ -88,7 +88,7 @@ async def search_in_record(
 ) -> RunResult:
     """The steps of a search, and its page."""
     search, allowance = record.search, Allowance()
-    endpoint = Endpoint(NOWHERE, search.identity, slow=True)  # as where it was recorded
+    endpoint = Endpoint(NOWHERE, search.identity, slow=search.slow)
     model = Model(search.model, str(record.path), search.identity)  # the folder has the markers of its tokenizer
     study = StoredStudy.open(None, run.study_path, opened.name)
     try:
