@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from optimizer.one_search import Found, OneSearch
 from optimizer.run.folder import RunFolder
 from optimizer.search.forecast import folds_line
-from optimizer.search.progress import SearchProgress
+from optimizer.search.pace import SearchProgress
 from optimizer.search.search import Search
 from optimizer.search.study import StoredStudy
 from optimizer.search.task import SearchTask

@@ -15,9 +15,8 @@ from optimizer.search.candidate import FIELD
 from optimizer.search.first_race import FirstRace
 from optimizer.search.forecast import ability_lines, forecast_lines, max_other_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
-from optimizer.search.pace import Pace
+from optimizer.search.pace import Pace, SearchProgress
 from optimizer.search.playoff import SearchOutcome, play_off
-from optimizer.search.progress import SearchProgress
 from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.search import Search
 from optimizer.search.sources import open_sources

@@ -19,8 +19,8 @@ from optimizer.run.settings import SearchSettings
 from optimizer.run.state import open_state
 from optimizer.search.baseline import shown_note
 from optimizer.search.forecast import max_test_calls
+from optimizer.search.pace import SearchProgress
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.progress import SearchProgress
 from optimizer.search.search import Search
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance, LimitReached

@@ -1,11 +1,13 @@
-"""How fast the search goes, and so how long the rest of it takes."""
+"""How fast the search goes, and so how long the rest of it takes; and how far it has come."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from optimizer.search.study import Trial
 from promptstill.endpoint.allowance import Allowance
 from promptstill.text import duration
 
@@ -56,3 +58,20 @@ class Pace:
             left |= {limit.option: s for limit, s in self.allowance.seconds_left(self.seconds_per_call).items()}
         first = min(left, key=left.__getitem__, default="")
         return (max(left[first], 0.0), first) if left else (None, "")
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """Where the search stands, in trials and in dev rows: those evaluated, and those of all trials without racing."""
+
+    done: int
+    best: Trial | None
+    rows_evaluated: int
+    rows_in_full: int
+
+
+def progress_of(trials: Sequence[Trial], rows: int) -> SearchProgress:
+    """By its trials so far. rows: of dev."""
+    best = max((trial for trial in trials if not trial.lost), key=lambda trial: trial.value, default=None)
+    evaluated = sum(len(trial.scores) for trial in trials)
+    return SearchProgress(len(trials), best, evaluated, len(trials) * rows)

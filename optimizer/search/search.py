@@ -8,18 +8,17 @@ from dataclasses import replace
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
 from optimizer.search.dev_scores import DevScorer
-from optimizer.search.finalists import complete_finalists, missing_rows
 from optimizer.search.first_race import FirstRace, FittedRace
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
+from optimizer.search.pace import SearchProgress, progress_of
 from optimizer.search.playoff import (
     SearchOutcome,
     choose_winner,
     cut_short,
     playoff_calls,
 )
-from optimizer.search.progress import SearchProgress, progress_of
 from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
@@ -29,7 +28,7 @@ from optimizer.search.race import (
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import RacingTrial, drop_losers
+from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, missing_rows
 from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates

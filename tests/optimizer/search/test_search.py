@@ -15,8 +15,8 @@ from optuna.storages import InMemoryStorage
 
 from optimizer.search.candidate import Candidate, Choices
 from optimizer.search.growth import SpaceGrowth
+from optimizer.search.pace import SearchProgress
 from optimizer.search.playoff import SearchOutcome, choose_winner, pareto
-from optimizer.search.progress import SearchProgress
 from optimizer.search.race import blocks, fitted_blocks, is_worse, max_rows, projected_score, survivors
 from optimizer.search.search import Search
 from optimizer.search.space import Addition, Space
