@@ -106,7 +106,7 @@ def plan_search(settings: SearchSettings, opened: OpenTask) -> Plan:
     on_dev = settings.most_trials * dev * searches
     task, context, allowed = first_task(settings, opened), source_context(settings, opened), settings.search_calls
     rounds = later_generations(settings.most_trials, len(task.starters()), MIN_GENERATION)
-    if allowed is not None:
+    if allowed is not None:  # as many rounds as the effort pays for, each as dear as one of the first two
         rounds = min(rounds, allowed // max(1, growth_calls(context, 2)[0] // 2))
     growth, proposing = (count * searches for count in growth_calls(context, rounds))
     on_test = max_test_calls(test, dspy=settings.dspy)

@@ -86,7 +86,6 @@ class Search:
                 slot += len(generation)
         except LimitReached as reached:
             stopped = reached.limit
-        self.study.first_note(self._end_topic, "ended")
         unfinished = self._unfinished(generation)
         trials = self._known() or unfinished
         complete, cut = await complete_finalists(self.task, trials, self._score_whole)
@@ -95,6 +94,7 @@ class Search:
             raise LimitReached(stopped) if stopped else NothingToChoose
         finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
         winner = choose_winner(finalists, self.task.within)
+        self.study.first_note(self._end_topic, "ended")
         return SearchOutcome(trials, finalists, winner, cut_short(stopped) if complete else stopped)
 
     @property
@@ -176,7 +176,8 @@ class Search:
         for again in range(MOST_ROUNDS):  # a round that brings nothing new makes way for the next
             if growth:
                 part = f"{name}.{again}" if again else name
-                growth.fit(part, self.client.allowance.room(0))
+                if again:
+                    growth.fit(part, self.client.allowance.room(0))
                 self.task = replace(self.task, space=await growth.grow(history, part))
             made = await self._claim_of(name, history, slot, count)
             if made or not growth or not growth.goes_on():

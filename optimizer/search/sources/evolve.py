@@ -10,17 +10,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import is_below
+from optimizer.search.reflection.failures import failures
+from optimizer.search.reflection.pairing import Minibatch
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, DemoSet, Space, to_demo
 from optimizer.search.study import Trial
-from optimizer.search.task import SearchTask
 from promptstill.endpoint.client import Client
+from promptstill.files import canonical_json
 from promptstill.prompt.layouts import OWN
 from promptstill.prompt.layouts.parts import Demo
-from promptstill.scoring.evaluate import gather_or_cancel, score_row
-from promptstill.task.examples import Example
 
 NAME = "evolved"
 LOOKED_ROWS = 16  # that are asked to find failures
@@ -55,8 +54,8 @@ class EvolveSource:
             return Addition()
         parent, stage = fixed[0], len(space.demo_sets)
         rng = random.Random(f"{context.seed}-evolve-{stage}")
-        task = SearchTask(context.task, space, context.train, (), context.metric, context.seed, 0)
-        failed = await self._failed(task, parent, rng, client)
+        minibatch = Minibatch(context.search_task(space), rng.sample(self.rows, LOOKED_ROWS), client)
+        failed = [to_demo(one.example) for one in failures(await minibatch.ask(parent, minibatch.rows))]
         shown = [demos_of(space, trial) for trial in fixed]
         children = {f"{NAME}-{stage + number}": one for number, one in enumerate(evolve(space, shown, failed, rng))}
         sizes = {
@@ -64,14 +63,6 @@ class EvolveSource:
         }
         tries = tuple(replace(parent.candidate, demos=name, k=k).to_params() for name, k in sizes.items())
         return Addition(demo_sets={name: DemoSet(one) for name, one in children.items()}, tries=tries)
-
-    async def _failed(self, task: SearchTask, parent: Trial, rng: random.Random, client: Client) -> list[Demo]:
-        """Rows that the parent's prompt gets wrong, as demos, the worst first."""
-        left_out, whole, candidate = LeaveOut(task), task.prompt(parent.candidate), parent.candidate
-        asked: list[Example] = rng.sample(self.rows, LOOKED_ROWS)
-        jobs = (score_row(left_out.prompt(task, candidate, whole, row), row, task.metric, client) for row in asked)
-        results = sorted(await gather_or_cancel(jobs), key=lambda one: one.score)
-        return [to_demo(one.example) for one in results if one.score < 1]
 
 
 def best_fixed(space: Space, history: Sequence[Trial]) -> list[Trial]:
@@ -106,20 +97,15 @@ def evolve(
     dropped = set(rng.sample(range(len(parent)), part))
     kept = tuple(demo for place, demo in enumerate(parent) if place not in dropped)
     other = shown[1] if len(shown) > 1 else ()
-    crossed = [demo for pair in zip(parent, other, strict=False) for demo in pair]
+    crossed = {canonical_json(demo): demo for pair in zip(parent, other, strict=False) for demo in pair}
     known = [one.demos for one in space.demo_sets.values()]
     for child in (
         (*parent, *new[:part]),
         (*kept, *new[:part]),
-        tuple(dict_of(crossed).values())[: len(parent)],
+        tuple(crossed.values())[: len(parent)],
         kept if not new else (*new, *kept)[: len(parent)],
     ):
         fitting = space.cut(child)
         if fitting and fitting != parent and fitting not in known:
             known.append(fitting)
             yield fitting
-
-
-def dict_of(demos: Sequence[Demo]) -> dict[str, Demo]:
-    """The demos by what they say, so that none is there twice."""
-    return {repr(sorted(demo.items())): demo for demo in demos}

@@ -29,7 +29,6 @@ from optimizer.search.sources.proposer import open_proposer, opening_calls, repl
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
-from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
 from promptstill.errors import RequestRefused
@@ -82,8 +81,7 @@ class ReflectSource:
     async def propose(self, space: Space, history: Sequence[Trial], count: int, client: Client) -> Addition:
         context, each = self.context, min(count, PROPOSALS)
         stage = len(space.instructions) + len(space.refused)  # each round makes it greater
-        task = replace(context.task, structured=space.structured, dialect=space.dialect)
-        search_task = SearchTask(task, space, context.train, (), context.metric, context.seed, 0)
+        search_task = context.search_task(space)
         parents, refused = pick_parents(history, f"{context.seed}-parents-{stage}"), list[str]()
         rows: Sequence[Example] = fresh_rows(
             search_task, parents, shuffled(self.rows, f"{context.seed}-reflect-{stage}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import Trial
+from optimizer.search.task import SearchTask
 from promptstill.endpoint.client import Client
 from promptstill.engine.source import REMOTE_CONTEXT
 from promptstill.prompt.layouts.task import Task
@@ -37,6 +38,11 @@ class SourceContext:
     proposer_client: Client | None = None
     context_tokens: int = REMOTE_CONTEXT
     only: Only = "everything"
+
+    def search_task(self, space: Space) -> SearchTask:
+        """The task in which a source asks candidates of a space, as a race asks them. It has no dev rows."""
+        task = replace(self.task, structured=space.structured, dialect=space.dialect)
+        return SearchTask(task, space, self.train, (), self.metric, self.seed, 0)
 
 
 class Source(Protocol):

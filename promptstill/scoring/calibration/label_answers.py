@@ -51,7 +51,7 @@ class LabelAnswers:
         self.calibrator = calibrator
         self._forms: dict[tuple[str, ...], LabelForm | None] = {}
 
-    async def answer(self, prompt: Prompt, row: Example, client: Client, role: str = "task") -> ModelAnswer | None:
+    async def answer(self, prompt: Prompt, row: Example, client: Client) -> ModelAnswer | None:
         """The prompt's answer to a row; None where log-probabilities do not tell, so that the prompt must be asked.
 
         A row takes one call, and one more for each later place where the labels that are still possible part. Raises
@@ -61,7 +61,7 @@ class LabelAnswers:
         # Of labels that part at several places a reading takes several calls: it pays where strengths share them.
         if form is None or (len(form.forks) > 1 and not prompt.decoding.logit_bias):
             return None
-        return await read_label(form, prompt, row.inputs, client, role)
+        return await read_label(form, prompt, row.inputs, client)
 
     async def _form(self, prompt: Prompt, row: Example) -> LabelForm | None:
         decoding = prompt.decoding
@@ -82,14 +82,12 @@ class LabelAnswers:
         return form if form.is_told else None
 
 
-async def read_label(
-    form: LabelForm, prompt: Prompt, inputs: Mapping[str, Any], client: Client, role: str
-) -> ModelAnswer | None:
+async def read_label(form: LabelForm, prompt: Prompt, inputs: Mapping[str, Any], client: Client) -> ModelAnswer | None:
     """The answer as `LabelAnswers.answer` gives it."""
     question, first, bias = Question(prompt, inputs), form.forks[0], prompt.decoding.logit_bias
     fork, read, labels = first, list[Completion](), first.labels
     while True:
-        read.append(await ask(fork, first, question, client, role))
+        read.append(await ask(fork, first, question, client, "task"))
         branch = likeliest(fork, read[-1], bias)
         if branch is None:
             return None
@@ -109,7 +107,7 @@ async def read_label(
     return read_answer(prompt, whole)
 
 
-def likeliest(fork: Fork, reply: Completion, bias: Mapping[str, float] | None) -> Branch | None:
+def likeliest(fork: Fork, reply: Completion, bias: Mapping[str, float]) -> Branch | None:
     """The branch that a greedy reply takes; None where the reading does not tell. bias: by token id."""
     found: Sequence[float] = read_reply(fork, reply)
     if np.isnan(found).any():

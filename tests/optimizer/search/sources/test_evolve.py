@@ -11,7 +11,7 @@ import dspy
 from optimizer.search.candidate import Candidate
 from optimizer.search.sources.evolve import LOOKED_ROWS, EvolveSource
 from optimizer.search.sources.source import SourceContext
-from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, to_demo
+from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, bias_key, to_demo
 from optimizer.search.study import Trial
 from promptstill import exact_match
 from promptstill.endpoint.client import Client
@@ -95,3 +95,18 @@ def test_it_is_asked_again_until_two_rounds_brought_nothing() -> None:
     assert [source.count(number) for number in range(3)] == [0, 1, 1]
     assert source.count(3, [some, none]) and source.count(2, [none]) and not source.count(3, [none, none])
     assert not EvolveSource(SourceContext(TASK, TRAIN[:9], exact_match("kind"), (), 1)).count(1)
+
+
+def test_rows_are_asked_as_a_race_asks_them_with_constraints_and_the_parents_bias(tmp_path: Path) -> None:
+    task = Task(dspy.Signature("item -> kind: Literal['even', 'odd']", "Say the kind."), "fake", 16)
+    context, space = SourceContext(task, TRAIN, exact_match("kind"), (), 1), replace(SPACE, structured=True)
+    parent, bias = trial("a", HALF), {"logit_bias": {"7": 1.5}, "logit_bias_texts": {"even": 1.5}}
+    plain = context.search_task(space).plain_prompt(parent.candidate)
+    space = replace(space, biases={bias_key(plain, "full"): bias})
+    calibrated = replace(parent, candidate=replace(parent.candidate, calibration="full"))
+    source = EvolveSource(context)
+    with FakeEndpoint(says_odd) as fake:
+        added = run_with_client(fake, tmp_path, lambda client: source.propose(space, [calibrated], 1, client))
+    assert added.demo_sets and len(fake.bodies) == LOOKED_ROWS
+    assert all(body["structured_outputs"]["choice"] == ["even", "odd"] for body in fake.bodies)
+    assert all(body["logit_bias"] == {"7": 1.5} for body in fake.bodies)
