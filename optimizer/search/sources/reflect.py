@@ -113,11 +113,10 @@ class ReflectSource:
             search_task, candidate = with_child(search_task, child.parent.candidate, child.instruction)
             parents, answered = [replace(child.parent, candidate=candidate)], paired  # its scores are not known
             best = Child(child.instruction, best.parent, [*best.leads, *child.leads]) if best else child
-        if best and best.errors_ahead < LEAST_ERRORS:
-            refused, best = [*refused, NO_BETTER], None
-        found = [best] if best else []
-        origins = tuple(child.parent.candidate.to_params() for child in found)
-        return Addition(tuple(child.instruction for child in found), refused=tuple(refused), origins=origins)
+        if best is None or best.errors_ahead < LEAST_ERRORS:
+            return Addition(refused=(*refused, *([NO_BETTER] if best else [])))
+        origin = best.parent.candidate.to_params()
+        return Addition((best.instruction,), refused=tuple(refused), origins=(origin,))
 
     async def _drafts(
         self, minibatch: Minibatch, trials: Sequence[Trial], looked: Sequence[Example], count: int
