@@ -12,7 +12,7 @@ from optimizer.run.settings import SearchSettings
 from optimizer.search.baseline import for_model, refuse_unread_baseline, with_own
 from optimizer.search.calibrating import CandidateCalibrator, calibration_rows, find_calibration
 from optimizer.search.candidate import FIELD
-from optimizer.search.first_race import FirstRace
+from optimizer.search.fitted_race import FirstRace
 from optimizer.search.forecast import ability_lines, forecast_lines, max_other_calls, refuse_small_limit
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.pace import Pace, SearchProgress
@@ -208,6 +208,7 @@ class OneSearch:
             settings.proposing,
             self.proposer,
             self.context if settings.proposer is None else REMOTE_CONTEXT,
+            (self.proposer or self.client).endpoint.slow,
             settings.only,
         )
         return SpaceGrowth(

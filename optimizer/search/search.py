@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
 from optimizer.search.dev_scores import DevScorer
-from optimizer.search.first_race import FirstRace, FittedRace
+from optimizer.search.fitted_race import FirstRace, FittedRace, fit_round
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
 from optimizer.search.pace import SearchProgress, progress_of
-from optimizer.search.playoff import (
-    SearchOutcome,
-    choose_winner,
-    cut_short,
-    playoff_calls,
-)
+from optimizer.search.playoff import SearchOutcome, choose_winner, cut_short, playoff_calls
 from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
@@ -28,7 +25,7 @@ from optimizer.search.race import (
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, missing_rows
+from optimizer.search.racing_trial import RacingTrial, complete_finalists, cut_trials, drop_losers, paid_finalists
 from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
@@ -77,7 +74,9 @@ class Search:
         slot, ended = 0, self.study.note(self._end_topic)  # ended: an earlier part of the run has read test perhaps
         generation: list[RacingTrial] = []
         try:
-            while (left := self.task.trials - self._begun(slot)) > 0 and (not ended or self._is_stored(slot)):
+            while (left := self.task.trials - self._begun(slot)) > 0:
+                if ended and (self.task.worker, slot) not in self._stored():
+                    break
                 generation = await self._next_generation(slot, self.size(slot, min(self.most(slot), left)))
                 if not generation:
                     break
@@ -86,9 +85,10 @@ class Search:
                 slot += len(generation)
         except LimitReached as reached:
             stopped = reached.limit
-        unfinished = self._unfinished(generation)
+        unfinished = cut_trials(generation, self.task.worker)
         trials = self._known() or unfinished
-        complete, cut = await complete_finalists(self.task, trials, self._score_whole)
+        short = short_enough(trials, self.task.most_tokens)
+        complete, cut = await complete_finalists(self.task, short, self._finalists(short), self._score_whole)
         finalists, stopped = complete or most_rows(unfinished), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
@@ -102,6 +102,16 @@ class Search:
         """The study's note that this worker's part ended, under these limits."""
         limits = [f"{limit.kind} {limit.amount}" for limit in self.client.allowance.limits.each()]
         return f"end of {self.task.worker}: {', '.join([f'{self.task.trials} trials', *limits])}"
+
+    def _finalists(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Whom to ask all of dev, so that calls are left for a play-off; as an earlier part of the run noted it."""
+        room, draws = min(self.client.allowance.calls_left().values(), default=inf), self.client.draws
+        best = paid_finalists(self.task, trials, room - draws * playoff_calls(self.task, room / draws), draws)
+        noted = self.study.first_note(
+            f"finalists at the {self._end_topic}", json.dumps([one.prompt_id for one in best])
+        )
+        by_id = {trial.prompt_id: trial for trial in trials}
+        return [by_id[one] for one in json.loads(noted) if one in by_id]
 
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""
@@ -118,33 +128,21 @@ class Search:
         return GENERATION if slot else max(GENERATION, len(self.task.starters()))
 
     def size(self, slot: int, count: int) -> int:
-        """How many of `count` candidates the generation at `slot` has: the first all, a later one as many as no limit
-        will cut.
+        """How many of `count` candidates the generation at `slot` has: the first all, a later one as many as its share
+        of the calls pays for.
 
-        Of a generation that is cut nothing is learned, so a smaller one is begun, and some calls are left for the
-        play-off. The round of the sources before it is fitted to what the smallest leaves. The size is noted, so that
-        after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
+        Of a generation that is cut nothing is learned, so none is begun that a limit would cut, and some calls are left
+        for the play-off. The round of the sources before it is fitted to what the smallest leaves. All is noted, so
+        that after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
         """
         if slot == 0:
             return count
         name = f"{self.task.worker}-{slot}"
-        size = self.study.generation_size(name)
-        if size is None:
-            room = self.client.allowance.room(0)
-            draws = self.client.draws
-            besides = playoff_calls(self.task, room / draws) + missing_rows(self.task, self.study.trials())
-            sizes = range(min(MIN_GENERATION, count), count + 1)
-            need = {size: draws * (besides + self.task.max_rows(size)) for size in sizes}
-            least = need[sizes.start]
-            room = self.client.allowance.room(least)
-            if self.calibrating:
-                room -= self.calibrating.fit(name, room - least, sizes.start)
-                each = self.calibrating.max_calls if self.calibrating.is_due(name) else 0
-                need = {size: calls + each * size for size, calls in need.items()}
-            room -= self.growth.fit(name, room - need[sizes.start]) if self.growth else 0
-            fitting = [size for size in sizes if need[size] <= room]
-            size = self.study.begin_generation(name, max(fitting, default=sizes.start))
-        return min(size, count)
+        generation = self.study.generation(name)
+        if generation is None:
+            fitted = fit_round(self.task, name, count, self.client, self.study, self.growth, self.calibrating)
+            generation = self.study.begin_generation(name, fitted)
+        return min(generation.size, count)
 
     def _known(self) -> list[Trial]:
         """All finished trials, with the choices that they name: whoever grew the space stored such trials after."""
@@ -152,12 +150,6 @@ class Search:
         if self.growth:
             self.task = replace(self.task, space=self.growth.latest())
         return trials
-
-    def _unfinished(self, racing: Sequence[RacingTrial]) -> list[Trial]:
-        """The trials of a generation that a limit ended, each projected beside the best that came furthest."""
-        scored = [trial for trial in racing if trial.results]
-        leader = max((trial.scores for trial in scored), key=lambda scores: (len(scores), average(scores)), default={})
-        return [trial.finish(self.task.worker, leader) for trial in scored]
 
     def _begun(self, slot: int) -> int:
         """Trials of the study that count before our `slot`: all of others', and our own below it."""
@@ -234,7 +226,7 @@ class Search:
         mine, rows = self.task.worker, len(self.task.dev)
         history = [t for t in self.study.trials() if t.worker != mine or t.slot < racing[0].slot]
         best = max((t for t in history if not t.lost), key=lambda t: t.value, default=None)
-        fitted, draws = None if racing[0].slot else await self.fitted_first_race(racing), self.client.draws
+        fitted, draws = await self._fitted_race(racing), self.client.draws
         if fitted:
             await self._run(racing, fitted_blocks(len(racing), rows, fitted.calls // draws), best)
         if fitted and fitted.is_all:
@@ -269,6 +261,14 @@ class Search:
             if (self.task.worker, trial.slot) not in stored:
                 self.study.add(trial.finish(self.task.worker, incumbent), self.task.stored_choices)
 
+    async def _fitted_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
+        """The race of a generation over fewer than all rows; None for a whole one."""
+        slot = racing[0].slot
+        if slot == 0:
+            return await self.fitted_first_race(racing)
+        begun = self.study.generation(f"{self.task.worker}-{slot}")
+        return FittedRace(begun.calls, is_all=False) if begun and begun.calls else None
+
     async def fitted_first_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
         """As `FirstRace.fit`, once it is known what a call costs, where a limit goes by that: the first rows tell."""
         first = FirstRace(self.task, self.client, self.study)
@@ -281,10 +281,6 @@ class Search:
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""
         return {(trial.worker, trial.slot) for trial in self.study.trials()}
-
-    def _is_stored(self, slot: int) -> bool:
-        """Whether a generation begins at `slot` whose trials are stored."""
-        return (self.task.worker, slot) in self._stored()
 
     async def _score_whole(self, trial: RacingTrial) -> None:
         await self._score(trial, range(len(self.task.dev)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,15 @@ class Trial:
         labels = {int(row): label for row, label in value.get("labels", {}).items()}
         parts = {"candidate": Candidate.from_params(value["candidate"]), "scores": scores, "labels": labels}
         return cls(**{**value, **parts})
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the limits leave a later generation: so many candidates at most, and the calls of their race; None where it
+    goes over all of dev, as it did in a run of an earlier version."""
+
+    size: int
+    calls: int | None = None
 
 
 def distributions(choices: Choices) -> dict[str, BaseDistribution]:
@@ -134,14 +144,15 @@ class StoredStudy:
         """Whether this worker may try the candidate: the first to ask may, also when it comes back after a kill."""
         return self.first_note(f"candidate {prompt_id}", str(worker)) == str(worker)
 
-    def begin_generation(self, name: str, size: int) -> int:
-        """Note the size of a generation that begins; the size, or that which was noted first."""
-        return int(self.first_note(f"generation {name}", str(size)))
+    def begin_generation(self, name: str, generation: Generation) -> Generation:
+        """Note a generation that begins; that, or the one which was noted first."""
+        self.first_note(f"generation {name}", json.dumps([generation.size, generation.calls]))
+        return self.generation(name) or generation
 
-    def generation_size(self, name: str) -> int | None:
-        """The size of a generation that has begun, in an earlier part of the run perhaps."""
-        noted = self.note(f"generation {name}")
-        return None if noted is None else int(noted)
+    def generation(self, name: str) -> Generation | None:
+        """A generation that has begun, in an earlier part of the run perhaps."""
+        noted = json.loads(self.note(f"generation {name}") or "null")
+        return noted and (Generation(noted) if isinstance(noted, int) else Generation(*noted))
 
     def trials(self) -> list[Trial]:
         """All finished trials, in the order of worker and slot."""

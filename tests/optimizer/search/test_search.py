@@ -76,7 +76,10 @@ def test_no_generation_is_cut_and_a_limit_leaves_calls_for_the_play_off(race: bo
         world = CappedWorld(ADD_UP, seed, cap)
         outcome = asyncio.run(run_search(work, world))
         assert outcome.stopped == Limit("calls", cap) and world.allowance.total.calls <= cap
-        assert all(trial.lost or len(trial.scores) == 40 for trial in outcome.trials), "each was raced to its end"
+        whole = {trial.prompt_id for trial in outcome.finalists}
+        scored = sum(40 if trial.prompt_id in whole else len(trial.scores) for trial in outcome.trials)
+        scored += sum(played.rows for played in outcome.playoff)
+        assert scored >= 0.9 * world.allowance.total.calls, "no generation was begun in vain"
         slots = [trial.slot for trial in outcome.trials]
         assert slots == list(range(len(slots)))
         sizes.add(len(slots) % 8)

@@ -1,8 +1,9 @@
-"""How many calls the limits leave to a first race. What it is reckoned from is noted, so that a killed run finds the
-same number.
+"""How many calls the limits leave to a race. What it is reckoned from is noted, so that a killed run finds the same
+number.
 
 A first race may take `FIRST_SHARE` of them: what is searched with the others starts from its winners, and a race that
-took nearly all would leave nothing to learn with.
+took nearly all would leave nothing to learn with. A later one may take `LATER_SHARE` of what is left then: several that
+learn from each other are worth more than one over all of dev.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.search.study import StoredStudy
+from optimizer.search.calibrating import CandidateCalibrator
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.playoff import playoff_calls
+from optimizer.search.race import MIN_FITTED_BLOCK, MIN_GENERATION
+from optimizer.search.racing_trial import missing_rows
+from optimizer.search.study import Generation, StoredStudy
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Allowance
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
 from promptstill.task.metrics import is_judge
 
-FIRST_SHARE = 0.35
+FIRST_SHARE, LATER_SHARE = 0.35, 0.35
+LEAST_ROWS = 64  # of a later race, all together: what fewer tell is noise
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,49 @@ def fit_first_race(calls: float, whole: int, *, more: bool) -> FittedRace | None
     if calls < whole:
         return FittedRace(int(calls), is_all=True)
     return FittedRace(int(FIRST_SHARE * calls), is_all=False) if more and FIRST_SHARE * calls < whole else None
+
+
+def least_rows(task: SearchTask, count: int) -> int:
+    """The dev rows that the smallest later generation of up to `count` candidates takes, all together."""
+    whole = task.max_rows(min(MIN_GENERATION, count))
+    return min(LEAST_ROWS, whole) if task.race else whole
+
+
+def fit_round(
+    task: SearchTask,
+    name: str,
+    count: int,
+    client: Client,
+    study: StoredStudy,
+    growth: SpaceGrowth | None,
+    calibrating: CandidateCalibrator | None,
+) -> Generation:
+    """The later generation `name` of up to `count` candidates that the limits pay for, beside what completes the best
+    trials and plays off. What calibration and the sources take before it is fitted too, to what the smallest generation
+    leaves. Raises `LimitReached` where not even that is paid for."""
+    draws, room = client.draws, client.allowance.room(0)
+    besides = draws * (playoff_calls(task, room / draws) + missing_rows(task, study.trials()))
+    least, each = besides + draws * least_rows(task, count), 0
+    room = client.allowance.room(least)
+    if calibrating:
+        room -= calibrating.fit(name, room - least, min(MIN_GENERATION, count))
+        each = calibrating.max_calls if calibrating.is_due(name) else 0
+    room -= growth.fit(name, room - least) if growth else 0
+    return fit_generation(task, count, room - besides, draws, each)
+
+
+def fit_generation(task: SearchTask, count: int, calls: float, draws: int, each: int = 0) -> Generation:
+    """The later generation of up to `count` candidates that so many calls pay for. draws: calls of a row. each: calls
+    that a candidate takes besides its rows."""
+    least = min(MIN_GENERATION, count)
+    need = {size: draws * task.max_rows(size) + each * size for size in range(least, count + 1)}
+    if not task.race:
+        return Generation(max((size for size in need if need[size] <= calls), default=least))
+    taken = min(calls, max(LATER_SHARE * calls, draws * least_rows(task, count) + each * least))
+    if need[count] <= taken:
+        return Generation(count)
+    size = max(least, min(count, int(taken / (draws * 2 * MIN_FITTED_BLOCK + each))))
+    return Generation(size, int(taken) - each * size)
 
 
 @dataclass(frozen=True)

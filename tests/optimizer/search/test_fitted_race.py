@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 from optuna.storages import InMemoryStorage
 
-from optimizer.search.first_race import FirstRace
+from optimizer.search.fitted_race import FirstRace, fit_generation
 from optimizer.search.playoff import SearchOutcome
-from optimizer.search.study import StoredStudy, Trial
+from optimizer.search.study import Generation, StoredStudy, Trial
 from promptstill.endpoint.allowance import Allowance, Limit, Limits
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
@@ -120,3 +120,27 @@ def test_a_search_that_has_ended_does_not_go_on_under_the_same_limits() -> None:
     assert again.trials == done.trials and again.winner == done.winner
     world.allowance.limits = Limits(effort=1_400)
     assert len(asyncio.run(run_search(work, world, study=study)).trials) > len(done.trials)
+
+
+@pytest.mark.parametrize("calls", [64, 100, 209, 400, 900, 2_000])
+@pytest.mark.parametrize("each", [0, 32])
+def test_a_later_generation_has_its_share_of_the_calls(calls: int, each: int) -> None:
+    work = replace(world_task(100, 1), trials=1_000)
+    generation = fit_generation(work, 8, calls + 2 * each, 1, each)
+    assert 2 <= generation.size <= 8
+    if generation.calls is None:
+        assert work.max_rows(8) + 8 * each <= 0.35 * (calls + 2 * each)
+    else:
+        taken = generation.calls + each * generation.size
+        assert 64 <= taken <= max(64 + 2 * each, 0.35 * (calls + 2 * each))
+        assert generation.calls >= 8 * generation.size, "each is asked a first block"
+    assert fit_generation(replace(work, race=False), 8, 450, 1).size == 4, "without racing each has all of dev"
+
+
+def test_a_fitted_generation_goes_on_after_a_kill_as_it_began() -> None:
+    study = StoredStudy(InMemoryStorage(), "noted")
+    begun = study.begin_generation("0-8", Generation(5, 90))
+    assert study.begin_generation("0-8", Generation(8)) == begun == study.generation("0-8") == Generation(5, 90)
+    study.first_note("generation 0-16", "3")
+    assert study.generation("0-16") == Generation(3), "of an earlier version"
+    assert study.generation("0-24") is None
