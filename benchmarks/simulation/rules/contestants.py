@@ -2,6 +2,7 @@
 
     ours      `optimize`, ended by its limit at each cap and then gone on with
     alone     the same without a proposer
+    no-...    the same without one of the sources of `LACKS`
     gepa      `dspy.GEPA`: one search to the largest cap, which the endpoint ends; what it had best on dev at each cap
     mipro     `dspy.MIPROv2`: a search for each cap, its light run at 500 calls, medium at 1,000, heavy above
     simba     `dspy.SIMBA`: a search for each cap, of sizes that end inside it
@@ -19,7 +20,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 from benchmarks.simulation.rules.endpoint import MODEL, PROPOSER, RulesEndpoint
 from benchmarks.simulation.rules.reply_form import request_text
@@ -27,11 +29,13 @@ from benchmarks.simulation.rules.world import RulesWorld, request_texts
 from benchmarks.simulation.rules.worlds import SKILLS, WORLDS
 from optimizer import SearchSettings, optimize
 from optimizer.run.folder import RunFolder
+from optimizer.search.sources import SOURCES
 from promptstill.endpoint.allowance import Limits
 
 RECIPE = Path(__file__).with_name("recipe.py")
 TRIALS = 1_000  # more than any cap pays for, so that the cap ends the search
 OURS, ALONE = "ours", "alone"
+LACKS = {"no-reflection": "reflect", "no-evolution": "evolve"}  # a source that our search goes without
 PEERS = ("gepa", "mipro", "simba")
 
 
@@ -80,10 +84,19 @@ def open_world(case: Case, cap: int) -> RulesEndpoint:
     return RulesEndpoint(RulesWorld(WORLDS[case.world]), SKILLS[case.skill], cap)
 
 
+@contextlib.contextmanager
+def lacking(case: Case) -> Iterator[None]:
+    """Without the source that a case goes without."""
+    others = {name: source for name, source in SOURCES.items() if name != LACKS.get(case.contestant)}
+    with patch.dict(cast(dict[str, Any], SOURCES), others, clear=True):
+        yield
+
+
 def search_ours(case: Case, caps: Sequence[int]) -> list[Point]:
     """Our search, which reads its one row of test at each cap."""
     points: list[Point] = []
-    with open_world(case, caps[-1]) as endpoint, tempfile.TemporaryDirectory(prefix="rules-") as folder:
+    folders = tempfile.TemporaryDirectory(prefix="rules-")
+    with open_world(case, caps[-1]) as endpoint, folders as folder, lacking(case):
         settings = SearchSettings(
             recipe=str(RECIPE),
             parameters={"world": str(case.world)},

@@ -23,16 +23,19 @@ from benchmarks.cells import Key
 from benchmarks.contest.version import commit, version_of
 from benchmarks.endpoint import say
 from benchmarks.results import table
-from benchmarks.simulation.rules.contestants import ALONE, OURS, PEERS, Case, measure
+from benchmarks.simulation.rules.contestants import ALONE, LACKS, OURS, PEERS, Case, measure
 from benchmarks.simulation.rules.worlds import DEV, HELD_OUT, SKILLS, TRAIN, WORLDS
 
 PART = "rules"
 CAPS, FAST_CAPS = (500, 1_000, 2_000), (500,)
 FAST_WORLDS, FAST_SKILLS = (3, 9, 16), ("strong",)
 JUNK = "junk"
+ABLATIONS = [("strong", name) for name in LACKS]
 TITLES = {
     OURS: "promptstill",
     ALONE: "promptstill without a proposer",
+    "no-reflection": "promptstill without reflection",
+    "no-evolution": "promptstill without demos that evolve",
     "gepa": "GEPA",
     "mipro": "MIPROv2",
     "simba": "SIMBA",
@@ -41,12 +44,15 @@ Gains = dict[tuple[str, str, int], dict[int, float]]  # truth by world, of a ski
 
 
 def cases(*, fast: bool) -> list[Case]:
-    """What is measured, world by world. Without a proposer its skill does not matter: that is measured once."""
+    """What is measured, world by world. Without a proposer its skill does not matter: that is measured once, and what a
+    source is worth with the proposer for which there is most to learn."""
     worlds = FAST_WORLDS if fast else tuple(range(len(WORLDS)))
     skills = FAST_SKILLS if fast else tuple(SKILLS)
     names = (OURS, *PEERS)
     found = [Case(world, skill, name) for world in worlds for skill in skills for name in names]
-    return found + ([] if fast else [Case(world, JUNK, ALONE) for world in worlds])
+    if fast:
+        return found
+    return [*found, *(Case(world, skill, name) for world in worlds for skill, name in ((JUNK, ALONE), *ABLATIONS))]
 
 
 def key(case: Case, cap: int) -> Key:
@@ -82,7 +88,7 @@ def measure_all(pool: Executor, todo: Sequence[Case], caps: Sequence[int], folde
 
 def keep(case: Case, results: Sequence[dict[str, Any]], seconds: float, folder: Path) -> None:
     """Store what is not stored yet of a case, whose searches took so many seconds together."""
-    about = {"version": version_of(OURS if case.contestant == ALONE else case.contestant), "commit": commit()}
+    about = {"version": version_of(case.contestant if case.contestant in PEERS else OURS), "commit": commit()}
     known = [record["key"] for record in cells.read(PART, folder)]
     for result in results:
         if key(case, result["cap"]) not in known:
