@@ -208,7 +208,6 @@ class OneSearch:
             settings.proposing,
             self.proposer,
             self.context if settings.proposer is None else REMOTE_CONTEXT,
-            (self.proposer or self.client).endpoint.slow,
             settings.only,
         )
         return SpaceGrowth(

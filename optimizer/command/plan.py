@@ -141,12 +141,7 @@ def source_context(settings: SearchSettings, opened: OpenTask) -> SourceContext:
     """What the sources know before an endpoint is there."""
     recipe, proposer = opened.recipe, settings.proposer if settings.proposing else None
     parts = (opened.task, opened.splits.train, recipe.metric, recipe.instructions, settings.seed)
-    return SourceContext(*parts, proposer, settings.proposing, slow=is_slow(settings), only=settings.only)
-
-
-def is_slow(settings: SearchSettings) -> bool:
-    """Whether processors of this machine will read the prompts."""
-    return settings.base_url is None and not this_machine().gpus
+    return SourceContext(*parts, proposer, settings.proposing, only=settings.only)
 
 
 def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
@@ -155,7 +150,7 @@ def first_task(settings: SearchSettings, opened: OpenTask) -> SearchTask:
     layouts = settings.layouts or tuple(layout for layout in LAYOUTS if here or layout != "raw")
     layouts = layouts if settings.only == "everything" else layouts[:1]
     labels = len(opened.task.outputs[0].choices or ())
-    room = settings.demo_room(REMOTE_CONTEXT, slow=is_slow(settings))
+    room = settings.demo_room(REMOTE_CONTEXT, slow=here and not this_machine().gpus)
     space = empty_space(train, room, layouts, here, labels=labels)
     sets = {NO_DEMOS: DemoSet()}
     if settings.only != "instructions":

@@ -7,7 +7,7 @@ from promptstill.endpoint.allowance import PROPOSER
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.dialect import constrains_outputs
 
-REPLY_TOKENS, SLOW_REPLY_TOKENS = 1_500, 1_000  # of a proposal, where the context has room for them
+REPLY_TOKENS = 1_500  # of a proposal, where the context has room for them
 CONTEXT_SHARE = 4  # a reply takes a quarter of the context at most: the rows that it is about need the rest
 DIALECT_CALLS = 7  # of another model's dialect, at most
 
@@ -15,7 +15,7 @@ DIALECT_CALLS = 7  # of another model's dialect, at most
 def reply_tokens(context: SourceContext) -> int:
     """The limit of a proposal. In a small context it is small too, which also bounds the time of a model that rambles
     to every limit."""
-    return min(SLOW_REPLY_TOKENS if context.slow else REPLY_TOKENS, context.context_tokens // CONTEXT_SHARE)
+    return min(REPLY_TOKENS, context.context_tokens // CONTEXT_SHARE)
 
 
 def opening_calls(context: SourceContext) -> int:

@@ -24,8 +24,8 @@ class SourceContext:
     """What every source may use. Train rows alone: dev chooses and test reports, so neither may stand in a prompt.
 
     instructions: the recipe's own besides the signature's. proposer: the model to ask for instructions, None for the
-    task's own; `proposals` are to be asked for in all. proposer_client: asks it, where it is at another endpoint. slow:
-    whether it writes on processors. only: what may change.
+    task's own; `proposals` are to be asked for in all. proposer_client: asks it, where it is at another endpoint. only:
+    what may change.
     """
 
     task: Task
@@ -37,7 +37,6 @@ class SourceContext:
     proposals: int = 0
     proposer_client: Client | None = None
     context_tokens: int = REMOTE_CONTEXT
-    slow: bool = False
     only: Only = "everything"
 
     def search_task(self, space: Space) -> SearchTask:

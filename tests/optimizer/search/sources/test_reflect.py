@@ -160,8 +160,7 @@ def test_a_child_that_is_of_no_use_is_refused_with_its_reason(reply: Writes, rea
 
 def test_a_reply_that_is_cut_is_refused_and_a_small_context_bounds_it(tmp_path: Path) -> None:
     source = ReflectSource(replace(CONTEXT, context_tokens=2048))
-    assert reply_tokens(source.context) == 512
-    assert reply_tokens(CONTEXT) > reply_tokens(replace(CONTEXT, slow=True)) >= 1_000
+    assert reply_tokens(source.context) == 512 and reply_tokens(CONTEXT) >= 1_000
 
     async def work(client: Client) -> Addition:
         return await source.propose(SPACE, HISTORY, PROPOSALS, client)
