@@ -61,7 +61,7 @@ def fit_round(
     calibrating: CandidateCalibrator | None,
 ) -> Generation:
     """The later generation `name` of up to `count` candidates that the limits pay for, beside what completes the best
-    trials and plays off. What calibration and the sources take before it is fitted too, to what the smallest generation
+    trial and plays off. What calibration and the sources take before it is fitted too, to what the smallest generation
     leaves. Raises `LimitReached` where not even that is paid for."""
     draws, room = client.draws, client.allowance.room(0)
     besides = draws * (playoff_calls(task, room / draws) + missing_rows(task, study.trials()))

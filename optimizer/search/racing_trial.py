@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from statistics import median
 
 from optimizer.search.candidate import Candidate
 from optimizer.search.playoff import is_below
 from optimizer.search.race import Scores, average, is_worse, projected_score
+from optimizer.search.ranking import short_enough
 from optimizer.search.study import Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limit, LimitReached
@@ -81,25 +81,17 @@ def cut_trials(racing: Sequence[RacingTrial], worker: int) -> list[Trial]:
     return [trial.finish(worker, leader) for trial in scored]
 
 
-def paid_finalists(task: SearchTask, trials: Sequence[Trial], calls: float, draws: int) -> list[Trial]:
-    """The best few of these, those first that so many calls pay for to be asked all of dev; the very best in any case.
-    draws: calls of a row."""
-    best = sorted(trials, key=lambda trial: -trial.value)[:MAX_COMPLETED]
-    need = accumulate(draws * (len(task.dev) - len(trial.scores)) for trial in best)
-    return [trial for place, (trial, all_) in enumerate(zip(best, need, strict=True)) if not place or all_ <= calls]
-
-
 async def complete_finalists(
-    task: SearchTask, trials: Sequence[Trial], best: Sequence[Trial], ask: Callable[[RacingTrial], Awaitable[None]]
+    task: SearchTask, trials: Sequence[Trial], ask: Callable[[RacingTrial], Awaitable[None]]
 ) -> tuple[list[Trial], Limit | None]:
-    """The complete trials, and those of the `best` completed that may be as good; what a limit leaves incomplete is
-    none.
+    """The complete trials, and the best few completed that may be as good; what a limit leaves incomplete is none.
 
     ask: scores a trial on all of dev.
     """
+    trials = short_enough(trials, task.most_tokens)
     complete = [trial for trial in trials if len(trial.scores) == len(task.dev)]
     try:
-        for trial in best:
+        for trial in sorted(trials, key=lambda t: -t.value)[:MAX_COMPLETED]:
             if trial not in complete and not any(is_below(trial, other) for other in complete):
                 racing = RacingTrial(trial.slot, trial.candidate, task.prompt(trial.candidate))
                 await ask(racing)
@@ -110,6 +102,6 @@ async def complete_finalists(
 
 
 def missing_rows(task: SearchTask, trials: Sequence[Trial]) -> int:
-    """The rows of dev that the best two trials have not been asked, together."""
-    best = sorted((trial for trial in trials if not trial.lost), key=lambda trial: -trial.value)[:2]
-    return sum(len(task.dev) - len(trial.scores) for trial in best)
+    """The rows of dev that the best trial has not been asked."""
+    best = max((trial for trial in trials if not trial.lost), key=lambda trial: trial.value, default=None)
+    return len(task.dev) - len(best.scores) if best else 0

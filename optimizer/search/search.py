@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf
 
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
@@ -15,7 +13,7 @@ from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
 from optimizer.search.pace import SearchProgress, progress_of
-from optimizer.search.playoff import SearchOutcome, choose_winner, cut_short, playoff_calls
+from optimizer.search.playoff import SearchOutcome, choose_winner, cut_short
 from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
@@ -25,7 +23,7 @@ from optimizer.search.race import (
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import RacingTrial, complete_finalists, cut_trials, drop_losers, paid_finalists
+from optimizer.search.racing_trial import RacingTrial, complete_finalists, cut_trials, drop_losers
 from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
@@ -87,8 +85,7 @@ class Search:
             stopped = reached.limit
         unfinished = cut_trials(generation, self.task.worker)
         trials = self._known() or unfinished
-        short = short_enough(trials, self.task.most_tokens)
-        complete, cut = await complete_finalists(self.task, short, self._finalists(short), self._score_whole)
+        complete, cut = await complete_finalists(self.task, trials, self._score_whole)
         finalists, stopped = complete or most_rows(unfinished), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
@@ -102,16 +99,6 @@ class Search:
         """The study's note that this worker's part ended, under these limits."""
         limits = [f"{limit.kind} {limit.amount}" for limit in self.client.allowance.limits.each()]
         return f"end of {self.task.worker}: {', '.join([f'{self.task.trials} trials', *limits])}"
-
-    def _finalists(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Whom to ask all of dev, so that calls are left for a play-off; as an earlier part of the run noted it."""
-        room, draws = min(self.client.allowance.calls_left().values(), default=inf), self.client.draws
-        best = paid_finalists(self.task, trials, room - draws * playoff_calls(self.task, room / draws), draws)
-        noted = self.study.first_note(
-            f"finalists at the {self._end_topic}", json.dumps([one.prompt_id for one in best])
-        )
-        by_id = {trial.prompt_id: trial for trial in trials}
-        return [by_id[one] for one in json.loads(noted) if one in by_id]
 
     def max_calls(self) -> int:
         """The calls that the search takes at most: all trials on all of dev, and what scores no row."""

@@ -85,7 +85,7 @@ def test_no_generation_is_cut_and_a_limit_leaves_calls_for_the_play_off(race: bo
         sizes.add(len(slots) % 8)
         met += [played.rows for played in outcome.playoff]
     assert len(sizes) > 2, "the last generation has the size that fits"
-    assert met and min(met) >= 16, "whoever dev cannot tell apart was compared"
+    assert len(met) > 20 and min(met) > 0, "calls were left to compare whoever dev cannot tell apart"
 
 
 @pytest.mark.parametrize("fails_at", [120, 300, 380, 440, 520, 560])
