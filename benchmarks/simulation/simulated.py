@@ -52,10 +52,10 @@ class RandomSearch(Search):
 
 
 class Eights(Search):
-    """Generations of eight, whatever the cap leaves: it cuts the last, and ends before the play-off."""
+    """Generations of eight over all of dev, whatever the cap leaves: it cuts the last, and ends before the play-off."""
 
-    def size(self, slot: int, count: int) -> int:
-        return min(GENERATION, count)
+    def size(self, slot: int, left: int) -> int:
+        return min(GENERATION, left)
 
 
 class Unfitted(Search):
@@ -116,9 +116,9 @@ def section(cells: list[dict[str, Any]]) -> str:
         "The winner's true accuracy minus the baseline prompt's, in points, ± 1.96 standard errors: means over",
         f"{searches} searches, each in a world of its own, with {DEV} dev rows; differences are paired. `no-race`",
         "scores every trial on all of dev. `random` draws candidates without looking at earlier ones. `eights` begins",
-        "generations of eight whatever calls are left: the last is cut, so nothing is learned from it, and no calls",
-        "are left for the play-off. `unfitted` races the first generation in the blocks of a whole race, even where",
-        "the calls do not pay for one.",
+        "generations of eight over all of dev, whatever calls are left: the last is cut, so nothing is learned from",
+        "it, and no calls are left for the play-off. `unfitted` races the first generation in the blocks of a whole",
+        "race, even where the calls do not pay for one.",
         "",
     ]
     for world, meaning in WORLDS.items():

@@ -30,8 +30,8 @@ LEAST_ROWS = 64  # of a later race, all together: what fewer tell is noise
 
 @dataclass(frozen=True)
 class FittedRace:
-    """A first race over fewer than all rows. calls: that it may take. is_all: whether these are all that there are, so
-    that a higher limit would have had it otherwise."""
+    """A race over fewer than all rows. calls: that it may take. is_all: whether these are all that there are, so that a
+    higher limit would have had it otherwise."""
 
     calls: int
     is_all: bool
@@ -51,41 +51,48 @@ def least_rows(task: SearchTask, count: int) -> int:
     return min(LEAST_ROWS, whole) if task.race else whole
 
 
-def fit_round(
-    task: SearchTask,
-    name: str,
-    count: int,
-    client: Client,
-    study: StoredStudy,
-    growth: SpaceGrowth | None,
-    calibrating: CandidateCalibrator | None,
+def fit_generation(
+    task: SearchTask, count: int, calls: float, draws: int, each: int = 0, *, more: bool = True
 ) -> Generation:
-    """The later generation `name` of up to `count` candidates that the limits pay for, beside what completes the best
-    trial and plays off. What calibration and the sources take before it is fitted too, to what the smallest generation
-    leaves. Raises `LimitReached` where not even that is paid for."""
-    draws, room = client.draws, client.allowance.room(0)
-    besides = draws * (playoff_calls(task, room / draws) + missing_rows(task, study.trials()))
-    least, each = besides + draws * least_rows(task, count), 0
-    room = client.allowance.room(least)
-    if calibrating:
-        room -= calibrating.fit(name, room - least, min(MIN_GENERATION, count))
-        each = calibrating.max_calls if calibrating.is_due(name) else 0
-    room -= growth.fit(name, room - least) if growth else 0
-    return fit_generation(task, count, room - besides, draws, each)
+    """The later generation of up to `count` candidates that so many calls pay for, at least those of the smallest.
+    draws: calls of a row. each: calls that a candidate takes besides its rows. more: whether others come after it;
+    without racing it has all that the calls pay for in any case."""
+    least, first = min(MIN_GENERATION, count), min(2 * MIN_FITTED_BLOCK, len(task.dev))
+    shared = max(LATER_SHARE * calls, draws * least_rows(task, count) + each * least)
+    taken = min(calls, shared) if more and task.race else calls
+    sizes = range(least, count + 1)
+    whole = max((size for size in sizes if draws * task.max_rows(size) + each * size <= taken), default=0)
+    if whole == count or not task.race:
+        return Generation(max(whole, least))
+    size = max(least, min(count, int(taken / (draws * first + each))))
+    return Generation(whole) if whole >= size else Generation(size, int(taken) - each * size)
 
 
-def fit_generation(task: SearchTask, count: int, calls: float, draws: int, each: int = 0) -> Generation:
-    """The later generation of up to `count` candidates that so many calls pay for. draws: calls of a row. each: calls
-    that a candidate takes besides its rows."""
-    least = min(MIN_GENERATION, count)
-    need = {size: draws * task.max_rows(size) + each * size for size in range(least, count + 1)}
-    if not task.race:
-        return Generation(max((size for size in need if need[size] <= calls), default=least))
-    taken = min(calls, max(LATER_SHARE * calls, draws * least_rows(task, count) + each * least))
-    if need[count] <= taken:
-        return Generation(count)
-    size = max(least, min(count, int(taken / (draws * 2 * MIN_FITTED_BLOCK + each))))
-    return Generation(size, int(taken) - each * size)
+@dataclass(frozen=True)
+class LaterRace:
+    """The later races of one worker of a study, and what comes before each: a round of the sources, and calibration."""
+
+    task: SearchTask
+    client: Client
+    study: StoredStudy
+    growth: SpaceGrowth | None
+    calibrating: CandidateCalibrator | None
+
+    def fit(self, name: str, count: int, *, more: bool) -> Generation:
+        """The generation `name` of up to `count` candidates that the limits pay for, beside what completes the best
+        trial and compares finalists. What comes before it is fitted to what the smallest leaves. Raises `LimitReached`
+        where not even that is paid for."""
+        task, allowance, draws = self.task, self.client.allowance, self.client.draws
+        besides = playoff_calls(task, allowance.room(0) / draws) + missing_rows(task, self.study.trials())
+        least, each = draws * (besides + least_rows(task, count)), 0
+        room = allowance.room(least)
+        if self.calibrating:
+            fewest = min(MIN_GENERATION, count)
+            room -= self.calibrating.fit(name, room - least, fewest)
+            each = self.calibrating.max_calls if self.calibrating.is_due(name) else 0
+            least += each * fewest
+        room -= self.growth.fit(name, room - least) if self.growth else 0
+        return fit_generation(task, count, room - draws * besides, draws, each, more=more)
 
 
 @dataclass(frozen=True)

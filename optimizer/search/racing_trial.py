@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from types import MappingProxyType
 
 from optimizer.search.candidate import Candidate
 from optimizer.search.playoff import is_below
@@ -61,8 +62,8 @@ class RacingTrial:
 def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
     """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
 
-    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end. A first race
-    that was fitted to few calls has left it without some rows: it is compared on those that it has.
+    The leader may be a trial of an earlier generation, so that a weak generation does not race to its end. A race that
+    was fitted to few calls has left it without some rows: it is compared on those that it has.
     """
     if not racing:
         return
@@ -74,24 +75,27 @@ def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> 
         trial.lost = place >= most or is_worse(trial.scores, leader)
 
 
-def cut_trials(racing: Sequence[RacingTrial], worker: int) -> list[Trial]:
-    """The trials of a generation that a limit ended, each projected beside the best that came furthest."""
-    scored = [trial for trial in racing if trial.results]
-    leader = max((trial.scores for trial in scored), key=lambda scores: (len(scores), average(scores)), default={})
-    return [trial.finish(worker, leader) for trial in scored]
+def finish_trials(racing: Sequence[RacingTrial], worker: int, best: Scores = MappingProxyType({})) -> list[Trial]:
+    """The trials of a race, as far as they were asked anything; those of fewer rows are projected beside the best of
+    those that have most, since a mean of few rows is luck. best: scores of an earlier generation's best."""
+    asked = [trial for trial in racing if trial.results]
+    leaders = [best, *(trial.scores for trial in asked)]
+    incumbent = max(leaders, key=lambda scores: (len(scores), average(scores)))
+    return [trial.finish(worker, incumbent) for trial in asked]
 
 
 async def complete_finalists(
     task: SearchTask, trials: Sequence[Trial], ask: Callable[[RacingTrial], Awaitable[None]]
 ) -> tuple[list[Trial], Limit | None]:
-    """The complete trials, and the best few completed that may be as good; what a limit leaves incomplete is none.
+    """The complete trials, and the best few completed that may be as good, of those that were raced to the end; what a
+    limit leaves incomplete is none.
 
     ask: scores a trial on all of dev.
     """
     trials = short_enough(trials, task.most_tokens)
     complete = [trial for trial in trials if len(trial.scores) == len(task.dev)]
     try:
-        for trial in sorted(trials, key=lambda t: -t.value)[:MAX_COMPLETED]:
+        for trial in ranked(trials)[:MAX_COMPLETED]:
             if trial not in complete and not any(is_below(trial, other) for other in complete):
                 racing = RacingTrial(trial.slot, trial.candidate, task.prompt(trial.candidate))
                 await ask(racing)
@@ -101,7 +105,11 @@ async def complete_finalists(
     return complete, None
 
 
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that were raced to the end, the best first; all, where none was."""
+    return sorted([trial for trial in trials if not trial.lost] or trials, key=lambda trial: -trial.value)
+
+
 def missing_rows(task: SearchTask, trials: Sequence[Trial]) -> int:
     """The rows of dev that the best trial has not been asked."""
-    best = max((trial for trial in trials if not trial.lost), key=lambda trial: trial.value, default=None)
-    return len(task.dev) - len(best.scores) if best else 0
+    return len(task.dev) - len(ranked(trials)[0].scores) if trials else 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from optimizer.search.calibrating import CandidateCalibrator
 from optimizer.search.candidate import Candidate
 from optimizer.search.dev_scores import DevScorer
-from optimizer.search.fitted_race import FirstRace, FittedRace, fit_round
+from optimizer.search.fitted_race import FirstRace, FittedRace, LaterRace
 from optimizer.search.forecast import max_other_calls
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.leave_out import LeaveOut
@@ -23,7 +23,7 @@ from optimizer.search.race import (
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import RacingTrial, complete_finalists, cut_trials, drop_losers
+from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, finish_trials
 from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
@@ -75,7 +75,7 @@ class Search:
             while (left := self.task.trials - self._begun(slot)) > 0:
                 if ended and (self.task.worker, slot) not in self._stored():
                     break
-                generation = await self._next_generation(slot, self.size(slot, min(self.most(slot), left)))
+                generation = await self._next_generation(slot, self.size(slot, left))
                 if not generation:
                     break
                 await self._race(generation)
@@ -83,20 +83,21 @@ class Search:
                 slot += len(generation)
         except LimitReached as reached:
             stopped = reached.limit
-        unfinished = cut_trials(generation, self.task.worker)
+        unfinished = finish_trials(generation, self.task.worker)
         trials = self._known() or unfinished
-        complete, cut = await complete_finalists(self.task, trials, self._score_whole)
-        finalists, stopped = complete or most_rows(unfinished), stopped or cut
+        chosen = [trial for trial in trials if trial.prompt_id in (ended or "").split()]
+        complete, cut = await complete_finalists(self.task, chosen or trials, self._score_whole)
+        finalists, stopped = complete or most_rows(short_enough(trials, self.task.most_tokens)), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
         finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
         winner = choose_winner(finalists, self.task.within)
-        self.study.first_note(self._end_topic, "ended")
+        self.study.first_note(self._end_topic, " ".join(["ended", *(trial.prompt_id for trial in complete)]))
         return SearchOutcome(trials, finalists, winner, cut_short(stopped) if complete else stopped)
 
     @property
     def _end_topic(self) -> str:
-        """The study's note that this worker's part ended, under these limits."""
+        """The study's note that this worker's part ended, under these limits, and of who was complete then."""
         limits = [f"{limit.kind} {limit.amount}" for limit in self.client.allowance.limits.each()]
         return f"end of {self.task.worker}: {', '.join([f'{self.task.trials} trials', *limits])}"
 
@@ -114,21 +115,22 @@ class Search:
         """How many candidates the generation at `slot` has at most: the first has all starters."""
         return GENERATION if slot else max(GENERATION, len(self.task.starters()))
 
-    def size(self, slot: int, count: int) -> int:
-        """How many of `count` candidates the generation at `slot` has: the first all, a later one as many as its share
-        of the calls pays for.
+    def size(self, slot: int, left: int) -> int:
+        """How many of the `left` candidates the generation at `slot` has: the first all starters, a later one as many
+        as its share of the calls pays for.
 
         Of a generation that is cut nothing is learned, so none is begun that a limit would cut, and some calls are left
-        for the play-off. The round of the sources before it is fitted to what the smallest leaves. All is noted, so
-        that after a kill the same generation goes on. Raises `LimitReached` where not even the smallest is paid for.
+        to compare finalists. All is noted, so that after a kill the same generation goes on. Raises `LimitReached`
+        where not even the smallest is paid for.
         """
+        count = min(self.most(slot), left)
         if slot == 0:
             return count
         name = f"{self.task.worker}-{slot}"
         generation = self.study.generation(name)
         if generation is None:
-            fitted = fit_round(self.task, name, count, self.client, self.study, self.growth, self.calibrating)
-            generation = self.study.begin_generation(name, fitted)
+            race = LaterRace(self.task, self.client, self.study, self.growth, self.calibrating)
+            generation = self.study.begin_generation(name, race.fit(name, count, more=left > count))
         return min(generation.size, count)
 
     def _known(self) -> list[Trial]:
@@ -240,13 +242,11 @@ class Search:
                 drop_losers(active, best.scores if best else {}, survivors(len(racing), number))
 
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
-        """Store the trials of a race; those that were dropped are projected beside the best complete one."""
-        complete_scores = [t.scores for t in racing if not t.lost] + ([best.scores] if best else [])
-        incumbent = max(complete_scores, key=average, default={})
+        """Store the trials of a race."""
         stored = self._stored()
-        for trial in racing:
-            if (self.task.worker, trial.slot) not in stored:
-                self.study.add(trial.finish(self.task.worker, incumbent), self.task.stored_choices)
+        for trial in finish_trials(racing, self.task.worker, best.scores if best else {}):
+            if (trial.worker, trial.slot) not in stored:
+                self.study.add(trial, self.task.stored_choices)
 
     async def _fitted_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
         """The race of a generation over fewer than all rows; None for a whole one."""
@@ -254,7 +254,7 @@ class Search:
         if slot == 0:
             return await self.fitted_first_race(racing)
         begun = self.study.generation(f"{self.task.worker}-{slot}")
-        return FittedRace(begun.calls, is_all=False) if begun and begun.calls else None
+        return FittedRace(begun.calls, is_all=False) if begun and begun.calls is not None else None
 
     async def fitted_first_race(self, racing: Sequence[RacingTrial]) -> FittedRace | None:
         """As `FirstRace.fit`, once it is known what a call costs, where a limit goes by that: the first rows tell."""

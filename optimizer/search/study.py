@@ -151,8 +151,11 @@ class StoredStudy:
 
     def generation(self, name: str) -> Generation | None:
         """A generation that has begun, in an earlier part of the run perhaps."""
-        noted = json.loads(self.note(f"generation {name}") or "null")
-        return noted and (Generation(noted) if isinstance(noted, int) else Generation(*noted))
+        note = self.note(f"generation {name}")
+        if note is None:
+            return None
+        noted = json.loads(note)
+        return Generation(noted) if isinstance(noted, int) else Generation(*noted)
 
     def trials(self) -> list[Trial]:
         """All finished trials, in the order of worker and slot."""

@@ -21,13 +21,14 @@ PARENTS = 2
 def pick_parents(history: Sequence[Trial], seed: str) -> list[Trial]:
     """The best trial, and one drawn from the front, where that has another instruction; none where no race has ended.
 
-    Only trials that were raced to the end are compared, since a front has the same rows for all. A prompt that the user
-    wrote whole has no instruction of its own to improve.
+    Only trials that were raced to the end are compared, on at least half of the leader's rows, since a front has the
+    same rows for all. A prompt that the user wrote whole has no instruction of its own to improve.
     """
     complete = [trial for trial in history if not trial.lost and trial.candidate.layout != OWN]
     if not complete:
         return []
     leader = max(complete, key=lambda trial: (trial.value, -trial.tokens))
+    complete = [trial for trial in complete if 2 * len(trial.scores.keys() & leader.scores) >= len(leader.scores)]
     shared = set.intersection(*(set(trial.scores) for trial in complete))
     fronts = {row: front(row, complete) for row in sorted(shared)}
     telling = {row: one for row, one in fronts.items() if len(one) < len(complete)}

@@ -11,10 +11,13 @@ from optuna.storages import InMemoryStorage
 
 from optimizer.search.fitted_race import FirstRace, fit_generation
 from optimizer.search.playoff import SearchOutcome
+from optimizer.search.race import average
+from optimizer.search.racing_trial import RacingTrial, finish_trials
 from optimizer.search.study import Generation, StoredStudy, Trial
 from promptstill.endpoint.allowance import Allowance, Limit, Limits
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
+from promptstill.scoring.evaluate import ScoredRow
 from tests.support.world import ADD_UP, CappedWorld, Dying, run_search, world_task
 
 
@@ -144,3 +147,12 @@ def test_a_fitted_generation_goes_on_after_a_kill_as_it_began() -> None:
     study.first_note("generation 0-16", "3")
     assert study.generation("0-16") == Generation(3), "of an earlier version"
     assert study.generation("0-24") is None
+
+
+def test_a_survivor_of_few_rows_is_held_against_the_best_of_many() -> None:
+    work = world_task(100, 1)
+    easy = dict.fromkeys(range(100), 0.8) | dict.fromkeys(range(32), 0.9)
+    new = RacingTrial(1, work.starters()[1], work.prompt(work.starters()[1]))
+    new.results = {row: ScoredRow(work.dev[row], 0.85, "", {}, None, 1, 0, 1, 0.0) for row in range(32)}
+    (stored,) = finish_trials([new, RacingTrial(2, work.starters()[2], new.prompt)], 0, easy)
+    assert stored.value == pytest.approx(average(easy) - 0.05), "rows that are easy for all make none better"
