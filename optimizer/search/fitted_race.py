@@ -3,7 +3,7 @@ number.
 
 A first race may take `FIRST_SHARE` of them: what is searched with the others starts from its winners, and a race that
 took nearly all would leave nothing to learn with. A later one may take `LATER_SHARE` of what is left then: several that
-learn from each other are worth more than one over all of dev.
+learn from each other are worth more than one over all of dev. So is a round of the sources that leaves calls for others.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from promptstill.endpoint.store import Total
 from promptstill.task.metrics import is_judge
 
 FIRST_SHARE, LATER_SHARE = 0.35, 0.35
+SOURCES_SHARE = 0.5  # of what is left, that a round of the sources may take before a later race
 LEAST_ROWS = 64  # of a later race, all together: what fewer tell is noise
 
 
@@ -91,7 +92,8 @@ class LaterRace:
             room -= self.calibrating.fit(name, room - least, fewest)
             each = self.calibrating.max_calls if self.calibrating.is_due(name) else 0
             least += each * fewest
-        room -= self.growth.fit(name, room - least) if self.growth else 0
+        if self.growth:
+            room -= self.growth.fit(name, min(room - least, SOURCES_SHARE * (room - draws * besides)))
         return fit_generation(task, count, room - draws * besides, draws, each, more=more)
 
 
