@@ -9,12 +9,14 @@ from typing import cast
 import pytest
 from optuna.storages import InMemoryStorage
 
-from optimizer.search.fitted_race import FirstRace, fit_generation
-from optimizer.search.playoff import SearchOutcome
+from optimizer.search.calibrating import CandidateCalibrator
+from optimizer.search.fitted_race import FirstRace, LaterRace, fit_generation
+from optimizer.search.growth import SpaceGrowth
+from optimizer.search.playoff import SearchOutcome, playoff_calls
 from optimizer.search.race import average
 from optimizer.search.racing_trial import RacingTrial, finish_trials
 from optimizer.search.study import Generation, StoredStudy, Trial
-from promptstill.endpoint.allowance import Allowance, Limit, Limits
+from promptstill.endpoint.allowance import Allowance, Limit, LimitReached, Limits
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
 from promptstill.scoring.evaluate import ScoredRow
@@ -156,3 +158,45 @@ def test_a_survivor_of_few_rows_is_held_against_the_best_of_many() -> None:
     new.results = {row: ScoredRow(work.dev[row], 0.85, "", {}, None, 1, 0, 1, 0.0) for row in range(32)}
     (stored,) = finish_trials([new, RacingTrial(2, work.starters()[2], new.prompt)], 0, easy)
     assert stored.value == pytest.approx(average(easy) - 0.05), "rows that are easy for all make none better"
+
+
+class Takes:
+    """Stands where the sources and calibration do: takes all calls that it may, and notes how many these were."""
+
+    max_calls = 32
+
+    def __init__(self) -> None:
+        self.rooms: list[float] = []
+
+    def fit(self, generation: str, room: float, least: int = 0) -> int:
+        self.rooms.append(room)
+        return 0 if least else int(room)
+
+    def is_due(self, generation: str) -> bool:
+        return True
+
+
+def begun_client(calls: int) -> Client:
+    """One that has so many calls left, and has asked one: before the first no call's cost is known."""
+    world = CappedWorld(ADD_UP, 1, calls + 1)
+    world.allowance.pay("task", Total(1))
+    return cast(Client, world)
+
+
+@pytest.mark.parametrize("calls", [190, 260, 400, 1_500])
+def test_the_sources_leave_what_the_smallest_generation_takes(calls: int) -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "shares")
+    sources, bias = Takes(), Takes()
+    race = LaterRace(work, begun_client(calls), study, cast(SpaceGrowth, sources), cast(CandidateCalibrator, bias))
+    generation = race.fit("0-8", 8, more=True)
+    assert generation.calls is not None and generation.calls >= 64, "two candidates, with their biases, are paid for"
+    left = calls - playoff_calls(work, calls)
+    assert sources.rooms[0] <= left / 2 and sources.rooms[0] + generation.calls + 32 * generation.size <= left
+    assert race.fit("0-16", 2, more=False).calls in (None, left - int(sources.rooms[1]) - 64), "the last has the rest"
+
+
+def test_a_generation_that_is_not_paid_for_is_not_begun() -> None:
+    work, study = replace(world_task(100, 1), trials=1_000), StoredStudy(InMemoryStorage(), "none")
+    race = LaterRace(work, begun_client(111), study, None, None)
+    with pytest.raises(LimitReached):
+        race.fit("0-8", 8, more=True)
