@@ -63,3 +63,12 @@ def test_own_instructions_push_no_layout_out_of_the_first_race(given: int, own: 
     starters = replace(task, space=replace(task.space, given=given)).starters()
     assert [one.instruction for one in starters if one.instruction] == own
     assert {one.layout for one in starters} == set(LAYOUTS) and len(starters) == size
+
+
+@pytest.mark.parametrize("given", [1, 3])
+def test_as_many_demos_as_there_is_room_for_are_in_the_first_race(given: int) -> None:
+    task = search_task(FIELDS, tuple(f"Answer, way {i}." for i in range(given)))
+    roomy = replace(task.space, given=given, sizes=(1, 2, 4, 8, 16, 64, 128))
+    few, many = (replace(task, space=space).starters() for space in (replace(roomy, sizes=roomy.sizes[:5]), roomy))
+    assert [one.k for one in many].count(128) == 1 and len(many) == len(few) + (given > 1)
+    assert [one for one in many if one.k < 128] == [one for one in few if (one.demos, one.k) != ("labeled-1", 16)]
