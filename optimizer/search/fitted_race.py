@@ -3,8 +3,8 @@ number.
 
 A first race may take `FIRST_SHARE` of them: what is searched with the others starts from its winners, and a race that
 took nearly all would leave nothing to learn with. A later one may take `LATER_SHARE` of what is left then: several that
-learn from each other are worth more than one over all of dev. A round of the sources before it leaves the other
-`SOURCES_SHARE` to it and those after it.
+learn from each other are worth more than one over all of dev. The sources before it may take
+`SOURCES_SHARE`.
 """
 
 from __future__ import annotations

@@ -83,10 +83,10 @@ class SearchTask:
 
     def starters(self) -> list[Candidate]:
         """The first candidates, of which the first is the baseline: the user's own prompt where there is one, then the
-        signature's instruction, what has served small models best (demos, raw text), the recipe's
-        own instructions, each with the demos of the second candidate, the other layouts, and a set of as many demos as
-        there is room for; not where the recipe has instructions of its own, and the room is that of a few. What a model
-        that thinks can be told takes turns among them.
+        signature's instruction, what has served small models best (demos, raw text), the recipe's own instructions,
+        each with the demos of the second candidate, the other layouts, and as many demos as there is room for, half of
+        train at most; not where these are few and the recipe has instructions of its own. What a model that thinks can
+        be told takes turns among them.
 
         Of many instructions the first `MAX_OWN` are among them; the others are in the space, as proposed ones are.
         """
@@ -102,7 +102,8 @@ class SearchTask:
         wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
         wanted += [(layouts[0], first, many), (text, second, few)]
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
-        shots = self.space.sizes[-1]
+        half = len(self.train) // 2  # the others are asked in play-offs, and as a teacher's
+        shots = max([many, *(size for size in self.space.sizes if size <= half)])
         others += [] if own and shots == many else [(text, "labeled-1", shots)]
         begun = self.in_turn(Candidate(*parts, instruction=0) for parts in (*wanted, *others))
         return [

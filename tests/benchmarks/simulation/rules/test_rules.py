@@ -16,9 +16,9 @@ from benchmarks.simulation.rules.contestants import ALONE, Case
 CAPS = (500, 1_000, 2_000)
 
 
-def test_the_grid_is_twenty_worlds_at_three_skills_and_once_without_a_proposer() -> None:
+def test_the_grid_is_twenty_worlds_at_three_skills_and_once_without_each_part() -> None:
     cases = rules.cases(fast=False)
-    assert len(cases) == 20 * (3 * 4 + 1) == len(set(cases))
+    assert len(cases) == 20 * (3 * 4 + 3) == len(set(cases))
     assert {case.world for case in cases} == set(range(20))
     assert len(rules.cases(fast=True)) == 12
 

@@ -41,7 +41,7 @@ def test_room_goes_by_context_price_and_reader(given: dict[str, float], expected
     assert demo_room(**given) == expected  # type: ignore[arg-type]  # named as the function has them
 
 
-def test_many_labels_get_a_demo_each_in_the_first_race_and_more_shots_are_tried_later() -> None:
+def test_many_labels_get_a_demo_each_in_the_first_race_beside_as_many_as_there_is_room_for() -> None:
     task = Task(
         dspy.Signature({"text": (str, dspy.InputField()), "intent": (Literal[INTENTS], dspy.OutputField())}), "m", 8
     )
@@ -50,7 +50,7 @@ def test_many_labels_get_a_demo_each_in_the_first_race_and_more_shots_are_tried_
     sets = {NO_DEMOS: DemoSet(), **labeled_sets(TRAIN, max(space.sizes), 0)}
     whole = SearchTask(task, space.grow(Addition(("Say it.",), sets)), TRAIN, TRAIN, exact_match("intent"), 0, 8)
     first = [one for one in whole.starters() if one.demos != NO_DEMOS]
-    assert {one.k for one in first} == {4, 77}
+    assert {one.k for one in first} == {4, 77, 128}
     shown = sets["labeled-1"].demos[:77]
     assert len({demo["intent"] for demo in shown}) == 77, "each label once"
     slow = empty_space(TRAIN, demo_room(8_192, slow=True), ("chat",), structured=True, labels=77)
