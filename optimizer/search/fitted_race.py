@@ -2,9 +2,8 @@
 number.
 
 A first race may take `FIRST_SHARE` of them: what is searched with the others starts from its winners, and a race that
-took nearly all would leave nothing to learn with. A later one may take `LATER_SHARE` of what is left then: several that
-learn from each other are worth more than one over all of dev. The sources before it may take
-`SOURCES_SHARE`.
+took nearly all would leave nothing to learn with. Before a later race the sources of choices may take `SOURCES_SHARE`
+of what is left, and the race `LATER_SHARE` of the rest: several small generations learn from each other.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.text import plural
 
 MOST_HALVINGS = 2
+BY_ITSELF = "grounded"  # the source that is asked alone where those that learn more are not paid for
 
 
 class SpaceGrowth:
@@ -104,11 +105,14 @@ class SpaceGrowth:
         are asked, so that it takes `room` calls at most; where even that is too much, none comes. The calls that it
         takes at most.
 
-        The first in the table wait for a later round where not all are paid for: what comes last learns most.
+        The first in the table wait for a later round where not all are paid for: what comes last learns most. Where not
+        even that is paid for, proposals from rows come by themselves, for few calls: whoever names a proposer has it
+        asked.
         """
         rounds = list(self._rounds())
         due = [name for name, _, _ in self._due(rounds)]
-        plans = product((due[start:] for start in range(len(due))), range(MOST_HALVINGS + 1))
+        asked = [*(due[start:] for start in range(len(due))), [name for name in due if name == BY_ITSELF]]
+        plans = product(filter(None, asked), range(MOST_HALVINGS + 1))
         fitting = (
             (halvings, names) for names, halvings in plans if calls_of(self._due(rounds, halvings, names)) <= room
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from types import MappingProxyType
 
 from optimizer.search.candidate import Candidate
 from optimizer.search.playoff import is_below
@@ -75,11 +74,11 @@ def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> 
         trial.lost = place >= most or is_worse(trial.scores, leader)
 
 
-def finish_trials(racing: Sequence[RacingTrial], worker: int, best: Scores = MappingProxyType({})) -> list[Trial]:
+def finish_trials(racing: Sequence[RacingTrial], worker: int, best: Scores | None = None) -> list[Trial]:
     """The trials of a race, as far as they were asked anything; those of fewer rows are projected beside the best of
     those that have most, since a mean of few rows is luck. best: scores of an earlier generation's best."""
     asked = [trial for trial in racing if trial.results]
-    leaders = [best, *(trial.scores for trial in asked)]
+    leaders = [best or {}, *(trial.scores for trial in asked)]
     incumbent = max(leaders, key=lambda scores: (len(scores), average(scores)))
     return [trial.finish(worker, incumbent) for trial in asked]
 

@@ -244,7 +244,7 @@ class Search:
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
         """Store the trials of a race."""
         stored = self._stored()
-        for trial in finish_trials(racing, self.task.worker, best.scores if best else {}):
+        for trial in finish_trials(racing, self.task.worker, best.scores if best else None):
             if (trial.worker, trial.slot) not in stored:
                 self.study.add(trial, self.task.stored_choices)
 

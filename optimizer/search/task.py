@@ -102,7 +102,7 @@ class SearchTask:
         wanted = [(layouts[0], NO_DEMOS, few), (text, "labeled-0", few)]
         wanted += [(layouts[0], first, many), (text, second, few)]
         others = [(layout, "labeled-0", few) for layout in layouts[1:] if layout != text]
-        half = len(self.train) // 2  # the others are asked in play-offs, and as a teacher's
+        half = len(self.train) // 2  # the others are left for play-offs and for a teacher
         shots = max([many, *(size for size in self.space.sizes if size <= half)])
         others += [] if own and shots == many else [(text, "labeled-1", shots)]
         begun = self.in_turn(Candidate(*parts, instruction=0) for parts in (*wanted, *others))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.storages import InMemoryStorage
 
-from optimizer.search.growth import SpaceGrowth
+from optimizer.search.growth import BY_ITSELF, SpaceGrowth
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
 from promptstill.endpoint.client import Client, ShareSpent
@@ -143,3 +143,21 @@ def test_who_is_not_paid_for_waits_and_the_last_in_the_table_comes_first(tmp_pat
     with FakeEndpoint() as fake:
         assert run_with_client(fake, tmp_path, grow) == [20, 0, 200, 0]
     assert (first.asked, last.asked) == ([4], [2]), "halved as often as the room asks for"
+
+
+def test_proposals_from_rows_come_by_themselves_where_what_learns_more_is_not_paid_for(tmp_path: Path) -> None:
+    dear, proposals, reflecting = Dear(50), Dear(1), Dear(10)
+    sources = {"bootstrap": dear, BY_ITSELF: proposals, "reflect": reflecting}
+
+    async def grow(client: Client) -> list[int]:
+        growth = SpaceGrowth(StoredStudy(InMemoryStorage(), "alone"), sources, client, tmp_path / "pools.json")
+        await growth.start(world_task(4, 0).space)
+        taken = []
+        for generation, room in (("0-8", 1), ("0-10", 10), ("0-12", 10), ("0-14", 30)):
+            taken.append(growth.fit(generation, room))
+            await growth.grow((), generation)
+        return taken
+
+    with FakeEndpoint() as fake:
+        assert run_with_client(fake, tmp_path, grow) == [0, 8, 0, 20]
+    assert (dear.asked, proposals.asked, reflecting.asked) == ([], [8], [2])

@@ -76,6 +76,8 @@ def test_no_generation_is_cut_and_a_limit_leaves_calls_for_the_play_off(race: bo
         world = CappedWorld(ADD_UP, seed, cap)
         outcome = asyncio.run(run_search(work, world))
         assert outcome.stopped == Limit("calls", cap) and world.allowance.total.calls <= cap
+        if race:
+            assert cap - sum(len(trial.scores) for trial in outcome.trials) >= 48, "left to complete and to compare"
         whole = {trial.prompt_id for trial in outcome.finalists}
         scored = sum(40 if trial.prompt_id in whole else len(trial.scores) for trial in outcome.trials)
         scored += sum(played.rows for played in outcome.playoff)
