@@ -39,7 +39,8 @@ def is_refused(server: Server) -> bool:
 def test_sigterm_lets_running_requests_finish(story_server: Server) -> None:
     processes = story_server.child_processes()
     with ThreadPoolExecutor() as pool:
-        requests = [pool.submit(story_server.ask, "story-prompt", STORY, max_tokens=60) for _ in range(3)]
+        # Long enough that the first has not ended where the last arrives seconds later, short of what a stop waits for.
+        requests = [pool.submit(story_server.ask, "story-prompt", STORY, max_tokens=200) for _ in range(3)]
         assert eventually(lambda: running_requests(story_server) == 3)
         story_server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: is_refused(story_server), 3)
