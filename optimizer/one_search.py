@@ -19,7 +19,7 @@ from optimizer.search.pace import Pace, SearchProgress
 from optimizer.search.playoff import SearchOutcome, play_off
 from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.search import Search
-from optimizer.search.sources import open_sources
+from optimizer.search.sources import PROPOSALS, open_sources
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.study import StoredStudy
@@ -197,10 +197,10 @@ class OneSearch:
         return CandidateCalibrator(found, self.study, self.say)
 
     def _growth(self, task: Task) -> SpaceGrowth:
-        settings, recipe = self.settings, self.opened.recipe
+        settings, recipe, splits = self.settings, self.opened.recipe, self.opened.splits
         context = SourceContext(
             task,
-            self.opened.splits.train,
+            splits.train,
             recipe.metric,
             with_own(recipe.instructions, self.opened.own),
             settings.seed,
@@ -209,10 +209,11 @@ class OneSearch:
             self.proposer,
             self.context if settings.proposer is None else REMOTE_CONTEXT,
             settings.only,
+            () if splits.shared else splits.dev,
         )
-        return SpaceGrowth(
-            self.study, open_sources(context), self.client, self.run_folder.pools_path, self.say, self.pace.untimed
-        )
+        alone = PROPOSALS if context.proposer else None  # in a light search too: whoever names one has it asked
+        path = self.run_folder.pools_path
+        return SpaceGrowth(self.study, open_sources(context), self.client, path, self.say, self.pace.untimed, alone)
 
     def _follow(self, task: SearchTask, progress: SearchProgress) -> None:
         """After each generation: tell the listener, and whoever follows the search."""

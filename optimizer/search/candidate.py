@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from promptstill.prompt.layouts import Layout
@@ -35,6 +35,10 @@ class Candidate:
     instruction: int
     reasoning: Reasoning = OFF
     calibration: Kind = NONE
+
+    @property
+    def uncalibrated(self) -> Candidate:
+        return replace(self, calibration=NONE)
 
     def to_params(self) -> Params:
         """The scalar form, for files."""

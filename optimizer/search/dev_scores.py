@@ -32,6 +32,10 @@ class DevScorer:
         asked = ((left_out.prompt(task, candidate, prompt, row) if left_out else prompt, row) for row in rows)
         return await gather_or_cancel(self._score_row(task, one, row) for one, row in asked)
 
+    async def is_told(self, prompt: Prompt, row: Example) -> bool:
+        """Whether a row that was asked of this prompt with another bias, or with none, needs no call."""
+        return self.answers is not None and self.client.draws == 1 and await self.answers.tells_all(prompt, row)
+
     async def _score_row(self, task: SearchTask, prompt: Prompt, row: Example) -> ScoredRow:
         if self.answers and self.client.draws == 1:
             told = await self.answers.answer(prompt, row, self.client)

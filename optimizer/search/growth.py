@@ -25,14 +25,13 @@ from promptstill.scoring.evaluate import gather_or_cancel
 from promptstill.text import plural
 
 MOST_HALVINGS = 2
-BY_ITSELF = "grounded"  # the source that is asked alone where those that learn more are not paid for
 
 
 class SpaceGrowth:
     """The space of one study. The first process to finish a round decides what the round added.
 
     client: what the sources ask. path: pools.json, where the run shows its space. untimed: marks work that no forecast
-    of the search counts.
+    of the search counts. alone: the source that is asked by itself where those that learn more are not paid for.
     """
 
     def __init__(
@@ -43,9 +42,10 @@ class SpaceGrowth:
         path: Path,
         say: Say = lambda line: None,
         untimed: Callable[[], AbstractContextManager[None]] = nullcontext,
+        alone: str | None = None,
     ) -> None:
         self.study, self.sources, self.client = study, sources, client
-        self.path, self.say, self.untimed = path, say, untimed
+        self.path, self.say, self.untimed, self.alone = path, say, untimed, alone
         self._first: Space | None = None
 
     async def start(self, empty: Space) -> Space:
@@ -106,12 +106,11 @@ class SpaceGrowth:
         takes at most.
 
         The first in the table wait for a later round where not all are paid for: what comes last learns most. Where not
-        even that is paid for, proposals from rows come by themselves, for few calls: whoever names a proposer has it
-        asked.
+        even that is paid for, the source that is asked alone comes by itself.
         """
         rounds = list(self._rounds())
         due = [name for name, _, _ in self._due(rounds)]
-        asked = [*(due[start:] for start in range(len(due))), [name for name in due if name == BY_ITSELF]]
+        asked = [*(due[start:] for start in range(len(due))), [name for name in due if name == self.alone]]
         plans = product(filter(None, asked), range(MOST_HALVINGS + 1))
         fitting = (
             (halvings, names) for names, halvings in plans if calls_of(self._due(rounds, halvings, names)) <= room

@@ -59,14 +59,16 @@ class RacingTrial:
 
 
 def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
-    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
+    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier. Who
+    has more rows than others, since they cost nothing, is held to no harder ones.
 
     The leader may be a trial of an earlier generation, so that a weak generation does not race to its end. A race that
     was fitted to few calls has left it without some rows: it is compared on those that it has.
     """
     if not racing:
         return
-    ranked = sorted(racing, key=lambda trial: -average(trial.scores))
+    longest = most_asked([incumbent, *(trial.scores for trial in racing)])
+    ranked = sorted(racing, key=lambda trial: -lead(trial.scores, longest))
     best = ranked[0].scores
     seen = {row: incumbent[row] for row in best if row in incumbent}
     leader = seen if average(seen) > average({row: best[row] for row in seen}) else best
@@ -78,9 +80,28 @@ def finish_trials(racing: Sequence[RacingTrial], worker: int, best: Scores | Non
     """The trials of a race, as far as they were asked anything; those of fewer rows are projected beside the best of
     those that have most, since a mean of few rows is luck. best: scores of an earlier generation's best."""
     asked = [trial for trial in racing if trial.results]
-    leaders = [best or {}, *(trial.scores for trial in asked)]
-    incumbent = max(leaders, key=lambda scores: (len(scores), average(scores)))
+    incumbent = most_asked([best or {}, *(trial.scores for trial in asked)])
     return [trial.finish(worker, incumbent) for trial in asked]
+
+
+def rows_read(trials: Sequence[Trial]) -> dict[Candidate, int]:
+    """How many of the first rows of dev each prompt was asked, whatever its bias; by its candidate without one."""
+    read: dict[Candidate, int] = {}
+    for trial in trials:
+        plain = trial.candidate.uncalibrated
+        read[plain] = max(read.get(plain, 0), len(trial.scores))
+    return read
+
+
+def most_asked(scores: Sequence[Scores]) -> Scores:
+    """Those of the most rows; of equals the best."""
+    return max(scores, key=lambda one: (len(one), average(one)))
+
+
+def lead(scores: Scores, others: Scores) -> float:
+    """How far scores are ahead of others on the rows of both."""
+    common = sorted(scores.keys() & others.keys())
+    return average({row: scores[row] for row in common}) - average({row: others[row] for row in common})
 
 
 async def complete_finalists(

@@ -23,7 +23,13 @@ from optimizer.search.race import (
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, finish_trials
+from optimizer.search.racing_trial import (
+    RacingTrial,
+    complete_finalists,
+    drop_losers,
+    finish_trials,
+    rows_read,
+)
 from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
@@ -174,7 +180,7 @@ class Search:
         if self.calibrating:
             tried = {trial.candidate for trial in history}
             if not self.calibrating.is_due(name):
-                first, suggested = ([replace(one, calibration=NONE) for one in these] for these in (first, suggested))
+                first, suggested = ([one.uncalibrated for one in these] for these in (first, suggested))
             due = self.calibrating.leaders_due(name) if history else 0
             first += [one for one in await self.calibrating.choose_first(self.task, history, due) if one not in tried]
         if growth and growth.learns(space, history):
@@ -230,6 +236,7 @@ class Search:
         """Ask all of them the first block of a course, and each later one those that are left."""
         for trial in racing:
             trial.results, trial.lost, trial.over = {}, False, False  # what was asked before comes from the store
+        await self._add_told(racing)
         for number, block in enumerate(course):
             active = [trial for trial in racing if not trial.lost]
             # The best so far are asked first: where a limit ends the block, theirs is the part that was answered.
@@ -240,6 +247,14 @@ class Search:
             active = [trial for trial in active if not trial.over]
             if self.task.race and block is not course[-1]:
                 drop_losers(active, best.scores if best else {}, survivors(len(racing), number))
+
+    async def _add_told(self, racing: Sequence[RacingTrial]) -> None:
+        """Score calibrated trials on the rows that were read for the same prompt in an earlier generation: no call."""
+        mine, first = self.task.worker, racing[0].slot
+        read = rows_read([one for one in self.study.trials() if one.worker == mine and one.slot < first])
+        for trial in (one for one in racing if one.candidate.calibration != NONE):
+            if await self._scorer.is_told(trial.prompt, self.task.dev[0]):
+                await self._score(trial, range(read.get(trial.candidate.uncalibrated, 0)))
 
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
         """Store the trials of a race."""

@@ -70,7 +70,9 @@ class GroundedSource:
         for engine in engines:
             if engine.fatal:
                 raise engine.fatal[0]
-        kept, refused = filter_proposals(answers, [signature.instructions], context.train, context.task.markers)
+        kept, refused = filter_proposals(
+            answers, [signature.instructions], context.train, context.task.markers, context.judging
+        )
         return Addition(instructions=tuple(kept), refused=tuple(refused))
 
 

@@ -14,6 +14,7 @@ from promptstill.text import plural
 
 LONGEST = 6_000  # characters, as many as a proposal's reply holds; beyond it an instruction is rambling
 COPIED_WORDS = 10  # a run of so many words of a row is a copy of the row
+FEWEST_WORDS = 4  # of an input that is a copy where it stands whole; what is shorter any text may hold
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])|\n+")
 Reply = str | Exception  # a proposal, or the failure in its place
 REPEATED = "said what another says"
@@ -24,13 +25,18 @@ class CutReply(Exception):
 
 
 def filter_proposals(
-    answers: Sequence[Reply], known: Sequence[str], train: Sequence[Example], markers: Sequence[str] = ()
+    answers: Sequence[Reply],
+    known: Sequence[str],
+    train: Sequence[Example],
+    markers: Sequence[str] = (),
+    judging: Sequence[Example] = (),
 ) -> tuple[list[str], list[str]]:
-    """New, usable instructions, and the reasons for refusing the rest. markers: the model's."""
+    """New, usable instructions, and the reasons for refusing the rest. markers: the model's. judging: the rows that
+    will choose between them, of which none may hold one: no proposer is shown them, but it may know public ones."""
     kept: list[str] = []
     refused: list[str] = []
     for answer in answers:
-        problem = refusal_reason(answer, train, markers)
+        problem = refusal_reason(answer, train, markers, judging)
         if not problem and says_what_another_says(str(answer), [*known, *kept]):
             problem = REPEATED
         if problem or isinstance(answer, Exception):
@@ -46,6 +52,7 @@ def filter_children(
     known: Sequence[str],
     train: Sequence[Example],
     markers: Sequence[str],
+    judging: Sequence[Example] = (),
 ) -> tuple[dict[int, str], list[str]]:
     """The usable ones of proposals that go back to an instruction each, by their place, and the reasons for refusing
     the rest. before: what each begins with that is the user's own. One sentence more or less than a known instruction
@@ -54,7 +61,7 @@ def filter_children(
     refused: list[str] = []
     for place, child in enumerate(children):
         own = child.removeprefix(before[place]) if isinstance(child, str) else child
-        problem = refusal_reason(own, train, markers)
+        problem = refusal_reason(own, train, markers, judging)
         if not problem and any(same_sentences(str(child), other) for other in (*known, *kept.values())):
             problem = REPEATED
         if problem or isinstance(child, Exception):
@@ -74,7 +81,9 @@ def proposals_line(refused: Sequence[str], kept: int, *, any_yet: bool) -> str:
     return f"; {said}" + ("" if kept or any_yet else "; only the recipe's own wording is searched")
 
 
-def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str] = ()) -> str:
+def refusal_reason(
+    answer: Reply, rows: Sequence[Example], markers: Sequence[str] = (), judging: Sequence[Example] = ()
+) -> str:
     """Why a proposal is useless by itself, or an empty string."""
     if isinstance(answer, Exception):
         return failure_reason(answer)
@@ -86,7 +95,14 @@ def refusal_reason(answer: Reply, rows: Sequence[Example], markers: Sequence[str
         return "markup instead of a sentence"
     if any(marker in answer for marker in markers):
         return "held a chat marker"
+    return copy_reason(answer, rows, judging)
+
+
+def copy_reason(answer: str, rows: Sequence[Example], judging: Sequence[Example]) -> str:
+    """Of which rows a proposal holds a copy, or an empty string."""
     text = f" {' '.join(words(answer))} "
+    if any(run in text for row in judging for value in row.inputs.values() for run in runs(str(value), FEWEST_WORDS)):
+        return "held a row that judges it"
     copied = any(run in text for row in rows for value in row.inputs.values() for run in runs(str(value)))
     return "copied a row" if copied else ""
 
@@ -128,7 +144,8 @@ def sentences(text: str) -> list[list[str]]:
     return [found for part in SENTENCE_END.split(text) if (found := words(part))]
 
 
-def runs(text: str) -> list[str]:
-    """All runs of ten words."""
+def runs(text: str, fewest: int = COPIED_WORDS) -> list[str]:
+    """All runs of ten words; of a shorter text with at least `fewest`, all of it."""
     found = words(text)
-    return [f" {' '.join(found[i : i + COPIED_WORDS])} " for i in range(len(found) - COPIED_WORDS + 1)]
+    length = max(fewest, min(COPIED_WORDS, len(found)))
+    return [f" {' '.join(found[i : i + length])} " for i in range(len(found) - length + 1)]

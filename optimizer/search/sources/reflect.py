@@ -105,7 +105,7 @@ class ReflectSource:
             )
             written = [draft.child(reply) for draft, reply in zip(drafts, replies, strict=True)]
             before, known = [draft.before for draft in drafts], search_task.space.instructions
-            usable, why = filter_children(written, before, known, context.train, context.task.markers)
+            usable, why = filter_children(written, before, known, context.train, context.task.markers, context.judging)
             child = await pick_child(minibatch, drafts, usable)
             refused += [*why, *[NO_BETTER] * (len(usable) - (child is not None))]
             if child is None:

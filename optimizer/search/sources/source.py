@@ -22,6 +22,7 @@ BEFORE_FIRST_RACE = 0  # the round in which a source must make no call
 @dataclass(frozen=True)
 class SourceContext:
     """What every source may use. Train rows alone: dev chooses and test reports, so neither may stand in a prompt.
+    judging: dev's rows where they are not train's, for refusing what holds one of them and for nothing else.
 
     instructions: the recipe's own besides the signature's. proposer: the model to ask for instructions, None for the
     task's own; `proposals` are to be asked for in all. proposer_client: asks it, where it is at another endpoint. only:
@@ -38,6 +39,7 @@ class SourceContext:
     proposer_client: Client | None = None
     context_tokens: int = REMOTE_CONTEXT
     only: Only = "everything"
+    judging: Sequence[Example] = ()
 
     def search_task(self, space: Space) -> SearchTask:
         """The task in which a source asks candidates of a space, as a race asks them. It has no dev rows."""

@@ -27,6 +27,7 @@ LATER_ROWS = 24  # of them, at each place but the first where labels part
 FEWEST_ROWS = 8  # readings of a fork, below which its mean says nothing
 LIFT = 30.0  # logits that all labels' tokens get where the label is the whole reply
 DIGITS = 4  # of a bias in a request
+FOLDS = 4  # of the labelled rows, by which it is told how often a fitted bias is right on others
 PromptFor = Callable[[Example], Prompt]
 Bias = Mapping[str, Mapping[str, float]]  # `logit_bias` and `logit_bias_texts`, as in `Decoding`
 
@@ -111,11 +112,14 @@ class Calibrator:
         """The prompt with its calibration; as it is for the kind `none`. Raises as `find` does."""
         return prompt if kind == NONE else (await self.find(prompt, kind, prompt_for)).apply(prompt)
 
-    async def find(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> Calibration:
+    async def find(
+        self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None, hidden: Sequence[Example] = ()
+    ) -> Calibration:
         """The calibration of a prompt.
 
         prompt_for: what a row is asked, such as the prompt without the row's own group among its demos; the prompt
-        itself where it is None. Raises `NoCalibration`, and what `Client.complete` raises but for `RequestRefused`.
+        itself where it is None. hidden: rows whose labels the fitted kind may not see. Raises `NoCalibration`, and what
+        `Client.complete` raises but for `RequestRefused`.
         """
         if not self.rows:
             raise NoCalibration("there are no train rows to measure it on")
@@ -126,18 +130,24 @@ class Calibrator:
         for fork in forks:
             correction = await self._measure(fork, reader, kind)
             if kind == "fitted":
-                correction = await self._fit(fork, reader, correction, gold_places(prompt, reply, self.labelled))
+                gold = gold_places(prompt, reply, self.labelled)
+                seen = {place: label for place, label in gold.items() if self.labelled[place] not in hidden}
+                correction = await self._fit(fork, reader, correction, seen)
             found.append(ForkCorrection(fork, correction))
         return Calibration(reply.labels, tuple(found), LIFT if reply.alone else 0.0)
 
     async def accuracy(self, prompt: Prompt, kind: Kind, prompt_for: PromptFor | None = None) -> float:
         """The share of the rows by which the bias is measured whose gold label is the likeliest one then, 0 to 1; 0.0
-        where none is labelled. It costs no call beside those of `find`, and raises as that does."""
+        where none is labelled. A fitted bias is found anew for each part of them, from the others. It costs no call
+        beside those of `find`, and raises as that does."""
         found = await self.find(prompt, kind, prompt_for)
         asked = self.rows if len(found.forks) == 1 else self.rows[:LATER_ROWS]
         rows = [row for row in asked if row.outputs]
-        right = is_right(prompt, found, rows, await self.probabilities(prompt, found, rows, prompt_for))
-        return float(right.mean()) if rows else 0.0
+        right = 0
+        for part in [rows[fold::FOLDS] for fold in range(FOLDS)] if kind == "fitted" else [rows]:
+            found = await self.find(prompt, kind, prompt_for, part)
+            right += is_right(prompt, found, part, await self.probabilities(prompt, found, part, prompt_for)).sum()
+        return float(right / len(rows)) if rows else 0.0
 
     async def forks(self, prompt: Prompt, row: Example) -> tuple[LabelReply, list[Fork]]:
         """How the prompt's replies write the labels, and where these part. Raises `NoCalibration`."""

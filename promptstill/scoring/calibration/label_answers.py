@@ -63,6 +63,11 @@ class LabelAnswers:
             return None
         return await read_label(form, prompt, row.inputs, client)
 
+    async def tells_all(self, prompt: Prompt, row: Example) -> bool:
+        """Whether a row's one reading tells the answer of the prompt under every bias, and under none."""
+        form = await self._form(prompt, row)
+        return form is not None and len(form.forks) == 1
+
     async def _form(self, prompt: Prompt, row: Example) -> LabelForm | None:
         decoding = prompt.decoding
         choice = tuple((decoding.structured or {}).get("choice") or ())

@@ -31,6 +31,7 @@ from optimizer.search.sources.given import empty_space, labeled_sets, nearest_se
 from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, bias_key
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.task import SearchTask
+from promptstill.endpoint.allowance import Limits
 from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts import OWN
 from promptstill.scoring.calibration import KINDS
@@ -102,6 +103,21 @@ def test_the_winner_is_calibrated_where_the_model_favours_a_label(tmp_path: Path
     second = with_calibrating(fake, tmp_path, fresh, lambda one: again(one, fresh))
     assert scores(second) == scores(first) and known_biases(fresh) == known_biases(notes)
     assert fake.requests == asked
+
+
+def test_what_was_read_of_a_row_tells_it_under_each_bias(tmp_path: Path) -> None:
+    """Few calls are left for the second race, and its trials have all rows that their plain prompts were asked."""
+    notes = study()
+
+    async def search(calibrating: CandidateCalibrator) -> SearchOutcome:
+        client = calibrating.calibrator.client
+        client.allowance.limits = Limits(calls=440)
+        return await Search(search_task(), client, notes, lambda task, progress: None, None, calibrating).run()
+
+    trials = with_calibrating(classifier(), tmp_path, notes, search).trials
+    read = {one.candidate: len(one.scores) for one in trials if one.slot < STARTERS}
+    told = [one for one in trials if one.slot >= STARTERS and replace(one.candidate, calibration="none") in read]
+    assert told and all(len(one.scores) >= read[replace(one.candidate, calibration="none")] for one in told)
 
 
 def scores(outcome: SearchOutcome) -> dict[str, dict[int, float]]:

@@ -14,7 +14,7 @@ from optimizer.search.fitted_race import FirstRace, LaterRace, fit_generation
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import SearchOutcome, playoff_calls
 from optimizer.search.race import average
-from optimizer.search.racing_trial import RacingTrial, finish_trials
+from optimizer.search.racing_trial import RacingTrial, drop_losers, finish_trials
 from optimizer.search.study import Generation, StoredStudy, Trial
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached, Limits
 from promptstill.endpoint.client import Client
@@ -158,6 +158,18 @@ def test_a_survivor_of_few_rows_is_held_against_the_best_of_many() -> None:
     new.results = {row: ScoredRow(work.dev[row], 0.85, "", {}, None, 1, 0, 1, 0.0) for row in range(32)}
     (stored,) = finish_trials([new, RacingTrial(2, work.starters()[2], new.prompt)], 0, easy)
     assert stored.value == pytest.approx(average(easy) - 0.05), "rows that are easy for all make none better"
+
+
+def test_who_was_read_on_more_rows_is_held_to_no_harder_ones() -> None:
+    """The second is better on the rows of both, and those that it alone has are hard."""
+    work = world_task(100, 1)
+    few, many = (RacingTrial(slot, work.starters()[slot], work.prompt(work.starters()[slot])) for slot in (1, 2))
+    few.results = {row: ScoredRow(work.dev[row], 0.8, "", {}, None, 1, 0, 1, 0.0) for row in range(8)}
+    many.results = {
+        row: ScoredRow(work.dev[row], 0.9 if row < 8 else 0.1, "", {}, None, 1, 0, 1, 0.0) for row in range(40)
+    }
+    drop_losers([few, many], {}, 1)
+    assert few.lost and not many.lost
 
 
 class Takes:

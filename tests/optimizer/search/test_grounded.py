@@ -14,6 +14,7 @@ from optimizer.search.sources.proposals import (
     refusal_reason,
 )
 from promptstill.task.examples import Example
+from tests.support.answers import to_example
 
 PASSAGE = "The ferry to Alto Merino leaves from pier six at nine in the morning every day."
 ROWS = [Example("1", "row 1", {"context": PASSAGE}, {"answer": "pier six"}, {}, "1")]
@@ -38,6 +39,15 @@ GOOD = "Read the context and answer with the shortest phrase from it."
 )
 def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) -> None:
     assert refusal_reason(answer, ROWS, ["<|im_end|>"]) == problem
+
+
+def test_no_proposal_may_hold_a_row_that_will_judge_it() -> None:
+    """A proposer is shown none, but knows public ones by heart; of these a short question is a whole row too."""
+    judging = [to_example(7, {"question": "Who rowed to Ystad?"}, {"answer": "Ada"})]
+    told = "Answer in a word. Who rowed to Ystad? Ada."
+    assert filter_proposals([told, GOOD], [], ROWS, (), judging) == ([GOOD], ["held a row that judges it"])
+    assert filter_children([told], [""], [], ROWS, (), judging) == ({}, ["held a row that judges it"])
+    assert refusal_reason(told, judging) == "", "what train holds a proposer may quote, but for long runs of it"
 
 
 def test_a_proposal_that_says_what_another_says_is_refused() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.storages import InMemoryStorage
 
-from optimizer.search.growth import BY_ITSELF, SpaceGrowth
+from optimizer.search.growth import SpaceGrowth
 from optimizer.search.space import Addition, Space
 from optimizer.search.study import StoredStudy, Trial
 from promptstill.endpoint.client import Client, ShareSpent
@@ -145,12 +145,13 @@ def test_who_is_not_paid_for_waits_and_the_last_in_the_table_comes_first(tmp_pat
     assert (first.asked, last.asked) == ([4], [2]), "halved as often as the room asks for"
 
 
-def test_proposals_from_rows_come_by_themselves_where_what_learns_more_is_not_paid_for(tmp_path: Path) -> None:
+def test_a_source_may_be_asked_alone_where_what_learns_more_is_not_paid_for(tmp_path: Path) -> None:
     dear, proposals, reflecting = Dear(50), Dear(1), Dear(10)
-    sources = {"bootstrap": dear, BY_ITSELF: proposals, "reflect": reflecting}
+    sources = {"bootstrap": dear, "grounded": proposals, "reflect": reflecting}
 
-    async def grow(client: Client) -> list[int]:
-        growth = SpaceGrowth(StoredStudy(InMemoryStorage(), "alone"), sources, client, tmp_path / "pools.json")
+    async def grow(client: Client, alone: str | None) -> list[int]:
+        study, path = StoredStudy(InMemoryStorage(), "alone"), tmp_path / "pools.json"
+        growth = SpaceGrowth(study, sources, client, path, alone=alone)
         await growth.start(world_task(4, 0).space)
         taken = []
         for generation, room in (("0-8", 1), ("0-10", 10), ("0-12", 10), ("0-14", 30)):
@@ -158,6 +159,9 @@ def test_proposals_from_rows_come_by_themselves_where_what_learns_more_is_not_pa
             await growth.grow((), generation)
         return taken
 
+    for name in ("named", "none"):
+        (tmp_path / name).mkdir()
     with FakeEndpoint() as fake:
-        assert run_with_client(fake, tmp_path, grow) == [0, 8, 0, 20]
-    assert (dear.asked, proposals.asked, reflecting.asked) == ([], [8], [2])
+        assert run_with_client(fake, tmp_path / "named", lambda client: grow(client, "grounded")) == [0, 8, 0, 20]
+        assert (dear.asked, proposals.asked, reflecting.asked) == ([], [8], [2])
+        assert run_with_client(fake, tmp_path / "none", lambda client: grow(client, None)) == [0, 0, 0, 22]

@@ -147,6 +147,7 @@ def says(text: str, number: int) -> bool:
     ("reply", "reason"),
     [
         (junk, NO_BETTER),
+        (lambda text: "言葉は短く。色で答えてください。", NO_BETTER),
         (lambda text: "Say the kind!", "said what another says"),
         (lambda text: "", "empty"),
         (lambda text: f"Answer by the number.{MARKER}", "held a chat marker"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from promptstill.prompt.layouts.build import build_prompt
 from promptstill.prompt.layouts.task import Task
 from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration import KINDS, Kind, NoCalibration
-from promptstill.scoring.calibration.calibrate import FEWEST_ROWS, LIFT, Calibration, Calibrator, is_right
+from promptstill.scoring.calibration.calibrate import FEWEST_ROWS, FOLDS, LIFT, Calibration, Calibrator, is_right
 from promptstill.scoring.calibration.confidence import expected_calibration_error
 from promptstill.scoring.evaluate import mean_score, score_rows
 from promptstill.task.metrics import exact_match
@@ -73,6 +74,24 @@ def test_the_bias_is_the_models_own_taken_back(tmp_path: Path) -> None:
     assert sum(texts.values()) == pytest.approx(0.0, abs=0.001)
     ids = {f" {label}": str(WORDS_BY_LENGTH.index(f" {label}")) for label in LABELS}
     assert sent == {ids[f" {label}"]: pytest.approx(texts[label] + LIFT, abs=0.001) for label in LABELS}
+
+
+def test_how_often_a_fitted_bias_is_right_is_told_by_rows_that_it_was_not_fitted_to(tmp_path: Path) -> None:
+    """The model tells nothing, and most rows outside a part of them have another label than those in it."""
+    labels = [LABELS[place % FOLDS // 2] for place in range(24)]
+    rows = [replace(row, outputs={"feel": label}) for row, label in zip(LABELLED, labels, strict=False)]
+
+    async def work(client: Client) -> tuple[float, float, int]:
+        calibrator, prompt = Calibrator(client, rows, rows), feelings.prompt()
+        found = await calibrator.find(prompt, "fitted")
+        asked = fake.requests
+        sure = await calibrator.probabilities(prompt, found, rows)
+        others = await calibrator.accuracy(prompt, "fitted")
+        return float(is_right(prompt, found, rows, sure).mean()), others, fake.requests - asked
+
+    fake = Classifier(lambda body: dict.fromkeys(LABELS, 0.0), WORDS)
+    with fake:
+        assert run_with_client(fake, tmp_path, work) == (0.5, 0.0, 0)
 
 
 WORDS_BY_LENGTH = sorted(WORDS, key=len, reverse=True)
