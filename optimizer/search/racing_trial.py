@@ -105,24 +105,40 @@ def lead(scores: Scores, others: Scores) -> float:
 
 
 async def complete_finalists(
-    task: SearchTask, trials: Sequence[Trial], ask: Callable[[RacingTrial], Awaitable[None]]
+    task: SearchTask,
+    trials: Sequence[Trial],
+    ask: Callable[[RacingTrial], Awaitable[None]],
+    is_told: Callable[[RacingTrial], Awaitable[bool]],
 ) -> tuple[list[Trial], Limit | None]:
-    """The complete trials, and the best few completed that may be as good, of those that were raced to the end; what a
-    limit leaves incomplete is none.
+    """The complete trials, and the best few completed that may be as good, of those that were raced to the end; beside
+    each the trials of its prompt with another bias, where these take no call. What a limit leaves incomplete is none.
 
-    ask: scores a trial on all of dev.
+    ask: scores a trial on all of dev. is_told: whether that takes no call, where the same prompt was asked with another
+    bias.
     """
     trials = short_enough(trials, task.most_tokens)
-    complete = [trial for trial in trials if len(trial.scores) == len(task.dev)]
+    complete = {trial.prompt_id: trial for trial in trials if len(trial.scores) == len(task.dev)}
     try:
         for trial in ranked(trials)[:MAX_COMPLETED]:
-            if trial not in complete and not any(is_below(trial, other) for other in complete):
-                racing = RacingTrial(trial.slot, trial.candidate, task.prompt(trial.candidate))
+            if trial.prompt_id not in complete and not any(is_below(trial, other) for other in complete.values()):
+                racing = again(task, trial)
                 await ask(racing)
-                complete.append(racing.finish(trial.worker, {}))
+                complete[trial.prompt_id] = racing.finish(trial.worker, {})
+        prompts = {trial.candidate.uncalibrated for trial in complete.values()}
+        for trial in trials:
+            if trial.prompt_id not in complete and trial.candidate.uncalibrated in prompts:
+                racing = again(task, trial)
+                if await is_told(racing):
+                    await ask(racing)
+                    complete[trial.prompt_id] = racing.finish(trial.worker, {})
     except LimitReached as reached:
-        return complete, reached.limit
-    return complete, None
+        return list(complete.values()), reached.limit
+    return list(complete.values()), None
+
+
+def again(task: SearchTask, trial: Trial) -> RacingTrial:
+    """A stored trial as one that runs, without its results."""
+    return RacingTrial(trial.slot, trial.candidate, task.prompt(trial.candidate))
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

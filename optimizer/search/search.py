@@ -23,13 +23,7 @@ from optimizer.search.race import (
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import (
-    RacingTrial,
-    complete_finalists,
-    drop_losers,
-    finish_trials,
-    rows_read,
-)
+from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, finish_trials, rows_read
 from optimizer.search.ranking import by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
@@ -92,7 +86,7 @@ class Search:
         unfinished = finish_trials(generation, self.task.worker)
         trials = self._known() or unfinished
         chosen = [trial for trial in trials if trial.prompt_id in (ended or "").split()]
-        complete, cut = await complete_finalists(self.task, chosen or trials, self._score_whole)
+        complete, cut = await complete_finalists(self.task, chosen or trials, self._score_whole, self._is_told)
         finalists, stopped = complete or most_rows(short_enough(trials, self.task.most_tokens)), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
@@ -253,7 +247,7 @@ class Search:
         mine, first = self.task.worker, racing[0].slot
         read = rows_read([one for one in self.study.trials() if one.worker == mine and one.slot < first])
         for trial in (one for one in racing if one.candidate.calibration != NONE):
-            if await self._scorer.is_told(trial.prompt, self.task.dev[0]):
+            if await self._is_told(trial):
                 await self._score(trial, range(read.get(trial.candidate.uncalibrated, 0)))
 
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
@@ -283,6 +277,9 @@ class Search:
     def _stored(self) -> set[tuple[int, int]]:
         """The worker and slot of each finished trial."""
         return {(trial.worker, trial.slot) for trial in self.study.trials()}
+
+    async def _is_told(self, trial: RacingTrial) -> bool:
+        return await self._scorer.is_told(trial.prompt, self.task.dev[0])
 
     async def _score_whole(self, trial: RacingTrial) -> None:
         await self._score(trial, range(len(self.task.dev)))

@@ -114,10 +114,14 @@ def test_what_was_read_of_a_row_tells_it_under_each_bias(tmp_path: Path) -> None
         client.allowance.limits = Limits(calls=440)
         return await Search(search_task(), client, notes, lambda task, progress: None, None, calibrating).run()
 
-    trials = with_calibrating(classifier(), tmp_path, notes, search).trials
+    outcome = with_calibrating(classifier(), tmp_path, notes, search)
+    trials, finalists = outcome.trials, outcome.finalists
     read = {one.candidate: len(one.scores) for one in trials if one.slot < STARTERS}
-    told = [one for one in trials if one.slot >= STARTERS and replace(one.candidate, calibration="none") in read]
-    assert told and all(len(one.scores) >= read[replace(one.candidate, calibration="none")] for one in told)
+    told = [one for one in trials if one.slot >= STARTERS and one.candidate.uncalibrated in read]
+    assert told and all(len(one.scores) >= read[one.candidate.uncalibrated] for one in told)
+    prompts, lost = {one.candidate.uncalibrated for one in finalists}, {one.prompt_id for one in trials if one.lost}
+    beside = {one.prompt_id for one in trials if one.candidate.uncalibrated in prompts}
+    assert {one.prompt_id for one in finalists} == beside and beside & lost, "each bias of a finalist's prompt is told"
 
 
 def scores(outcome: SearchOutcome) -> dict[str, dict[int, float]]:
