@@ -19,7 +19,7 @@ from optimizer.search.pace import Pace, SearchProgress
 from optimizer.search.playoff import SearchOutcome, play_off
 from optimizer.search.reflection.rows import reflection_rows
 from optimizer.search.search import Search
-from optimizer.search.sources import PROPOSALS, open_sources
+from optimizer.search.sources import FROM_ROWS, open_sources
 from optimizer.search.sources.given import empty_space, reasoning_choices
 from optimizer.search.sources.source import SourceContext
 from optimizer.search.study import StoredStudy
@@ -211,7 +211,7 @@ class OneSearch:
             settings.only,
             () if splits.shared else splits.dev,
         )
-        alone = PROPOSALS if context.proposer else None  # in a light search too: whoever names one has it asked
+        alone = FROM_ROWS if context.proposer else None  # in a light search too: whoever names one has it asked
         path = self.run_folder.pools_path
         return SpaceGrowth(self.study, open_sources(context), self.client, path, self.say, self.pace.untimed, alone)
 

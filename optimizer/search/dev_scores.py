@@ -13,6 +13,7 @@ from promptstill.prompt.prompt import Prompt
 from promptstill.scoring.calibration.label_answers import LabelAnswers
 from promptstill.scoring.evaluate import ScoredRow, gather_or_cancel, score_answer, score_row
 from promptstill.task.examples import Example
+from promptstill.task.metrics import is_judge
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,21 @@ class DevScorer:
         self, task: SearchTask, candidate: Candidate, prompt: Prompt, rows: Sequence[Example]
     ) -> list[ScoredRow]:
         """A candidate's results on rows. prompt: what the candidate stands for."""
-        left_out = self.left_out
-        asked = ((left_out.prompt(task, candidate, prompt, row) if left_out else prompt, row) for row in rows)
+        asked = ((self._asked(task, candidate, prompt, row), row) for row in rows)
         return await gather_or_cancel(self._score_row(task, one, row) for one, row in asked)
 
-    async def is_told(self, prompt: Prompt, row: Example) -> bool:
-        """Whether a row that was asked of this prompt with another bias, or with none, needs no call."""
-        return self.answers is not None and self.client.draws == 1 and await self.answers.tells_all(prompt, row)
+    async def count_told(self, task: SearchTask, candidate: Candidate, prompt: Prompt, rows: Sequence[Example]) -> int:
+        """How many of the rows, from the first on, need no call, as they were read for this prompt with another bias
+        or with none. prompt: as in `score`."""
+        if self.answers is None or self.client.draws > 1 or is_judge(task.metric):
+            return 0
+        for number, row in enumerate(rows):
+            if not await self.answers.is_read(self._asked(task, candidate, prompt, row), row, self.client):
+                return number
+        return len(rows)
+
+    def _asked(self, task: SearchTask, candidate: Candidate, prompt: Prompt, row: Example) -> Prompt:
+        return self.left_out.prompt(task, candidate, prompt, row) if self.left_out else prompt
 
     async def _score_row(self, task: SearchTask, prompt: Prompt, row: Example) -> ScoredRow:
         if self.answers and self.client.draws == 1:

@@ -59,16 +59,14 @@ class RacingTrial:
 
 
 def drop_losers(racing: Sequence[RacingTrial], incumbent: Scores, most: int) -> None:
-    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier. Who
-    has more rows than others, since they cost nothing, is held to no harder ones.
+    """Mark as lost what a paired test puts below the leader, and all but the best `most`; ties go to the earlier.
 
     The leader may be a trial of an earlier generation, so that a weak generation does not race to its end. A race that
     was fitted to few calls has left it without some rows: it is compared on those that it has.
     """
     if not racing:
         return
-    longest = most_asked([incumbent, *(trial.scores for trial in racing)])
-    ranked = sorted(racing, key=lambda trial: -lead(trial.scores, longest))
+    ranked = by_lead(racing, incumbent)
     best = ranked[0].scores
     seen = {row: incumbent[row] for row in best if row in incumbent}
     leader = seen if average(seen) > average({row: best[row] for row in seen}) else best
@@ -84,10 +82,11 @@ def finish_trials(racing: Sequence[RacingTrial], worker: int, best: Scores | Non
     return [trial.finish(worker, incumbent) for trial in asked]
 
 
-def rows_read(trials: Sequence[Trial]) -> dict[Candidate, int]:
-    """How many of the first rows of dev each prompt was asked, whatever its bias; by its candidate without one."""
+def rows_read(trials: Sequence[Trial], worker: int, before: int) -> dict[Candidate, int]:
+    """How many of the first rows of dev a worker has asked each prompt of in its slots before one, whatever its bias;
+    by the candidate without one."""
     read: dict[Candidate, int] = {}
-    for trial in trials:
+    for trial in (one for one in trials if one.worker == worker and one.slot < before):
         plain = trial.candidate.uncalibrated
         read[plain] = max(read.get(plain, 0), len(trial.scores))
     return read
@@ -96,6 +95,13 @@ def rows_read(trials: Sequence[Trial]) -> dict[Candidate, int]:
 def most_asked(scores: Sequence[Scores]) -> Scores:
     """Those of the most rows; of equals the best."""
     return max(scores, key=lambda one: (len(one), average(one)))
+
+
+def by_lead(racing: Sequence[RacingTrial], incumbent: Scores) -> list[RacingTrial]:
+    """The best first, each by the rows that it shares with the one of most rows: some were told rows that others were
+    not asked."""
+    longest = most_asked([incumbent, *(trial.scores for trial in racing)])
+    return sorted(racing, key=lambda trial: -lead(trial.scores, longest))
 
 
 def lead(scores: Scores, others: Scores) -> float:
@@ -108,32 +114,34 @@ async def complete_finalists(
     task: SearchTask,
     trials: Sequence[Trial],
     ask: Callable[[RacingTrial], Awaitable[None]],
-    is_told: Callable[[RacingTrial], Awaitable[bool]],
+    count_told: Callable[[RacingTrial], Awaitable[int]],
 ) -> tuple[list[Trial], Limit | None]:
     """The complete trials, and the best few completed that may be as good, of those that were raced to the end; beside
     each the trials of its prompt with another bias, where these take no call. What a limit leaves incomplete is none.
 
-    ask: scores a trial on all of dev. is_told: whether that takes no call, where the same prompt was asked with another
-    bias.
+    ask: scores a trial on all of dev. count_told: how many of these rows take no call.
     """
     trials = short_enough(trials, task.most_tokens)
     complete = {trial.prompt_id: trial for trial in trials if len(trial.scores) == len(task.dev)}
+
+    async def finish(racing: RacingTrial, worker: int) -> None:
+        await ask(racing)
+        complete[racing.prompt.id] = racing.finish(worker, {})
+
+    reached: Limit | None = None
     try:
         for trial in ranked(trials)[:MAX_COMPLETED]:
             if trial.prompt_id not in complete and not any(is_below(trial, other) for other in complete.values()):
-                racing = again(task, trial)
-                await ask(racing)
-                complete[trial.prompt_id] = racing.finish(trial.worker, {})
-        prompts = {trial.candidate.uncalibrated for trial in complete.values()}
-        for trial in trials:
-            if trial.prompt_id not in complete and trial.candidate.uncalibrated in prompts:
-                racing = again(task, trial)
-                if await is_told(racing):
-                    await ask(racing)
-                    complete[trial.prompt_id] = racing.finish(trial.worker, {})
-    except LimitReached as reached:
-        return list(complete.values()), reached.limit
-    return list(complete.values()), None
+                await finish(again(task, trial), trial.worker)
+    except LimitReached as limited:
+        reached = limited.limit
+    prompts = {trial.candidate.uncalibrated for trial in complete.values()}
+    for trial in trials:
+        if trial.prompt_id not in complete and trial.candidate.uncalibrated in prompts:
+            racing = again(task, trial)
+            if await count_told(racing) == len(task.dev):
+                await finish(racing, trial.worker)
+    return list(complete.values()), reached
 
 
 def again(task: SearchTask, trial: Trial) -> RacingTrial:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from optimizer.search.candidate import Candidate
 from optimizer.search.study import Trial
 from promptstill.errors import UserError
+from promptstill.scoring.calibration import NONE
 from promptstill.task.examples import Example
 from promptstill.task.metrics.whole import Labels, SplitMetric
 from promptstill.task.recipe import Metric
@@ -39,6 +41,15 @@ def by_split(metric: Metric, rows: Sequence[Example], trial: Trial) -> Trial:
     value, without = float(table.score(counts.sum(axis=0))), table.score(counts.sum(axis=0) - counts)
     parts = value + (len(labels) - 1) * (without.mean() - without)
     return replace(trial, value=value, influence=dict(zip(trial.scores, map(float, parts), strict=True)))
+
+
+def best_of_each(trials: Sequence[Trial]) -> list[Trial]:
+    """Of trials of one prompt under several biases the best, by dev; of equals the one without a bias. Together they
+    would keep other prompts from a play-off."""
+    best: dict[Candidate, Trial] = {}
+    for trial in sorted(trials, key=lambda one: (-one.value, one.candidate.calibration != NONE)):
+        best.setdefault(trial.candidate.uncalibrated, trial)
+    return [trial for trial in trials if trial in best.values()]
 
 
 def short_enough(trials: Sequence[Trial], most: float) -> list[Trial]:

@@ -18,13 +18,19 @@ from optimizer.search.race import (
     GENERATION,
     MIN_FITTED_BLOCK,
     MIN_GENERATION,
-    average,
     blocks,
     fitted_blocks,
     survivors,
 )
-from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, finish_trials, rows_read
-from optimizer.search.ranking import by_split, most_rows, short_enough
+from optimizer.search.racing_trial import (
+    RacingTrial,
+    by_lead,
+    complete_finalists,
+    drop_losers,
+    finish_trials,
+    rows_read,
+)
+from optimizer.search.ranking import best_of_each, by_split, most_rows, short_enough
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.suggest import suggest_candidates
 from optimizer.search.task import SearchTask
@@ -86,11 +92,11 @@ class Search:
         unfinished = finish_trials(generation, self.task.worker)
         trials = self._known() or unfinished
         chosen = [trial for trial in trials if trial.prompt_id in (ended or "").split()]
-        complete, cut = await complete_finalists(self.task, chosen or trials, self._score_whole, self._is_told)
+        complete, cut = await complete_finalists(self.task, chosen or trials, self._score_whole, self._told)
         finalists, stopped = complete or most_rows(short_enough(trials, self.task.most_tokens)), stopped or cut
         if not finalists:
             raise LimitReached(stopped) if stopped else NothingToChoose
-        finalists = [by_split(self.task.metric, self.task.dev, trial) for trial in finalists]
+        finalists = best_of_each([by_split(self.task.metric, self.task.dev, trial) for trial in finalists])
         winner = choose_winner(finalists, self.task.within)
         self.study.first_note(self._end_topic, " ".join(["ended", *(trial.prompt_id for trial in complete)]))
         return SearchOutcome(trials, finalists, winner, cut_short(stopped) if complete else stopped)
@@ -234,7 +240,7 @@ class Search:
         for number, block in enumerate(course):
             active = [trial for trial in racing if not trial.lost]
             # The best so far are asked first: where a limit ends the block, theirs is the part that was answered.
-            leading = sorted(active, key=lambda trial: -average(trial.scores))
+            leading = by_lead(active, best.scores if best else {})
             await gather_or_cancel(self._score(trial, block) for trial in leading)
             for trial in active:
                 trial.hold_to(self.task.most_tokens)
@@ -244,11 +250,9 @@ class Search:
 
     async def _add_told(self, racing: Sequence[RacingTrial]) -> None:
         """Score calibrated trials on the rows that were read for the same prompt in an earlier generation: no call."""
-        mine, first = self.task.worker, racing[0].slot
-        read = rows_read([one for one in self.study.trials() if one.worker == mine and one.slot < first])
+        read = rows_read(self.study.trials(), self.task.worker, racing[0].slot)
         for trial in (one for one in racing if one.candidate.calibration != NONE):
-            if await self._is_told(trial):
-                await self._score(trial, range(read.get(trial.candidate.uncalibrated, 0)))
+            await self._score(trial, range(await self._told(trial, read.get(trial.candidate.uncalibrated, 0))))
 
     def _store(self, racing: Sequence[RacingTrial], best: Trial | None) -> None:
         """Store the trials of a race."""
@@ -278,16 +282,17 @@ class Search:
         """The worker and slot of each finished trial."""
         return {(trial.worker, trial.slot) for trial in self.study.trials()}
 
-    async def _is_told(self, trial: RacingTrial) -> bool:
-        return await self._scorer.is_told(trial.prompt, self.task.dev[0])
+    async def _told(self, trial: RacingTrial, most: int | None = None) -> int:
+        return await self._scorer.count_told(self.task, trial.candidate, trial.prompt, self.task.dev[:most])
 
     async def _score_whole(self, trial: RacingTrial) -> None:
         await self._score(trial, range(len(self.task.dev)))
 
     async def _score(self, trial: RacingTrial, rows: range) -> None:
-        trial.results |= dict(zip(rows, await self.score(trial.candidate, trial.prompt, rows), strict=True))
+        new = [row for row in rows if row not in trial.results]
+        trial.results |= dict(zip(new, await self.score(trial.candidate, trial.prompt, new), strict=True))
 
-    async def score(self, candidate: Candidate, prompt: Prompt, rows: range) -> list[ScoredRow]:
+    async def score(self, candidate: Candidate, prompt: Prompt, rows: Sequence[int]) -> list[ScoredRow]:
         """A candidate's results on dev rows. prompt: what the candidate stands for."""
         return await self._scorer.score(self.task, candidate, prompt, [self.task.dev[row] for row in rows])
 

@@ -14,15 +14,15 @@ from optimizer.search.sources.grounded import GroundedSource
 from optimizer.search.sources.reflect import ReflectSource
 from optimizer.search.sources.source import Source, SourceContext
 
-PROPOSALS = "grounded"  # those that cost the fewest calls
+FROM_ROWS = "grounded"  # those that cost the fewest calls
 SOURCES: Mapping[str, Callable[[SourceContext], Source]] = {
     "given": GivenSource,
     "bootstrap": BootstrapSource,
     "evolve": EvolveSource,
-    PROPOSALS: GroundedSource,
+    FROM_ROWS: GroundedSource,
     "reflect": ReflectSource,
 }
-OF_DEMOS, OF_INSTRUCTIONS = ("given", "bootstrap", "evolve"), ("given", PROPOSALS, "reflect")
+OF_DEMOS, OF_INSTRUCTIONS = ("given", "bootstrap", "evolve"), ("given", FROM_ROWS, "reflect")
 
 
 def open_sources(context: SourceContext) -> dict[str, Source]:

@@ -14,7 +14,7 @@ from promptstill.text import plural
 
 LONGEST = 6_000  # characters, as many as a proposal's reply holds; beyond it an instruction is rambling
 COPIED_WORDS = 10  # a run of so many words of a row is a copy of the row
-FEWEST_WORDS = 4  # of an input that is a copy where it stands whole; what is shorter any text may hold
+FEWEST_WORDS = 5  # of an input that is a copy where it stands whole; what is shorter any text may hold
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])|\n+")
 Reply = str | Exception  # a proposal, or the failure in its place
 REPEATED = "said what another says"
@@ -36,7 +36,7 @@ def filter_proposals(
     kept: list[str] = []
     refused: list[str] = []
     for answer in answers:
-        problem = refusal_reason(answer, train, markers, judging)
+        problem = refusal_reason(answer, train, markers, judging, known)
         if not problem and says_what_another_says(str(answer), [*known, *kept]):
             problem = REPEATED
         if problem or isinstance(answer, Exception):
@@ -61,7 +61,7 @@ def filter_children(
     refused: list[str] = []
     for place, child in enumerate(children):
         own = child.removeprefix(before[place]) if isinstance(child, str) else child
-        problem = refusal_reason(own, train, markers, judging)
+        problem = refusal_reason(own, train, markers, judging, known)
         if not problem and any(same_sentences(str(child), other) for other in (*known, *kept.values())):
             problem = REPEATED
         if problem or isinstance(child, Exception):
@@ -82,9 +82,13 @@ def proposals_line(refused: Sequence[str], kept: int, *, any_yet: bool) -> str:
 
 
 def refusal_reason(
-    answer: Reply, rows: Sequence[Example], markers: Sequence[str] = (), judging: Sequence[Example] = ()
+    answer: Reply,
+    rows: Sequence[Example],
+    markers: Sequence[str] = (),
+    judging: Sequence[Example] = (),
+    known: Sequence[str] = (),
 ) -> str:
-    """Why a proposal is useless by itself, or an empty string."""
+    """Why a proposal is of no use, or an empty string. known: instructions whose words it may repeat."""
     if isinstance(answer, Exception):
         return failure_reason(answer)
     if len(words(answer)) < 3:
@@ -95,16 +99,25 @@ def refusal_reason(
         return "markup instead of a sentence"
     if any(marker in answer for marker in markers):
         return "held a chat marker"
-    return copy_reason(answer, rows, judging)
+    return copy_reason(answer, rows, judging, known)
 
 
-def copy_reason(answer: str, rows: Sequence[Example], judging: Sequence[Example]) -> str:
-    """Of which rows a proposal holds a copy, or an empty string."""
-    text = f" {' '.join(words(answer))} "
-    if any(run in text for row in judging for value in row.inputs.values() for run in runs(str(value), FEWEST_WORDS)):
-        return "held a row that judges it"
-    copied = any(run in text for row in rows for value in row.inputs.values() for run in runs(str(value)))
-    return "copied a row" if copied else ""
+def copy_reason(answer: str, rows: Sequence[Example], judging: Sequence[Example], known: Sequence[str]) -> str:
+    """Of which rows a proposal holds a copy, or an empty string. A short input is a row only where train has none like
+    it: options, say, may be the same in all."""
+    text, said = flat(answer), [flat(one) for one in known]
+    shown = {flat(str(value)) for row in rows for value in row.inputs.values()}
+    told = [str(value) for row in judging for value in row.inputs.values()]
+    held = (run for value in told if flat(value) not in shown for run in runs(value, FEWEST_WORDS))
+    if any(run in text and not any(run in one for one in said) for run in held):
+        return "held a row of dev"
+    copied = (run for row in rows for value in row.inputs.values() for run in runs(str(value)))
+    return "copied a row" if any(run in text and not any(run in one for one in said) for run in copied) else ""
+
+
+def flat(text: str) -> str:
+    """The words of a text, in which a run of words can be found."""
+    return f" {' '.join(words(text))} "
 
 
 def failure_reason(error: Exception) -> str:

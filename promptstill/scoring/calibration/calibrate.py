@@ -142,10 +142,12 @@ class Calibrator:
         beside those of `find`, and raises as that does."""
         found = await self.find(prompt, kind, prompt_for)
         asked = self.rows if len(found.forks) == 1 else self.rows[:LATER_ROWS]
-        rows = [row for row in asked if row.outputs]
-        right = 0
-        for part in [rows[fold::FOLDS] for fold in range(FOLDS)] if kind == "fitted" else [rows]:
-            found = await self.find(prompt, kind, prompt_for, part)
+        rows, right = [row for row in asked if row.outputs], 0
+        groups = list(dict.fromkeys(row.group for row in rows))
+        parts = [groups[fold::FOLDS] for fold in range(FOLDS)] if kind == "fitted" else [groups]
+        for part in ([row for row in rows if row.group in names] for names in parts):
+            if kind == "fitted":
+                found = await self.find(prompt, kind, prompt_for, hidden=part)
             right += is_right(prompt, found, part, await self.probabilities(prompt, found, part, prompt_for)).sum()
         return float(right / len(rows)) if rows else 0.0
 

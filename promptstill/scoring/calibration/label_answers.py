@@ -19,7 +19,7 @@ from promptstill.scoring.answer import ModelAnswer, Question, read_answer
 from promptstill.scoring.calibration import NoCalibration
 from promptstill.scoring.calibration.calibrate import Calibrator
 from promptstill.scoring.calibration.forks import Branch, Fork
-from promptstill.scoring.calibration.readings import TOKEN, ask, read_reply
+from promptstill.scoring.calibration.readings import TOKEN, ask, read_reply, reading_request
 from promptstill.task.examples import Example
 
 
@@ -63,10 +63,14 @@ class LabelAnswers:
             return None
         return await read_label(form, prompt, row.inputs, client)
 
-    async def tells_all(self, prompt: Prompt, row: Example) -> bool:
-        """Whether a row's one reading tells the answer of the prompt under every bias, and under none."""
+    async def is_read(self, prompt: Prompt, row: Example, client: Client) -> bool:
+        """Whether the reading of a row is stored that tells the prompt's answer: `answer` takes no call then."""
         form = await self._form(prompt, row)
-        return form is not None and len(form.forks) == 1
+        if form is None or len(form.forks) > 1:
+            return False
+        (fork,) = form.forks
+        stored = client.find_stored(reading_request(fork, fork, Question(prompt, row.inputs)))
+        return stored is not None and likeliest(fork, stored, prompt.decoding.logit_bias) is not None
 
     async def _form(self, prompt: Prompt, row: Example) -> LabelForm | None:
         decoding = prompt.decoding

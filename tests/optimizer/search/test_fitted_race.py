@@ -14,13 +14,17 @@ from optimizer.search.fitted_race import FirstRace, LaterRace, fit_generation
 from optimizer.search.growth import SpaceGrowth
 from optimizer.search.playoff import SearchOutcome, playoff_calls
 from optimizer.search.race import average
-from optimizer.search.racing_trial import RacingTrial, drop_losers, finish_trials
+from optimizer.search.racing_trial import RacingTrial, complete_finalists, drop_losers, finish_trials
+from optimizer.search.ranking import best_of_each
+from optimizer.search.space import bias_key
 from optimizer.search.study import Generation, StoredStudy, Trial
 from promptstill.endpoint.allowance import Allowance, Limit, LimitReached, Limits
 from promptstill.endpoint.client import Client
 from promptstill.endpoint.store import Total
 from promptstill.scoring.evaluate import ScoredRow
 from tests.support.world import ADD_UP, CappedWorld, Dying, run_search, world_task
+
+BIAS = {"logit_bias": {"1": 0.5}, "logit_bias_texts": {"hot": 0.5}}
 
 
 @pytest.mark.parametrize("cap", [70, 125, 200, 290])
@@ -170,6 +174,35 @@ def test_who_was_read_on_more_rows_is_held_to_no_harder_ones() -> None:
     }
     drop_losers([few, many], {}, 1)
     assert few.lost and not many.lost
+
+
+@pytest.mark.parametrize(("told", "complete"), [(100, {1, 2, 3}), (99, {1, 2})])
+def test_beside_a_finalist_its_prompt_is_complete_under_a_bias_that_takes_no_call(
+    told: int, complete: set[int]
+) -> None:
+    """Also where a limit ended what completes the others."""
+    work, asked = world_task(100, 1), list[int]()
+    biased = replace(work.starters()[1], calibration="full")
+    work = replace(work, space=replace(work.space, biases={bias_key(work.prompt(work.starters()[1]), "full"): BIAS}))
+    chosen = {1: (work.starters()[1], 100), 2: (work.starters()[2], 60), 3: (biased, 16), 4: (work.starters()[3], 60)}
+    trials = [
+        Trial(0, slot, one, work.prompt(one).id, 0.5, dict.fromkeys(range(rows), 0.5), slot == 3, 0, 1.0, 1.0)
+        for slot, (one, rows) in chosen.items()
+    ]
+
+    async def ask(trial: RacingTrial) -> None:
+        if trial.slot == 4:
+            raise LimitReached(Limit("calls", 10))
+        asked.append(trial.slot)
+        trial.results = {row: ScoredRow(work.dev[row], 0.5, "", {}, None, 1, 0, 1, 0.0) for row in range(100)}
+
+    async def count_told(trial: RacingTrial) -> int:
+        return told
+
+    found, reached = asyncio.run(complete_finalists(work, trials, ask, count_told))
+    assert {one.slot for one in found} == complete and asked == sorted(complete - {1})
+    assert reached == Limit("calls", 10)
+    assert [one.slot for one in best_of_each(found)] == [1, 2], "of equals the one without a bias"
 
 
 class Takes:

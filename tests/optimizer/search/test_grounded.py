@@ -43,11 +43,13 @@ def test_junk_is_refused_with_its_reason(answer: str | Exception, problem: str) 
 
 def test_no_proposal_may_hold_a_row_that_will_judge_it() -> None:
     """A proposer is shown none, but knows public ones by heart; of these a short question is a whole row too."""
-    judging = [to_example(7, {"question": "Who rowed to Ystad?"}, {"answer": "Ada"})]
-    told = "Answer in a word. Who rowed to Ystad? Ada."
-    assert filter_proposals([told, GOOD], [], ROWS, (), judging) == ([GOOD], ["held a row that judges it"])
-    assert filter_children([told], [""], [], ROWS, (), judging) == ({}, ["held a row that judges it"])
-    assert refusal_reason(told, judging) == "", "what train holds a proposer may quote, but for long runs of it"
+    judging = [to_example(7, {"question": "Who rowed alone to Ystad?"}, {"answer": "Ada"})]
+    told = "Answer in a word. Who rowed alone to Ystad? Ada."
+    assert filter_proposals([told, GOOD], [], ROWS, (), judging) == ([GOOD], ["held a row of dev"])
+    assert filter_children([told], [""], [], ROWS, (), judging) == ({}, ["held a row of dev"])
+    assert refusal_reason(told, judging, (), judging) == "", "what train has too a proposer is shown"
+    assert refusal_reason(told, ROWS, (), judging, ["Who rowed to Ystad in 1931? Say it."]) == "held a row of dev"
+    assert refusal_reason(told, ROWS, (), judging, [f"Mind this: {told}"]) == "", "the user's own words"
 
 
 def test_a_proposal_that_says_what_another_says_is_refused() -> None:

@@ -31,6 +31,7 @@ from promptstill.endpoint.client import Client
 from promptstill.prompt.layouts.task import Task
 from promptstill.scoring.evaluate import ScoredRow
 from promptstill.task.examples import Example
+from tests.support.answers import to_example
 from tests.support.client import run_with_client
 from tests.support.fake import Body, FakeEndpoint
 
@@ -59,7 +60,8 @@ def score(example: object, found: object) -> tuple[float, str]:
     return (1.0, "") if right else (0.0, "Mind the number.")
 
 
-CONTEXT = SourceContext(TASK, TRAIN, score, (), 1, PROPOSER, 3)
+JUDGING = [to_example(900, {"item": "item no 900, a lamp of brass"}, {"kind": "odd"})]
+CONTEXT = SourceContext(TASK, TRAIN, score, (), 1, PROPOSER, 3, judging=JUDGING)
 
 
 def text_of(body: Body) -> str:
@@ -150,6 +152,7 @@ def says(text: str, number: int) -> bool:
         (lambda text: "言葉は短く。色で答えてください。", NO_BETTER),
         (lambda text: "Say the kind!", "said what another says"),
         (lambda text: "", "empty"),
+        (lambda text: "Say odd of item no 900, a lamp of brass!", "held a row of dev"),
         (lambda text: f"Answer by the number.{MARKER}", "held a chat marker"),
         (lambda text: "word " * 3_000, "longer than 6000 characters"),
     ],
