@@ -106,7 +106,7 @@ class SpaceGrowth:
         takes at most.
 
         The first in the table wait for a later round where not all are paid for: what comes last learns most. Where not
-        even that is paid for, the source that is asked alone comes by itself.
+        even that is paid for, `alone` is asked by itself.
         """
         rounds = list(self._rounds())
         due = [name for name, _, _ in self._due(rounds)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import InMemoryStorage
 
 from optimizer.search.calibrating import (
     LEADERS,
@@ -26,9 +25,7 @@ from optimizer.search.leave_out import LeaveOut
 from optimizer.search.playoff import SearchOutcome
 from optimizer.search.reflection.pairing import with_child
 from optimizer.search.search import Search
-from optimizer.search.sources.demo_room import demo_room
-from optimizer.search.sources.given import empty_space, labeled_sets, nearest_sets
-from optimizer.search.space import NO_DEMOS, Addition, DemoSet, Space, bias_key
+from optimizer.search.space import NO_DEMOS, Space, bias_key
 from optimizer.search.study import StoredStudy, Trial
 from optimizer.search.task import SearchTask
 from promptstill.endpoint.allowance import Limits
@@ -37,47 +34,11 @@ from promptstill.files import canonical_json
 from promptstill.prompt.layouts import OWN
 from promptstill.scoring.calibration import KINDS
 from promptstill.scoring.calibration.calibrate import Calibrator
-from promptstill.task.metrics import exact_match
-from tests.promptstill.scoring.calibration import feelings
-from tests.promptstill.scoring.calibration.feelings import DEV, LABELLED, TASK, TRAIN, WORDS
+from tests.optimizer.search.calibrated import FIXED, STARTERS, classifier, search_task, space, study, with_calibrating
+from tests.promptstill.scoring.calibration.feelings import DEV, LABELLED, TASK, TRAIN
 from tests.support.client import run_with_client
-from tests.support.providers.classifier import Classifier, DeafClassifier
+from tests.support.providers.classifier import DeafClassifier
 from tests.support.tasks import ANSWER as FREE_TEXT
-
-FIXED = Candidate("raw", "labeled-0", 2, 0)
-STARTERS = 4  # one layout: without demos, fixed ones twice, and the nearest
-
-
-def study() -> StoredStudy:
-    return StoredStudy(InMemoryStorage(), "feelings")
-
-
-def space(**changes: Any) -> Space:
-    empty = empty_space(LABELLED, demo_room(2_048, slow=True), ("raw",), structured=True)
-    sets = {NO_DEMOS: DemoSet(), **labeled_sets(LABELLED, 4, 0), **nearest_sets(TASK)}
-    return replace(empty.grow(Addition(("How is the thing?",), sets)), calibrations=KINDS, **changes)
-
-
-def search_task(trials: int = 16) -> SearchTask:
-    return SearchTask(
-        TASK, space(), LABELLED, [*DEV, *(feelings.row(n) for n in range(300, 320))], exact_match("feel"), 0, trials
-    )
-
-
-def with_calibrating(
-    fake: Classifier, folder: Path, notes: StoredStudy, work: Callable[[CandidateCalibrator], Awaitable[Any]]
-) -> Any:
-    async def run(client: Client) -> Any:
-        found = await find_calibration(TASK, ("raw", "chat"), TRAIN[:16], LABELLED, client)
-        assert isinstance(found, Calibrator)
-        return await work(CandidateCalibrator(found, notes, pytest.fail))
-
-    with fake:
-        return run_with_client(fake, folder, run)
-
-
-def classifier(make: type[Classifier] = Classifier) -> Classifier:
-    return make(feelings.logits, WORDS)
 
 
 def test_the_winner_is_calibrated_where_the_model_favours_a_label(tmp_path: Path) -> None:
